@@ -1,0 +1,47 @@
+//! A string that must not be seen: its `Debug` shows only that it is there, and it has no `Display`.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+/// A secret value. Read it with [`Secret::expose`] at the one place that sends or checks it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value that is not to be printed.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself. Whoever calls this answers for where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Whether `signature` is the HMAC-SHA256 of `message` under `key`, compared in constant time.
+pub(crate) fn hmac_sha256_matches(key: &Secret, message: &[u8], signature: &[u8]) -> bool {
+    // HMAC takes keys of any length, so the error cannot happen; if it did, nothing would match.
+    Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
+        .is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_the_value() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(…)");
+    }
+}
