@@ -118,10 +118,8 @@ impl FromStr for LaunchId {
     fn from_str(text: &str) -> Result<Self, MalformedName> {
         let malformed = MalformedName("a launch id of the form job-number");
         let (job, number) = text.split_once('-').ok_or(malformed)?;
-        let id = Self {
-            job: JobId(job.parse().map_err(|_| malformed)?),
-            number: number.parse().map_err(|_| malformed)?,
-        };
+        let id =
+            Self { job: JobId(job.parse().map_err(|_| malformed)?), number: number.parse().map_err(|_| malformed)? };
         // One spelling each: "+1-01" is not a second name of launch 1-1.
         if id.to_string() == text { Ok(id) } else { Err(malformed) }
     }
