@@ -13,6 +13,7 @@ pub mod answer;
 pub mod identity;
 pub mod labels;
 pub mod ports;
+pub mod profile;
 pub mod resources;
 pub mod secret;
 pub mod signature;

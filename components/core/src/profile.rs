@@ -1,0 +1,231 @@
+//! Profiles: the administrator's rules that turn a job's labels into Slurm resources.
+//!
+//! A job belongs to the first profile that includes all of its labels and allows its repository. What goes on to the
+//! Slurm side is the profile's own values, never text of the workflow.
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::identity::RepositoryName;
+use crate::labels::LabelSet;
+use crate::resources::{Memory, TimeLimit};
+
+/// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// How logs and answers call it.
+    pub name: String,
+    /// The labels that its runners can serve.
+    pub labels: Vec<String>,
+    /// Patterns of the repositories that may use it (`owner/name`, `owner/*`); empty means all.
+    #[serde(default)]
+    pub repositories: Vec<String>,
+    /// Slurm partition.
+    pub partition: Option<String>,
+    /// CPUs per task.
+    pub cpus: Option<u32>,
+    /// Memory per node.
+    pub memory: Option<Memory>,
+    /// Generic resources in Slurm's words, such as `gpu:2`.
+    pub gres: Option<String>,
+    /// How long the Slurm job may run.
+    pub time_limit: Option<TimeLimit>,
+    /// Whether the node is for this Slurm job alone.
+    #[serde(default)]
+    pub exclusive: bool,
+}
+
+/// The profiles in the order in which they are tried; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profiles(Vec<Profile>);
+
+/// What is wrong with the profiles' text.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum ProfileError {
+    /// Not TOML, or not of a profile's shape; the text says where.
+    #[error("{0}")]
+    Malformed(String),
+    /// Well-formed TOML that makes no sense as a profile.
+    #[error("profile {profile:?}: {problem}")]
+    Invalid {
+        /// The profile's name.
+        profile: String,
+        /// What to change.
+        problem: String,
+    },
+}
+
+/// Why no profile takes a job.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum NotOurs {
+    /// No profile has all of these labels.
+    #[error("no profile has all of the labels {0}")]
+    Labels(String),
+    /// A profile has the labels, but does not allow the repository.
+    #[error("profile {profile:?} has the labels but is not for {repository}")]
+    Repository {
+        /// The first profile that has the labels.
+        profile: String,
+        /// The job's repository.
+        repository: RepositoryName,
+    },
+}
+
+impl Profiles {
+    /// Reads a list of `[[profile]]` tables; blank text means the built-in default, which serves
+    /// `self-hosted` + `slurm` with the cluster's defaults.
+    pub fn parse(text: &str) -> Result<Self, ProfileError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            profile: Vec<Profile>,
+        }
+        if text.trim().is_empty() {
+            let labels = vec!["self-hosted".to_owned(), "slurm".to_owned()];
+            return Ok(Self(vec![Profile { name: "default".to_owned(), labels, ..Profile::default() }]));
+        }
+        let file: File = toml::from_str(text).map_err(|error| ProfileError::Malformed(error.to_string()))?;
+        if file.profile.is_empty() {
+            return Err(ProfileError::Malformed("there is no [[profile]]".to_owned()));
+        }
+        file.profile.iter().try_for_each(Profile::check)?;
+        Ok(Self(file.profile))
+    }
+
+    /// The first profile for these labels and this repository. A job without labels is nobody's.
+    pub fn find(&self, labels: &LabelSet, repository: &RepositoryName) -> Result<&Profile, NotOurs> {
+        let mut with_labels = self
+            .0
+            .iter()
+            .filter(|profile| !labels.is_empty() && profile.labels.iter().collect::<LabelSet>().includes(labels))
+            .peekable();
+        let first = with_labels.peek().map(|profile| profile.name.clone());
+        with_labels.find(|profile| profile.allows(repository)).ok_or_else(|| match first {
+            Some(profile) => NotOurs::Repository { profile, repository: repository.clone() },
+            None => NotOurs::Labels(labels.to_string()),
+        })
+    }
+}
+
+impl Profile {
+    fn check(&self) -> Result<(), ProfileError> {
+        let invalid = |problem: String| Err(ProfileError::Invalid { profile: self.name.clone(), problem });
+        if !is_word(&self.name, "-_.") {
+            return invalid("the name must be letters, digits, '-', '_' or '.'".to_owned());
+        }
+        if self.labels.is_empty() {
+            return invalid("it needs at least one label".to_owned());
+        }
+        // A runner reads its labels from one comma-separated line of a job script.
+        if let Some(label) = self.labels.iter().find(|label| !is_word(label, "-_.:=+/@")) {
+            return invalid(format!("the label {label:?} must be letters, digits or -_.:=+/@"));
+        }
+        if let Some(pattern) = self.repositories.iter().find(|pattern| !is_pattern(pattern)) {
+            return invalid(format!("the repository pattern {pattern:?} must be owner/name or owner/*"));
+        }
+        let words = [("partition", &self.partition, "-_."), ("gres", &self.gres, "-_.:,=/")];
+        for (key, value, allowed) in words {
+            if value.as_ref().is_some_and(|value| !is_word(value, allowed)) {
+                return invalid(format!("{key} must be letters, digits or {allowed}"));
+            }
+        }
+        if self.cpus == Some(0) {
+            return invalid("cpus must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    fn allows(&self, repository: &RepositoryName) -> bool {
+        self.repositories.is_empty()
+            || self.repositories.iter().any(|pattern| match pattern.strip_suffix("/*") {
+                Some(owner) => owner.eq_ignore_ascii_case(repository.owner()),
+                None => pattern.eq_ignore_ascii_case(&repository.to_string()),
+            })
+    }
+}
+
+/// 1 to 100 ASCII letters, digits or characters of `others`: safe in a file, a header and a script.
+fn is_word(text: &str, others: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    (1..=100).contains(&text.len()) && text.chars().all(allowed)
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    let example = pattern.strip_suffix("/*").map(|owner| format!("{owner}/any"));
+    RepositoryName::try_from(example.unwrap_or_else(|| pattern.to_owned())).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TWO: &str = r#"
+        [[profile]]
+        name = "big"
+        labels = ["self-hosted.24gb"]
+        repositories = ["octo/*", "other/one"]
+        memory = "24G"
+        exclusive = true
+
+        [[profile]]
+        name = "cpu"
+        labels = ["Self-Hosted", "slurm", "x64"]
+        partition = "short"
+        cpus = 4
+        time_limit = "02:00:00"
+    "#;
+
+    fn find(text: &str, labels: &[&str], repository: &str) -> Result<String, NotOurs> {
+        let repository = RepositoryName::try_from(repository.to_owned()).unwrap();
+        Profiles::parse(text).unwrap().find(&labels.iter().collect(), &repository).map(|profile| profile.name.clone())
+    }
+
+    #[test]
+    fn the_first_profile_that_includes_all_labels_takes_the_job() {
+        assert_eq!(find(TWO, &["self-hosted", "SLURM"], "a/b").as_deref(), Ok("cpu"));
+        assert_eq!(find(TWO, &["self-hosted.24GB"], "Octo/any").as_deref(), Ok("big"));
+        assert_eq!(find(TWO, &["self-hosted.24gb"], "other/One").as_deref(), Ok("big"));
+        assert_eq!(find("", &["slurm"], "a/b").as_deref(), Ok("default"));
+    }
+
+    #[test]
+    fn a_job_that_is_not_ours_is_told_why() {
+        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"], &[]] {
+            assert!(matches!(find(TWO, labels, "a/b"), Err(NotOurs::Labels(_))), "{labels:?}");
+        }
+        assert!(matches!(find(TWO, &["self-hosted.24gb"], "octopus/x"), Err(NotOurs::Repository { .. })));
+    }
+
+    #[test]
+    fn a_profile_that_makes_no_sense_is_refused_by_name() {
+        for bad in [
+            "labels = []",
+            "labels = ['a,b']",
+            "labels = ['a b']",
+            "labels = [\"a\\nb\"]",
+            "labels = ['a']\npartition = '$(id)'",
+            "labels = ['a']\ncpus = 0",
+            "labels = ['a']\nrepositories = ['*']",
+            "labels = ['a']\nrepositories = ['a/b*']",
+        ] {
+            let error = Profiles::parse(&format!("[[profile]]\nname = 'p'\n{bad}")).unwrap_err();
+            assert!(matches!(error, ProfileError::Invalid { ref profile, .. } if profile == "p"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_text_names_the_key() {
+        for (bad, named) in [
+            ("profile = 1", "profile"),
+            ("profile = []", "[[profile]]"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpu = 1", "cpu"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\nmemory = 'lots'", "lots"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpus = -1", "cpus"),
+            ("[[profile]]\nlabels = ['a']", "name"),
+        ] {
+            let error = Profiles::parse(bad).unwrap_err();
+            assert!(matches!(error, ProfileError::Malformed(ref text) if text.contains(named)), "{bad}: {error}");
+        }
+    }
+}
