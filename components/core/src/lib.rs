@@ -12,8 +12,11 @@
 pub mod answer;
 pub mod identity;
 pub mod labels;
+pub mod launch_token;
 pub mod ports;
 pub mod profile;
 pub mod resources;
 pub mod secret;
 pub mod signature;
+#[cfg(test)]
+mod testing;

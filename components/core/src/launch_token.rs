@@ -1,0 +1,233 @@
+//! The launch token: a JWT that carries a launch through Slurm's queue and back.
+//!
+//! HS256, because only the app verifies what only the app signs. The key is made on first use and kept in the store
+//! under its `kid`. Two replicas that make the first key at once both keep theirs: the last to name the current one
+//! signs from then on, and the tokens of the other stay valid, because a key that was ever written is never replaced.
+//! The algorithm is fixed here, whatever a token's header says.
+
+use std::collections::HashSet;
+
+use jwt_simple::prelude::{Claims, Duration, HS256Key, MACLike, Token, VerificationOptions};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::identity::{InstallationId, LaunchId, RepositoryId, RepositoryName};
+use crate::labels::LabelSet;
+use crate::ports::{Clock, Random, Store, StoreError};
+use crate::secret::Secret;
+
+/// How long a launch token is valid: GitHub fails a job that was queued for 24 h.
+pub const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
+
+/// The longest token that is looked at. Ours are below 2 kB.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// By how much two replicas' clocks may differ.
+const CLOCK_TOLERANCE_SECONDS: u64 = 120;
+const ISSUER: &str = "gha-slurm";
+const CURRENT_KEY: &str = "gha-slurm/1/key/current";
+const KEY_BYTES: usize = 32;
+
+/// What a launch token says about the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// The repository's id.
+    pub repository_id: RepositoryId,
+    /// The repository's name when the job was queued.
+    pub repository: RepositoryName,
+    /// The App's installation as the webhook named it, if it did.
+    pub installation: Option<InstallationId>,
+    /// The labels that the runner registers with.
+    pub labels: LabelSet,
+    /// The workflow run's attempt.
+    pub run_attempt: u64,
+    /// The profile that took the job.
+    pub profile: String,
+}
+
+/// Why a token is not honoured.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// Forged, expired, for another audience, or no launch token at all. The reason is for the log: who sent it learns
+    /// nothing from it.
+    #[error("not a valid launch token: {0}")]
+    Refused(String),
+    /// The key could not be read or kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Issues and verifies the launch tokens of one audience, which is the URL where they are redeemed.
+pub struct LaunchTokens<'a, P> {
+    platform: &'a P,
+    audience: String,
+}
+
+impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
+    /// Tokens for `audience`, with the keys in `platform`'s store.
+    pub fn new(platform: &'a P, audience: impl Into<String>) -> Self {
+        Self { platform, audience: audience.into() }
+    }
+
+    /// Signs a token for `id` that is valid for [`LIFETIME_SECONDS`] from now.
+    pub fn issue(&self, id: LaunchId, launch: Launch) -> Result<Secret, TokenError> {
+        let mut claims = Claims::with_custom_claims(launch, Duration::from_secs(LIFETIME_SECONDS))
+            .with_issuer(ISSUER)
+            .with_audience(&self.audience)
+            .with_jwt_id(id);
+        let now = Duration::from_secs(self.platform.unix_seconds());
+        claims.issued_at = Some(now);
+        claims.invalid_before = Some(now);
+        claims.expires_at = Some(now + Duration::from_secs(LIFETIME_SECONDS));
+        let token = self.signing_key()?.authenticate(claims).map_err(refused)?;
+        Ok(Secret::new(token))
+    }
+
+    /// The launch that `token` stands for, if one of our keys signed it for this audience and it is valid now.
+    pub fn verify(&self, token: &str) -> Result<(LaunchId, Launch), TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(refused("too long"));
+        }
+        let metadata = Token::decode_metadata(token).map_err(refused)?;
+        let kid = metadata.key_id().ok_or_else(|| refused("no kid"))?;
+        let key = self.key(kid)?.ok_or_else(|| refused("unknown kid"))?;
+        let options = VerificationOptions {
+            allowed_issuers: Some(HashSet::from([ISSUER.to_owned()])),
+            allowed_audiences: Some(HashSet::from([self.audience.clone()])),
+            artificial_time: Some(Duration::from_secs(self.platform.unix_seconds())),
+            time_tolerance: Some(Duration::from_secs(CLOCK_TOLERANCE_SECONDS)),
+            ..VerificationOptions::default()
+        };
+        let claims = key.verify_token::<Launch>(token, Some(options)).map_err(refused)?;
+        if claims.expires_at.is_none() {
+            return Err(refused("no exp"));
+        }
+        let id = claims.jwt_id.as_deref().and_then(|id| id.parse().ok()).ok_or_else(|| refused("no launch in jti"))?;
+        Ok((id, claims.custom))
+    }
+
+    fn signing_key(&self) -> Result<HS256Key, TokenError> {
+        if let Some(kid) = self.platform.get(CURRENT_KEY)?.and_then(|kid| String::from_utf8(kid).ok())
+            && let Some(key) = self.key(&kid)?
+        {
+            return Ok(key);
+        }
+        let (mut secret, mut name) = ([0; KEY_BYTES], [0; 8]);
+        self.platform.fill(&mut secret);
+        self.platform.fill(&mut name);
+        let kid = format!("{:016x}", u64::from_be_bytes(name));
+        // The key before its name: whoever reads the name finds the key.
+        self.platform.set(&key_of(&kid), &secret)?;
+        self.platform.set(CURRENT_KEY, kid.as_bytes())?;
+        Ok(HS256Key::from_bytes(&secret).with_key_id(&kid))
+    }
+
+    /// The key of that name. A `kid` comes from outside: only one of our form ever reaches the store.
+    fn key(&self, kid: &str) -> Result<Option<HS256Key>, TokenError> {
+        if kid.len() != 16 || !kid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Ok(None);
+        }
+        let secret = self.platform.get(&key_of(kid))?.filter(|secret| secret.len() == KEY_BYTES);
+        Ok(secret.map(|secret| HS256Key::from_bytes(&secret).with_key_id(kid)))
+    }
+}
+
+fn key_of(kid: &str) -> String {
+    format!("gha-slurm/1/key/{kid}")
+}
+
+fn refused(reason: impl ToString) -> TokenError {
+    TokenError::Refused(reason.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    const AUDIENCE: &str = "https://app.example/gha/runner";
+
+    fn id() -> LaunchId {
+        "42-1".parse().unwrap()
+    }
+
+    fn launch() -> Launch {
+        Launch {
+            repository_id: RepositoryId(7),
+            repository: RepositoryName::try_from("octo/repo".to_owned()).unwrap(),
+            installation: Some(InstallationId(9_007_199_254_740_993)),
+            labels: ["self-hosted", "slurm"].iter().collect(),
+            run_attempt: 1,
+            profile: "default".to_owned(),
+        }
+    }
+
+    fn assert_refused(result: Result<(LaunchId, Launch), TokenError>, what: &str) {
+        assert!(matches!(result, Err(TokenError::Refused(_))), "{what}: {result:?}");
+    }
+
+    #[test]
+    fn what_was_issued_comes_back_until_it_expires() {
+        let platform = Memory::new();
+        let tokens = LaunchTokens::new(&platform, AUDIENCE);
+        let token = tokens.issue(id(), launch()).unwrap();
+        let start = platform.seconds.get();
+        for later in [0, LIFETIME_SECONDS] {
+            platform.seconds.set(start + later);
+            assert_eq!(tokens.verify(token.expose()), Ok((id(), launch())), "{later} s later");
+        }
+        platform.seconds.set(start + LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS + 1);
+        assert_refused(tokens.verify(token.expose()), "expired");
+        platform.seconds.set(start - CLOCK_TOLERANCE_SECONDS - 1);
+        assert_refused(tokens.verify(token.expose()), "not yet valid");
+    }
+
+    #[test]
+    fn another_audience_key_or_algorithm_is_refused() {
+        let platform = Memory::new();
+        let tokens = LaunchTokens::new(&platform, AUDIENCE);
+        let token = tokens.issue(id(), launch()).unwrap();
+        assert_refused(LaunchTokens::new(&platform, "https://other.example").verify(token.expose()), "audience");
+        assert_refused(LaunchTokens::new(&Memory::new(), AUDIENCE).verify(token.expose()), "foreign key");
+
+        let (signed, signature) = token.expose().rsplit_once('.').unwrap();
+        let (_, claims) = signed.split_once('.').unwrap();
+        // {"alg":"none","typ":"JWT"}
+        let none = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
+        for forged in [
+            format!("{none}.{claims}."),
+            format!("{none}.{claims}.{signature}"),
+            format!("{signed}."),
+            format!("{signed}.{}", signature.to_lowercase()),
+            format!("{}.x", token.expose()),
+            String::new(),
+            "..".to_owned(),
+            "garbage".to_owned(),
+            "a".repeat(1 << 20),
+        ] {
+            assert_refused(tokens.verify(&forged), forged.get(..40).unwrap_or(&forged));
+        }
+    }
+
+    #[test]
+    fn the_keys_of_two_replicas_that_raced_both_stay_valid() {
+        let platform = Memory::new();
+        let tokens = LaunchTokens::new(&platform, AUDIENCE);
+        let first = tokens.issue(id(), launch()).unwrap();
+        // The other replica had also seen that there was no current key.
+        platform.delete(CURRENT_KEY).unwrap();
+        let second = tokens.issue(id(), launch()).unwrap();
+        for token in [first, second] {
+            assert_eq!(tokens.verify(token.expose()), Ok((id(), launch())));
+        }
+    }
+
+    #[test]
+    fn a_kid_of_another_form_never_reaches_the_store() {
+        let platform = Memory::new();
+        let tokens = LaunchTokens::new(&platform, AUDIENCE);
+        platform.set("gha-slurm/1/key/../../secret", &[1; KEY_BYTES]).unwrap();
+        for kid in ["../../secret", "current", "", "ABCDEF0123456789"] {
+            assert!(tokens.key(kid).unwrap().is_none(), "{kid:?}");
+        }
+    }
+}
