@@ -118,7 +118,18 @@ pub trait Random {
     fn fill(&self, buffer: &mut [u8]);
 }
 
-/// Everything a flow needs, in one bound.
-pub trait Platform: Store + Http + Clock + Random {}
+/// The application's variables, as Spin resolves them for this component.
+pub trait Variables {
+    /// The value of the variable `name`, or `None` when it is not set.
+    fn variable(&self, name: &str) -> Result<Option<String>, VariableError>;
+}
 
-impl<T: Store + Http + Clock + Random> Platform for T {}
+/// The platform could not say what a variable's value is. The text names no value.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct VariableError(pub String);
+
+/// Everything a flow needs, in one bound.
+pub trait Platform: Store + Http + Clock + Random + Variables {}
+
+impl<T: Store + Http + Clock + Random + Variables> Platform for T {}

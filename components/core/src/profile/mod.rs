@@ -1,14 +1,19 @@
 //! Profiles: the administrator's rules that turn a job's labels into Slurm resources.
 //!
 //! A job belongs to the first profile that includes all of its labels and allows its repository. What goes on to the
-//! Slurm side is the profile's own values, never text of the workflow.
+//! Slurm side is the profile's own values, or amounts of a dynamic label parsed and held against the profile's limits:
+//! never text of the workflow.
+
+mod dynamic;
 
 use serde::Deserialize;
 use thiserror::Error;
 
+pub use self::dynamic::DynamicLimits;
+use self::dynamic::Ask;
 use crate::identity::RepositoryName;
 use crate::labels::LabelSet;
-use crate::resources::{Memory, TimeLimit};
+use crate::resources::{Memory, Resources, TimeLimit};
 
 /// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -27,13 +32,17 @@ pub struct Profile {
     pub cpus: Option<u32>,
     /// Memory per node.
     pub memory: Option<Memory>,
-    /// Generic resources in Slurm's words, such as `gpu:2`.
+    /// GPUs per node; short for `gres = "gpu:N"`.
+    pub gpus: Option<u32>,
+    /// Generic resources in Slurm's words, such as `gpu:a100:2`.
     pub gres: Option<String>,
     /// How long the Slurm job may run.
     pub time_limit: Option<TimeLimit>,
     /// Whether the node is for this Slurm job alone.
     #[serde(default)]
     pub exclusive: bool,
+    /// What a workflow may ask for by dynamic labels such as `slurm-cpus=8`; absent means nothing.
+    pub dynamic: Option<DynamicLimits>,
 }
 
 /// The profiles in the order in which they are tried; never empty.
@@ -70,6 +79,25 @@ pub enum NotOurs {
         /// The job's repository.
         repository: RepositoryName,
     },
+    /// A dynamic label asks for more than the profile gives, or for nothing that can be understood.
+    #[error("profile {profile:?} cannot serve the label {label:?}: {problem}")]
+    Dynamic {
+        /// The profile that has the other labels.
+        profile: String,
+        /// The label.
+        label: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A profile's name and what it asks of Slurm for one job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// The profile's name.
+    pub profile: String,
+    /// Its resources, with the job's dynamic labels applied.
+    pub resources: Resources,
 }
 
 impl Profiles {
@@ -94,17 +122,18 @@ impl Profiles {
     }
 
     /// The first profile for these labels and this repository. A job without labels is nobody's.
-    pub fn find(&self, labels: &LabelSet, repository: &RepositoryName) -> Result<&Profile, NotOurs> {
-        let mut with_labels = self
-            .0
-            .iter()
-            .filter(|profile| !labels.is_empty() && profile.labels.iter().collect::<LabelSet>().includes(labels))
-            .peekable();
-        let first = with_labels.peek().map(|profile| profile.name.clone());
-        with_labels.find(|profile| profile.allows(repository)).ok_or_else(|| match first {
-            Some(profile) => NotOurs::Repository { profile, repository: repository.clone() },
-            None => NotOurs::Labels(labels.to_string()),
-        })
+    pub fn find(&self, labels: &LabelSet, repository: &RepositoryName) -> Result<Match, NotOurs> {
+        let mut refusal = None;
+        for profile in &self.0 {
+            let Some(asks) = profile.serves(labels) else { continue };
+            if !profile.allows(repository) {
+                let (profile, repository) = (profile.name.clone(), repository.clone());
+                refusal.get_or_insert(NotOurs::Repository { profile, repository });
+                continue;
+            }
+            return profile.resolve(&asks).map(|resources| Match { profile: profile.name.clone(), resources });
+        }
+        Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
     }
 }
 
@@ -130,10 +159,51 @@ impl Profile {
                 return invalid(format!("{key} must be letters, digits or {allowed}"));
             }
         }
-        if self.cpus == Some(0) {
-            return invalid("cpus must be at least 1".to_owned());
+        for (key, value) in [("cpus", self.cpus), ("gpus", self.gpus)] {
+            if value == Some(0) {
+                return invalid(format!("{key} must be at least 1"));
+            }
+        }
+        if self.gpus.is_some() && self.gres.is_some() {
+            return invalid("gpus and gres exclude each other: write the GPUs into gres".to_owned());
+        }
+        if let Some(dynamic) = &self.dynamic {
+            dynamic.check(self).or_else(invalid)?;
         }
         Ok(())
+    }
+
+    /// Whether the labels are this profile's: the dynamic ones among them, if the others are all its own.
+    fn serves<'a>(&self, labels: &'a LabelSet) -> Option<Vec<Ask<'a>>> {
+        let (mut own, mut asks) = (0, Vec::new());
+        for label in labels.iter() {
+            if self.labels.iter().any(|mine| mine.to_lowercase() == label) {
+                own += 1;
+            } else {
+                asks.push(self.dynamic.as_ref()?.ask(label)?);
+            }
+        }
+        // A dynamic label alone says nothing about whose job it is.
+        (own > 0).then_some(asks)
+    }
+
+    fn resolve(&self, asks: &[Ask<'_>]) -> Result<Resources, NotOurs> {
+        let mut resources = Resources {
+            partition: self.partition.clone(),
+            cpus: self.cpus,
+            memory: self.memory,
+            gres: self.gres.clone().or_else(|| self.gpus.map(|gpus| format!("gpu:{gpus}"))),
+            time_limit: self.time_limit,
+            exclusive: self.exclusive,
+        };
+        for ask in asks {
+            ask.apply(&mut resources).map_err(|problem| NotOurs::Dynamic {
+                profile: self.name.clone(),
+                label: ask.label().to_owned(),
+                problem,
+            })?;
+        }
+        Ok(resources)
     }
 
     fn allows(&self, repository: &RepositoryName) -> bool {
@@ -178,7 +248,7 @@ mod tests {
 
     fn find(text: &str, labels: &[&str], repository: &str) -> Result<String, NotOurs> {
         let repository = RepositoryName::try_from(repository.to_owned()).unwrap();
-        Profiles::parse(text).unwrap().find(&labels.iter().collect(), &repository).map(|profile| profile.name.clone())
+        Profiles::parse(text).unwrap().find(&labels.iter().collect(), &repository).map(|found| found.profile)
     }
 
     #[test]
@@ -206,6 +276,7 @@ mod tests {
             "labels = [\"a\\nb\"]",
             "labels = ['a']\npartition = '$(id)'",
             "labels = ['a']\ncpus = 0",
+            "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",
         ] {

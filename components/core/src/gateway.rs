@@ -1,0 +1,141 @@
+//! The launch request: what the app sends to `POST {gateway}/runner/start`, and how the answer is read.
+//!
+//! All values are strings, as the original service takes them; it ignores the fields that it does not know.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+use url::Url;
+
+use crate::identity::LaunchId;
+use crate::labels::LabelSet;
+use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
+use crate::resources::Resources;
+use crate::secret::Secret;
+use crate::settings::GatewaySettings;
+
+/// The body of `POST /runner/start`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StartRunner {
+    /// The repository's page; the gateway maps it to a Slurm user.
+    #[serde(rename = "gitHubURL")]
+    pub github_url: String,
+    /// What the Slurm job exchanges for a credential.
+    pub launcher_token: Secret,
+    /// The labels to register with, comma-separated.
+    pub runner_labels: String,
+    /// Where to exchange the token.
+    #[serde(rename = "tokenURL")]
+    pub token_url: String,
+    /// The name to register under.
+    pub runner_name: String,
+    /// CPUs per task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// Memory per node, in MiB with the unit: `24576M`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<String>,
+    /// `true`, or absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exclusive: Option<String>,
+    /// Time limit in minutes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<String>,
+    /// Slurm partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<String>,
+    /// Generic resources. The original does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gres: Option<String>,
+    /// The launch's id, so that a repeated submission can be recognised. The original does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchId>,
+    /// The profile's name, for the gateway's log. The original does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl StartRunner {
+    /// The request for one launch.
+    pub fn new(
+        launch: LaunchId,
+        token: Secret,
+        token_url: &Url,
+        repository: &Url,
+        labels: &LabelSet,
+        profile: &str,
+        resources: &Resources,
+    ) -> Self {
+        Self {
+            github_url: repository.as_str().trim_end_matches('/').to_owned(),
+            launcher_token: token,
+            runner_labels: labels.to_string(),
+            token_url: token_url.to_string(),
+            runner_name: launch.runner_name(),
+            cpus: resources.cpus.map(|cpus| cpus.to_string()),
+            memory: resources.memory.map(|memory| memory.to_string()),
+            exclusive: resources.exclusive.then(|| "true".to_owned()),
+            duration: resources.time_limit.map(|limit| limit.minutes().to_string()),
+            partition: resources.partition.clone(),
+            gres: resources.gres.clone(),
+            launch: Some(launch),
+            profile: Some(profile.to_owned()),
+        }
+    }
+}
+
+/// Why a launch is not known to be submitted.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum GatewayError {
+    /// It could not be reached, or its answer was lost.
+    #[error("the gateway cannot be reached: {0}")]
+    Unreachable(#[from] SendError),
+    /// 401 or 403.
+    #[error("the gateway refused the shared secret ({0}): gateway_secret must be the same on both sides")]
+    Unauthorized(u16),
+    /// Another 4xx: it will not start this runner as things stand.
+    #[error("the gateway refused the launch ({0})")]
+    Refused(u16),
+    /// 5xx, or what no gateway answers.
+    #[error("the gateway failed ({0})")]
+    Failed(u16),
+    /// A success without the gateway's body: something else answers at that address.
+    #[error("the answer is not a gateway's: check gateway_url")]
+    NotAGateway,
+}
+
+/// Submits one launch. `Ok` is the Slurm job's id, when the gateway tells it.
+pub fn start_runner(
+    http: &impl Http,
+    gateway: &GatewaySettings,
+    launch: &StartRunner,
+    deadline: Duration,
+) -> Result<Option<String>, GatewayError> {
+    let url = gateway.url.join("runner/start").map_err(|_| GatewayError::NotAGateway)?;
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("auth-token", gateway.secret.expose().to_owned()),
+    ];
+    let body = serde_json::to_vec(launch).map_err(|error| SendError::Broken(error.to_string()))?;
+    let response = http.send(&HttpRequest { method: HttpMethod::Post, url, headers, body, deadline })?;
+    match response.status {
+        200..=299 => accepted(&response),
+        401 | 403 => Err(GatewayError::Unauthorized(response.status)),
+        400..=499 => Err(GatewayError::Refused(response.status)),
+        _ => Err(GatewayError::Failed(response.status)),
+    }
+}
+
+fn accepted(response: &HttpResponse) -> Result<Option<String>, GatewayError> {
+    let answer: Value = serde_json::from_slice(&response.body).map_err(|_| GatewayError::NotAGateway)?;
+    let slurm_job = match answer.get("job_id") {
+        Some(Value::Number(id)) => Some(id.to_string()),
+        Some(Value::String(id)) if id.len() <= 64 => Some(id.clone()),
+        _ => None,
+    };
+    let ok = answer.get("status").and_then(Value::as_str) == Some("OK!");
+    if ok || slurm_job.is_some() { Ok(slurm_job) } else { Err(GatewayError::NotAGateway) }
+}

@@ -1,0 +1,181 @@
+//! The webhook event `workflow_job`, as far as it is read.
+//!
+//! Source: GitHub Docs, "Webhook events and payloads". Ids are 64-bit: GitHub's are past what a JavaScript number holds
+//! exactly. What is not named here is ignored, because GitHub adds fields.
+
+use serde::Deserialize;
+use thiserror::Error;
+use url::Url;
+
+use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
+use crate::labels::LabelSet;
+
+/// The body of a `workflow_job` delivery.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkflowJobEvent {
+    /// What happened.
+    pub action: Action,
+    /// The job that it happened to.
+    pub workflow_job: WorkflowJob,
+    /// The job's repository.
+    pub repository: Repository,
+    /// The App's installation; absent when a repository's own webhook sent the event.
+    pub installation: Option<Installation>,
+}
+
+/// What happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It waits for a runner.
+    Queued,
+    /// It waits for an approval, and is queued again after that.
+    Waiting,
+    /// A runner took it.
+    InProgress,
+    /// It has a conclusion.
+    Completed,
+    /// An action that GitHub added later.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// A job of a workflow run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkflowJob {
+    /// Its id.
+    pub id: JobId,
+    /// The labels of its `runs-on`.
+    pub labels: LabelSet,
+    /// The run's attempt.
+    #[serde(default = "first_attempt")]
+    pub run_attempt: u64,
+    /// Once completed.
+    #[serde(default)]
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    #[serde(default)]
+    pub runner_name: Option<String>,
+}
+
+fn first_attempt() -> u64 {
+    1
+}
+
+/// The repository of an event.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Repository {
+    /// Its id.
+    pub id: RepositoryId,
+    /// `owner/name`.
+    pub full_name: RepositoryName,
+    /// Its page.
+    pub html_url: String,
+}
+
+/// The installation of an event.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Installation {
+    /// Its id.
+    pub id: InstallationId,
+}
+
+/// A payload that is not what GitHub sends.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct MalformedPayload(String);
+
+/// Checks that a body is JSON at all; the error names the offset.
+pub fn check_json(body: &[u8]) -> Result<(), MalformedPayload> {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+        Ok(_) => Ok(()),
+        Err(_) if body.starts_with(b"payload=") => Err(MalformedPayload(
+            "the body is a form: set the webhook's content type to application/json".to_owned(),
+        )),
+        Err(error) => Err(MalformedPayload(format!("the body is not JSON: {error}"))),
+    }
+}
+
+impl WorkflowJobEvent {
+    /// Reads the body of a `workflow_job` delivery; the error names the field.
+    pub fn parse(body: &[u8]) -> Result<Self, MalformedPayload> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        serde_path_to_error::deserialize(&mut json)
+            .map_err(|error| MalformedPayload(format!("{}: {}", error.path(), error.inner())))
+    }
+}
+
+impl Repository {
+    /// The page's URL, checked to be an HTTP URL of just this repository, because the gateway decides by it.
+    pub fn page(&self) -> Result<Url, MalformedPayload> {
+        let malformed = |problem: &str| MalformedPayload(format!("repository.html_url: {problem}"));
+        let url = Url::parse(&self.html_url).map_err(|error| malformed(&error.to_string()))?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if plain && url.path() == format!("/{}", self.full_name) {
+            Ok(url)
+        } else {
+            Err(malformed("not the page of repository.full_name"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn payload() -> Value {
+        json!({
+            "action": "queued",
+            "workflow_job": {"id": u64::MAX, "labels": ["Self-Hosted"], "run_attempt": 2, "runner_name": null},
+            "repository": {"id": 1, "full_name": "o/r", "html_url": "https://github.com/o/r"},
+        })
+    }
+
+    fn parse(payload: &Value) -> Result<WorkflowJobEvent, MalformedPayload> {
+        WorkflowJobEvent::parse(payload.to_string().as_bytes())
+    }
+
+    #[test]
+    fn ids_past_two_to_the_53_are_exact_and_new_actions_are_known_as_such() {
+        let event = parse(&payload()).unwrap();
+        assert_eq!((event.action, event.workflow_job.id), (Action::Queued, JobId(u64::MAX)));
+        let mut later = payload();
+        later["action"] = json!("paused");
+        assert_eq!(parse(&later).unwrap().action, Action::Other("paused".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_field() {
+        for (pointer, value, named) in [
+            ("/workflow_job/id", json!("1"), "workflow_job.id"),
+            ("/workflow_job/id", json!(-1), "workflow_job.id"),
+            ("/workflow_job/id", json!(1.5), "workflow_job.id"),
+            ("/workflow_job/labels", json!("a"), "workflow_job.labels"),
+            ("/workflow_job/labels", json!([1]), "workflow_job.labels[0]"),
+            ("/repository/full_name", json!("../x"), "repository.full_name"),
+            ("/repository", json!(null), "repository"),
+            ("/action", json!(1), "action"),
+        ] {
+            let mut bad = payload();
+            *bad.pointer_mut(pointer).unwrap() = value;
+            let error = parse(&bad).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_something_else_is_refused() {
+        let mut event = parse(&payload()).unwrap();
+        assert!(event.repository.page().is_ok());
+        for bad in ["", "javascript:alert(1)", "https://github.com/o/other", "https://x@github.com/o/r", "https://github.com/o/r?x"] {
+            event.repository.html_url = bad.to_owned();
+            assert!(event.repository.page().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Dynamic labels: `slurm-cpus=8` in a workflow's `runs-on`, within the limits of a profile.
+
+use serde::Deserialize;
+
+use super::{Profile, is_word};
+use crate::resources::{Memory, Resources, TimeLimit};
+
+/// The most that dynamic labels may ask for. What is absent cannot be asked for at all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DynamicLimits {
+    /// `slurm-cpus=8`
+    pub cpus: Option<u32>,
+    /// `slurm-memory=32G`
+    pub memory: Option<Memory>,
+    /// `slurm-gpus=1`
+    pub gpus: Option<u32>,
+    /// `slurm-time=02:00:00`
+    pub time_limit: Option<TimeLimit>,
+    /// `slurm-partition=long`: one of these.
+    #[serde(default)]
+    pub partitions: Vec<String>,
+}
+
+/// A dynamic label that a profile understands, with the limit that holds for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    label: &'a str,
+    value: &'a str,
+    limits: &'a DynamicLimits,
+    key: Key,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Cpus(u32),
+    Memory(Memory),
+    Gpus(u32),
+    Time(TimeLimit),
+    Partition,
+}
+
+impl DynamicLimits {
+    pub(super) fn check(&self, profile: &Profile) -> Result<(), String> {
+        if self == &Self::default() {
+            return Err("dynamic allows nothing: give it a limit, or leave it out".to_owned());
+        }
+        if let Some(bad) = self.partitions.iter().find(|partition| !is_word(partition, "-_.")) {
+            return Err(format!("the dynamic partition {bad:?} must be letters, digits or -_."));
+        }
+        if self.gpus.is_some() && profile.gres.is_some() {
+            return Err("dynamic gpus would replace gres: write gpus instead of gres".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What the label asks for, if it is a dynamic one that may be set at all.
+    pub(super) fn ask<'a>(&'a self, label: &'a str) -> Option<Ask<'a>> {
+        let (name, value) = label.strip_prefix("slurm-")?.split_once('=')?;
+        let key = match name {
+            "cpus" => Key::Cpus(self.cpus?),
+            "memory" => Key::Memory(self.memory?),
+            "gpus" => Key::Gpus(self.gpus?),
+            "time" => Key::Time(self.time_limit?),
+            "partition" if !self.partitions.is_empty() => Key::Partition,
+            _ => return None,
+        };
+        Some(Ask { label, value, limits: self, key })
+    }
+}
+
+impl Ask<'_> {
+    pub(super) fn label(&self) -> &str {
+        self.label
+    }
+
+    /// Sets what is asked for, or says why it is not given.
+    pub(super) fn apply(&self, resources: &mut Resources) -> Result<(), String> {
+        match self.key {
+            Key::Cpus(limit) => resources.cpus = Some(within(count(self.value)?, limit)?),
+            Key::Gpus(limit) => resources.gres = Some(format!("gpu:{}", within(count(self.value)?, limit)?)),
+            Key::Memory(limit) => {
+                let asked = self.value.parse::<Memory>().map_err(|error| error.to_string())?;
+                resources.memory = Some(within(asked, limit)?);
+            }
+            Key::Time(limit) => {
+                let asked = self.value.parse::<TimeLimit>().map_err(|error| error.to_string())?;
+                let asked = within(asked, limit).map_err(|problem| format!("{problem} minutes"))?;
+                resources.time_limit = Some(asked);
+            }
+            Key::Partition => {
+                let same = |partition: &&String| partition.eq_ignore_ascii_case(self.value);
+                let known = self.limits.partitions.iter().find(same);
+                let known = known.ok_or_else(|| format!("the choice is {}", self.limits.partitions.join(", ")))?;
+                resources.partition = Some(known.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number > 0 && !text.starts_with('+') => Ok(number),
+        _ => Err("it must be a whole number of at least 1".to_owned()),
+    }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(asked: T, limit: T) -> Result<T, String> {
+    if asked <= limit { Ok(asked) } else { Err(format!("the limit is {limit}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::identity::RepositoryName;
+    use crate::profile::{NotOurs, ProfileError, Profiles};
+    use crate::resources::Resources;
+
+    const TEXT: &str = r#"
+        [[profile]]
+        name = "flexible"
+        labels = ["slurm"]
+        cpus = 2
+        gpus = 1
+        [profile.dynamic]
+        cpus = 64
+        memory = "256G"
+        gpus = 4
+        time_limit = "1-0"
+        partitions = ["Long", "short"]
+
+        [[profile]]
+        name = "fixed"
+        labels = ["fixed", "slurm-cpus=8"]
+    "#;
+
+    fn find(labels: &[&str]) -> Result<(String, Resources), NotOurs> {
+        let repository = RepositoryName::try_from("a/b".to_owned()).unwrap();
+        let found = Profiles::parse(TEXT).unwrap().find(&labels.iter().collect(), &repository)?;
+        Ok((found.profile, found.resources))
+    }
+
+    #[test]
+    fn a_workflow_sets_what_the_profile_lets_it_set() {
+        let asked = ["slurm", "slurm-cpus=64", "slurm-memory=32gb", "slurm-gpus=2", "slurm-time=2:0:0"];
+        let (_, resources) = find(&asked).unwrap();
+        let expected = Resources {
+            cpus: Some(64),
+            memory: "32G".parse().ok(),
+            gres: Some("gpu:2".to_owned()),
+            time_limit: "120".parse().ok(),
+            ..Resources::default()
+        };
+        assert_eq!(resources, expected);
+        assert_eq!(find(&["slurm", "slurm-partition=LONG"]).unwrap().1.partition.as_deref(), Some("Long"));
+        let plain = find(&["slurm"]).unwrap().1;
+        assert_eq!((plain.cpus, plain.gres.as_deref()), (Some(2), Some("gpu:1")));
+    }
+
+    #[test]
+    fn past_a_limit_or_without_meaning_it_is_refused_with_the_label() {
+        for label in [
+            "slurm-cpus=65", "slurm-cpus=0", "slurm-cpus=+1", "slurm-cpus=", "slurm-cpus=$(id)", "slurm-memory=257G",
+            "slurm-memory=lots", "slurm-gpus=5", "slurm-time=1-1", "slurm-partition=secret", "slurm-cpus=99999999999",
+        ] {
+            let refused = find(&["slurm", label]);
+            assert!(matches!(&refused, Err(NotOurs::Dynamic { label: named, .. }) if *named == label), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_dynamic_label_alone_or_where_none_is_allowed_is_not_ours() {
+        for labels in [&["slurm-cpus=8", "slurm-gpus=1"][..], &["slurm", "slurm-nodes=2"], &["fixed", "slurm-gpus=1"]] {
+            assert!(matches!(find(labels), Err(NotOurs::Labels(_))), "{labels:?}");
+        }
+        assert_eq!(find(&["fixed", "slurm-cpus=8"]).unwrap().0, "fixed", "a profile may own such a label");
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_refused() {
+        for bad in ["[profile.dynamic]", "gres = 'gpu:1'\n[profile.dynamic]\ngpus = 1", "[profile.dynamic]\npartitions = ['a b']"] {
+            let error = Profiles::parse(&format!("[[profile]]\nname = 'p'\nlabels = ['a']\n{bad}")).unwrap_err();
+            assert!(matches!(error, ProfileError::Invalid { .. }), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! An HTTP request as it reached a component, and what is read from its headers.
+
+/// A request, whole.
+#[derive(Clone)]
+pub struct Request {
+    /// The method, in upper case as it came.
+    pub method: String,
+    /// All headers, in order; names in any case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, within the component's limit.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The first header of that name, compared without case. A value that is not text counts as empty, so that it is
+    /// present and wrong.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        Some(std::str::from_utf8(value).unwrap_or_default().trim())
+    }
+}

@@ -1,0 +1,235 @@
+//! The application's variables as typed settings.
+//!
+//! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is told at
+//! the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
+
+use thiserror::Error;
+use url::{Host, Url};
+
+use crate::answer::Answer;
+use crate::github::app_jwt::AppKey;
+use crate::ports::Variables;
+use crate::profile::Profiles;
+use crate::secret::Secret;
+
+/// A variable that is missing or malformed.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("the variable {name} {problem}; {}", how_to_set(.name))]
+pub struct SettingError {
+    name: &'static str,
+    problem: String,
+}
+
+fn how_to_set(name: &str) -> String {
+    let example = match name {
+        "profiles" => "profiles=@profiles.toml".to_owned(),
+        "github_private_key" => "github_private_key=@app.pem".to_owned(),
+        _ => format!("{name}=VALUE"),
+    };
+    let upper = name.to_uppercase();
+    format!("set SPIN_VARIABLE_{upper} in the environment or in .env, or start with --variable {example}")
+}
+
+impl SettingError {
+    pub(crate) fn new(name: &'static str, problem: impl Into<String>) -> Self {
+        Self { name, problem: problem.into() }
+    }
+}
+
+impl From<SettingError> for Answer {
+    fn from(error: SettingError) -> Self {
+        Self::error(500, error.to_string())
+    }
+}
+
+/// Where launches are submitted.
+#[derive(Debug, Clone)]
+pub struct GatewaySettings {
+    /// The gateway's base URL.
+    pub url: Url,
+    /// The secret that both sides share, sent as `auth-token`.
+    pub secret: Secret,
+}
+
+/// Who this application is at GitHub.
+#[derive(Debug, Clone)]
+pub struct GitHubSettings {
+    /// The App's id or client id.
+    pub app_id: String,
+    /// Base of the REST API, ending with `/`.
+    pub api: Url,
+}
+
+/// Typed access to the variables of a platform.
+#[derive(Debug)]
+pub struct Settings<'a, V>(pub &'a V);
+
+impl<V: Variables> Settings<'_, V> {
+    /// `github_webhook_secret`
+    pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
+        self.required("github_webhook_secret").map(Secret::new)
+    }
+
+    /// `gateway_url` and `gateway_secret`
+    pub fn gateway(&self) -> Result<GatewaySettings, SettingError> {
+        let url = self.base_url("gateway_url")?;
+        let secret = self.required("gateway_secret")?;
+        if !secret.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
+            return Err(SettingError::new("gateway_secret", "must be visible ASCII without blanks, to stand in a header"));
+        }
+        Ok(GatewaySettings { url, secret: Secret::new(secret) })
+    }
+
+    /// The URL where launch tokens are redeemed: `/gha/runner` under `public_url`. It is the tokens' audience as well.
+    pub fn redeem_url(&self) -> Result<Url, SettingError> {
+        join(&self.base_url("public_url")?, "gha/runner").map_err(|problem| SettingError::new("public_url", problem))
+    }
+
+    /// `profiles`; blank means the built-in default.
+    pub fn profiles(&self) -> Result<Profiles, SettingError> {
+        let text = self.read("profiles")?.unwrap_or_default();
+        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is wrong: {error}")))
+    }
+
+    /// `github_app_id` and `github_api_url`
+    pub fn github(&self) -> Result<GitHubSettings, SettingError> {
+        let app_id = self.required("github_app_id")?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if app_id.len() > 64 || !app_id.bytes().all(plain) {
+            return Err(SettingError::new("github_app_id", "must be the App's id, such as 123456, or its client id"));
+        }
+        let name = "github_api_url";
+        let origin = match self.read(name)?.filter(|text| !text.trim().is_empty()) {
+            Some(text) => parse_base_url(&text).map_err(|problem| SettingError::new(name, problem))?,
+            None => parse_base_url("https://api.github.com").map_err(|problem| SettingError::new(name, problem))?,
+        };
+        let api = api_base(origin).map_err(|problem| SettingError::new(name, problem))?;
+        Ok(GitHubSettings { app_id, api })
+    }
+
+    /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
+    pub fn app_key(&self) -> Result<AppKey, SettingError> {
+        let name = "github_private_key";
+        let pem = self.required(name)?.replace("\\n", "\n");
+        AppKey::from_pem(&pem).ok_or_else(|| {
+            SettingError::new(name, "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)")
+        })
+    }
+
+    fn base_url(&self, name: &'static str) -> Result<Url, SettingError> {
+        parse_base_url(&self.required(name)?).map_err(|problem| SettingError::new(name, problem))
+    }
+
+    fn required(&self, name: &'static str) -> Result<String, SettingError> {
+        match self.read(name)? {
+            Some(value) if !value.trim().is_empty() => Ok(value.trim().to_owned()),
+            Some(_) => Err(SettingError::new(name, "is empty")),
+            None => Err(SettingError::new(name, "is not set")),
+        }
+    }
+
+    fn read(&self, name: &'static str) -> Result<Option<String>, SettingError> {
+        self.0.variable(name).map_err(|error| SettingError::new(name, format!("cannot be read: {error}")))
+    }
+}
+
+/// A base URL, with `/` at its end so that paths can be joined to it.
+fn parse_base_url(text: &str) -> Result<Url, String> {
+    let mut url = Url::parse(text.trim()).map_err(|error| format!("is no URL ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("must begin with https:// or http://".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("must have no user, query or fragment".to_owned());
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+/// Spin allows no path in `allowed_outbound_hosts`, where this variable stands as well. So it is an origin, and the
+/// `/api/v3` of an Enterprise Server is added here; public GitHub and `*.ghe.com` serve at `api.…` without it.
+fn api_base(origin: Url) -> Result<Url, String> {
+    match (origin.path(), origin.host()) {
+        ("/", Some(Host::Domain(host))) if host.starts_with("api.") || host == "localhost" => Ok(origin),
+        ("/", Some(Host::Domain(_))) => join(&origin, "api/v3/"),
+        ("/", _) => Ok(origin),
+        _ => Err("must be an origin without a path, such as https://api.github.com or https://ghe.example.org".to_owned()),
+    }
+}
+
+fn join(base: &Url, path: &str) -> Result<Url, String> {
+    base.join(path).map_err(|error| format!("is no base URL ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    fn settings(name: &'static str, value: &str) -> Memory {
+        let platform = Memory::configured();
+        platform.set_variable(name, Some(value));
+        platform
+    }
+
+    #[test]
+    fn a_missing_or_malformed_variable_is_named_with_the_way_to_set_it() {
+        type Read = fn(&Memory) -> Option<SettingError>;
+        let cases: &[(&'static str, &[&str], Read)] = &[
+            ("github_webhook_secret", &["", "  "], |memory| Settings(memory).webhook_secret().err()),
+            (
+                "gateway_url",
+                &["", "gateway", "ftp://gateway", "http://user@gateway", "http://gateway/?q"],
+                |memory| Settings(memory).gateway().err(),
+            ),
+            ("gateway_secret", &["", "two words", "line\nbreak", "ä"], |memory| Settings(memory).gateway().err()),
+            ("public_url", &["", "app.example"], |memory| Settings(memory).redeem_url().err()),
+            ("profiles", &["[[profile]]"], |memory| Settings(memory).profiles().err()),
+            ("github_app_id", &["", "1 2", "a/b"], |memory| Settings(memory).github().err()),
+            ("github_api_url", &["https://ghe.example/api/v3", "x"], |memory| Settings(memory).github().err()),
+            ("github_private_key", &["", "hunter2", "-----BEGIN RSA PRIVATE KEY-----"], |memory| {
+                Settings(memory).app_key().err()
+            }),
+        ];
+        for (name, bad, read) in cases {
+            for value in *bad {
+                let error = read(&settings(name, value)).map(|error| error.to_string()).unwrap_or_default();
+                assert!(error.contains(name) && error.contains("--variable"), "{name}={value:?}: {error:?}");
+                assert!(value.len() < 7 || *name == "profiles" || !error.contains(*value), "{name} shows its value");
+            }
+            if !matches!(*name, "profiles" | "github_api_url") {
+                let platform = Memory::configured();
+                platform.set_variable(name, None);
+                let error = read(&platform).map(|error| error.to_string()).unwrap_or_default();
+                assert!(error.contains(&format!("{name} is not set")), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_enterprise_servers_api_is_under_a_path() {
+        for (origin, api) in [
+            ("", "https://api.github.com/"),
+            ("https://api.github.com", "https://api.github.com/"),
+            ("https://api.octo.ghe.com/", "https://api.octo.ghe.com/"),
+            ("https://ghe.example.org", "https://ghe.example.org/api/v3/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ] {
+            assert_eq!(Settings(&settings("github_api_url", origin)).github().unwrap().api.as_str(), api);
+        }
+    }
+
+    #[test]
+    fn the_redeem_url_is_under_the_public_url_with_or_without_a_slash() {
+        for (public, redeem) in [
+            ("https://app.example", "https://app.example/gha/runner"),
+            ("https://app.example/slurm/", "https://app.example/slurm/gha/runner"),
+            (" https://app.example/slurm\n", "https://app.example/slurm/gha/runner"),
+        ] {
+            assert_eq!(Settings(&settings("public_url", public)).redeem_url().unwrap().as_str(), redeem);
+        }
+    }
+}
