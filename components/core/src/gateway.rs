@@ -115,10 +115,8 @@ pub fn start_runner(
     deadline: Duration,
 ) -> Result<Option<String>, GatewayError> {
     let url = gateway.url.join("runner/start").map_err(|_| GatewayError::NotAGateway)?;
-    let headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("auth-token", gateway.secret.expose().to_owned()),
-    ];
+    let headers =
+        vec![("content-type", "application/json".to_owned()), ("auth-token", gateway.secret.expose().to_owned())];
     let body = serde_json::to_vec(launch).map_err(|error| SendError::Broken(error.to_string()))?;
     let response = http.send(&HttpRequest { method: HttpMethod::Post, url, headers, body, deadline })?;
     match response.status {

@@ -10,13 +10,19 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod flows;
+pub mod gateway;
+pub mod github;
 pub mod identity;
 pub mod labels;
 pub mod launch_token;
+pub mod ledger;
 pub mod ports;
 pub mod profile;
+pub mod request;
 pub mod resources;
 pub mod secret;
+pub mod settings;
 pub mod signature;
 #[cfg(test)]
 mod testing;

@@ -2,9 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::ports::{Clock, Random, Store, StoreError};
+use crate::ports::{
+    Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
+};
+
+/// What answers outbound requests; it may call back into a flow, as a concurrent request would.
+type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;
 
 /// A store, a clock that stands until it is moved, and randomness that never repeats.
 pub(crate) struct Memory {
@@ -12,6 +18,10 @@ pub(crate) struct Memory {
     counters: RefCell<BTreeMap<String, i64>>,
     pub(crate) seconds: Cell<u64>,
     drawn: Cell<u8>,
+    pub(crate) operations: Cell<u32>,
+    variables: RefCell<BTreeMap<&'static str, String>>,
+    server: RefCell<Option<Rc<Server>>>,
+    pub(crate) sent: RefCell<Vec<HttpRequest>>,
 }
 
 impl Memory {
@@ -21,27 +31,61 @@ impl Memory {
             counters: RefCell::default(),
             seconds: Cell::new(1_800_000_000),
             drawn: Cell::new(0),
+            operations: Cell::new(0),
+            variables: RefCell::default(),
+            server: RefCell::default(),
+            sent: RefCell::default(),
         }
+    }
+
+    /// With every variable set, but for the private key, which is dear to make.
+    pub(crate) fn configured() -> Self {
+        let platform = Self::new();
+        for (name, value) in [
+            ("github_app_id", "123456"),
+            ("github_webhook_secret", "It's a Secret to Everybody"),
+            ("gateway_url", "http://gateway.example:8080"),
+            ("gateway_secret", "gateway-secret"),
+            ("public_url", "https://app.example"),
+        ] {
+            platform.set_variable(name, Some(value));
+        }
+        platform
+    }
+
+    pub(crate) fn set_variable(&self, name: &'static str, value: Option<&str>) {
+        match value {
+            Some(value) => self.variables.borrow_mut().insert(name, value.to_owned()),
+            None => self.variables.borrow_mut().remove(name),
+        };
+    }
+
+    pub(crate) fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
+        *self.server.borrow_mut() = Some(Rc::new(Box::new(server)));
     }
 }
 
 impl Store for Memory {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.operations.set(self.operations.get() + 1);
         Ok(self.values.borrow().get(key).cloned())
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.operations.set(self.operations.get() + 1);
         self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.operations.set(self.operations.get() + 1);
         self.values.borrow_mut().remove(key);
         self.counters.borrow_mut().remove(key);
         Ok(())
     }
 
     fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        self.operations.set(self.operations.get() + 1);
         let mut counters = self.counters.borrow_mut();
         let counter = counters.entry(key.to_owned()).or_default();
         *counter += delta;
@@ -62,4 +106,26 @@ impl Random for Memory {
             *byte = self.drawn.get();
         }
     }
+}
+
+impl Variables for Memory {
+    fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
+        Ok(self.variables.borrow().get(name).cloned())
+    }
+}
+
+impl Http for Memory {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
+        self.sent.borrow_mut().push(request.clone());
+        let server = self.server.borrow().clone();
+        match server {
+            Some(server) => server(self, request),
+            None => Err(SendError::Broken("nothing listens".to_owned())),
+        }
+    }
+}
+
+/// An answer with a JSON body.
+pub(crate) fn answer(status: u16, body: &serde_json::Value) -> Result<HttpResponse, SendError> {
+    Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
 }

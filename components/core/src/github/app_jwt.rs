@@ -51,10 +51,8 @@ mod tests {
         let pkcs8 = key.to_pem().unwrap();
         let now = 1_800_000_000;
         let jwt = AppKey::from_pem(&pkcs8).unwrap().sign("123456", now).unwrap();
-        let options = VerificationOptions {
-            artificial_time: Some(Duration::from_secs(now)),
-            ..VerificationOptions::default()
-        };
+        let options =
+            VerificationOptions { artificial_time: Some(Duration::from_secs(now)), ..VerificationOptions::default() };
         let claims = key.public_key().verify_token::<NoCustomClaims>(jwt.expose(), Some(options)).unwrap();
         assert_eq!(claims.issuer.as_deref(), Some("123456"));
         assert!(claims.issued_at.unwrap().as_secs() <= now - 60);

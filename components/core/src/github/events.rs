@@ -89,9 +89,9 @@ pub struct MalformedPayload(String);
 pub fn check_json(body: &[u8]) -> Result<(), MalformedPayload> {
     match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
         Ok(_) => Ok(()),
-        Err(_) if body.starts_with(b"payload=") => Err(MalformedPayload(
-            "the body is a form: set the webhook's content type to application/json".to_owned(),
-        )),
+        Err(_) if body.starts_with(b"payload=") => {
+            Err(MalformedPayload("the body is a form: set the webhook's content type to application/json".to_owned()))
+        }
         Err(error) => Err(MalformedPayload(format!("the body is not JSON: {error}"))),
     }
 }
@@ -173,7 +173,13 @@ mod tests {
     fn a_page_of_something_else_is_refused() {
         let mut event = parse(&payload()).unwrap();
         assert!(event.repository.page().is_ok());
-        for bad in ["", "javascript:alert(1)", "https://github.com/o/other", "https://x@github.com/o/r", "https://github.com/o/r?x"] {
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "https://github.com/o/other",
+            "https://x@github.com/o/r",
+            "https://github.com/o/r?x",
+        ] {
             event.repository.html_url = bad.to_owned();
             assert!(event.repository.page().is_err(), "{bad:?}");
         }

@@ -160,11 +160,23 @@ mod tests {
     #[test]
     fn past_a_limit_or_without_meaning_it_is_refused_with_the_label() {
         for label in [
-            "slurm-cpus=65", "slurm-cpus=0", "slurm-cpus=+1", "slurm-cpus=", "slurm-cpus=$(id)", "slurm-memory=257G",
-            "slurm-memory=lots", "slurm-gpus=5", "slurm-time=1-1", "slurm-partition=secret", "slurm-cpus=99999999999",
+            "slurm-cpus=65",
+            "slurm-cpus=0",
+            "slurm-cpus=+1",
+            "slurm-cpus=",
+            "slurm-cpus=$(id)",
+            "slurm-memory=257G",
+            "slurm-memory=lots",
+            "slurm-gpus=5",
+            "slurm-time=1-1",
+            "slurm-partition=secret",
+            "slurm-cpus=99999999999",
         ] {
             let refused = find(&["slurm", label]);
-            assert!(matches!(&refused, Err(NotOurs::Dynamic { label: named, .. }) if *named == label), "{refused:?}");
+            assert!(
+                matches!(&refused, Err(NotOurs::Dynamic { label: named, .. }) if *named == label.to_lowercase()),
+                "{refused:?}"
+            );
         }
     }
 
@@ -178,7 +190,11 @@ mod tests {
 
     #[test]
     fn limits_that_make_no_sense_are_refused() {
-        for bad in ["[profile.dynamic]", "gres = 'gpu:1'\n[profile.dynamic]\ngpus = 1", "[profile.dynamic]\npartitions = ['a b']"] {
+        for bad in [
+            "[profile.dynamic]",
+            "gres = 'gpu:1'\n[profile.dynamic]\ngpus = 1",
+            "[profile.dynamic]\npartitions = ['a b']",
+        ] {
             let error = Profiles::parse(&format!("[[profile]]\nname = 'p'\nlabels = ['a']\n{bad}")).unwrap_err();
             assert!(matches!(error, ProfileError::Invalid { .. }), "{bad}: {error}");
         }

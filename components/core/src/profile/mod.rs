@@ -9,8 +9,8 @@ mod dynamic;
 use serde::Deserialize;
 use thiserror::Error;
 
-pub use self::dynamic::DynamicLimits;
 use self::dynamic::Ask;
+pub use self::dynamic::DynamicLimits;
 use crate::identity::RepositoryName;
 use crate::labels::LabelSet;
 use crate::resources::{Memory, Resources, TimeLimit};
@@ -174,7 +174,7 @@ impl Profile {
     }
 
     /// Whether the labels are this profile's: the dynamic ones among them, if the others are all its own.
-    fn serves<'a>(&self, labels: &'a LabelSet) -> Option<Vec<Ask<'a>>> {
+    fn serves<'a>(&'a self, labels: &'a LabelSet) -> Option<Vec<Ask<'a>>> {
         let (mut own, mut asks) = (0, Vec::new());
         for label in labels.iter() {
             if self.labels.iter().any(|mine| mine.to_lowercase() == label) {

@@ -1,0 +1,18 @@
+//! The two flows of the app, each a function from a request to an answer.
+
+pub mod receive;
+pub mod redeem;
+
+use std::time::Duration;
+
+use crate::answer::Answer;
+use crate::ports::StoreError;
+
+/// When the store fails, the request is worth repeating; what failed is for the log alone.
+impl From<StoreError> for Answer {
+    fn from(error: StoreError) -> Self {
+        Self::try_again(RETRY.as_secs(), "the key-value store does not answer").with_detail(error.to_string())
+    }
+}
+
+const RETRY: Duration = Duration::from_secs(10);

@@ -1,0 +1,142 @@
+//! Launch token redeemed: `POST /gha/runner`.
+//!
+//! The token is checked before anything is read for it. Then the facts: a launch that was redeemed gets nothing more,
+//! one that nothing waits for gets nothing at all. Replicas take turns by attempts, so that a crowd of retries costs
+//! one call to GitHub; that exactly one gets a credential rests on the claim at the very end.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::github::client::{GitHub, GitHubError};
+use crate::github::credentials::Credentials;
+use crate::identity::LaunchId;
+use crate::launch_token::{Launch, LaunchTokens, TokenError};
+use crate::ledger::{Claim, Ledger};
+use crate::ports::{Platform, StoreError};
+use crate::request::Request;
+use crate::settings::Settings;
+
+/// For all calls to GitHub together.
+const BUDGET: Duration = Duration::from_secs(20);
+/// Well past the budget: an attempt that is older died.
+const LEASE: Duration = Duration::from_secs(90);
+const TURN_SECONDS: u64 = 2;
+
+/// Answers one redemption.
+pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
+    if request.method != "POST" {
+        return Answer::method_not_allowed("POST");
+    }
+    let Some(authorization) = request.header("authorization") else {
+        return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
+    };
+    let audience = match Settings(platform).redeem_url() {
+        Ok(url) => url,
+        Err(error) => return error.into(),
+    };
+    match LaunchTokens::new(platform, audience.as_str()).verify(bearer(authorization)) {
+        Ok((id, launch)) => exchange(platform, id, &launch).unwrap_or_else(Answer::from),
+        Err(TokenError::Store(error)) => error.into(),
+        Err(TokenError::Refused(detail)) => {
+            unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
+        }
+    }
+}
+
+fn unauthorized(message: &str, challenge: &str) -> Answer {
+    Answer::error(401, message).with_header("www-authenticate", challenge)
+}
+
+/// The token with or without its scheme: the stock job template sends it bare.
+fn bearer(authorization: &str) -> &str {
+    match authorization.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => authorization,
+    }
+}
+
+fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<Answer, StoreError> {
+    if let Some(refusal) = refusal(platform, id)? {
+        return Ok(refusal);
+    }
+    let github = match Settings(platform).github() {
+        Ok(settings) => GitHub::new(platform, settings, BUDGET),
+        Err(error) => return Ok(error.into()),
+    };
+    let facts = Ledger(platform).launch(id);
+    let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
+        return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
+    };
+    let credential = match Credentials::new(platform, github).registration_token(launch) {
+        Ok(credential) => credential,
+        Err(error) => {
+            facts.redemptions().record_failed(attempt, &error.to_string())?;
+            return Ok(error.into());
+        }
+    };
+    // The job may have been cancelled while GitHub was asked.
+    if let Some(refusal) = refusal(platform, id)? {
+        return Ok(refusal);
+    }
+    if !facts.commit_redemption()? {
+        return Ok(already_redeemed());
+    }
+    let answer = Answer::confidential(
+        200,
+        json!({"token": credential.token.expose(), "expires_at": credential.expires_at}),
+        json!({"launch": id, "repository": launch.repository, "expires_at": credential.expires_at}),
+    );
+    Ok(match facts.record_redeemed() {
+        Ok(()) => answer,
+        // Nobody else can get one any more, so this one is handed out.
+        Err(error) => answer.with_detail(error.to_string()),
+    })
+}
+
+/// Why this launch gets no credential, by what is known now.
+fn refusal<P: Platform>(platform: &P, id: LaunchId) -> Result<Option<Answer>, StoreError> {
+    let ledger = Ledger(platform);
+    if ledger.launch(id).redeemed()?.is_some() {
+        return Ok(Some(already_redeemed()));
+    }
+    if let Some(finished) = ledger.job(id.job).finished()? {
+        let conclusion = finished.conclusion.unwrap_or_else(|| "completed".to_owned());
+        return Ok(Some(gone(id, format!("the job is over ({conclusion})"))));
+    }
+    if ledger.job(id.job).started()?.is_some() {
+        return Ok(Some(gone(id, "another runner took the job".to_owned())));
+    }
+    Ok(None)
+}
+
+fn already_redeemed() -> Answer {
+    Answer::error(409, "this launch token was redeemed before")
+}
+
+fn gone(id: LaunchId, why: String) -> Answer {
+    Answer::new(410, json!({"error": why, "launch": id}))
+}
+
+impl From<GitHubError> for Answer {
+    fn from(error: GitHubError) -> Self {
+        let detail = error.to_string();
+        match error {
+            GitHubError::Unavailable { retry_after, .. } => {
+                Self::try_again(retry_after, "GitHub cannot answer now; the launch token stays valid")
+            }
+            GitHubError::Unauthorized(_) => {
+                Self::try_again(60, "GitHub does not accept this App: check github_app_id and github_private_key")
+            }
+            GitHubError::NotFound(_) => Self::error(403, "the App is not installed for this repository (any more)"),
+            GitHubError::Refused(_) => Self::error(
+                403,
+                "GitHub refuses: the App needs the permission Administration (write), an installation that is not \
+                 suspended, and this repository among its repositories",
+            ),
+            GitHubError::Setting(error) => return error.into(),
+        }
+        .with_detail(detail)
+    }
+}
