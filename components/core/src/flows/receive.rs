@@ -3,11 +3,12 @@
 //! Signature first, over the raw body; nothing is parsed before it. A *queued* job of ours is written down before
 //! anything is tried, so that a 2xx means that it is not lost; then one launch is submitted. *in_progress* and
 //! *completed* are facts that close it, also when they come first. GitHub counts a delivery as failed after 10 s and
-//! never repeats it, so the one outbound call has 6.
+//! never repeats it, so the one outbound call has 7.
 
 use std::time::Duration;
 
 use serde_json::json;
+use url::Url;
 
 use crate::answer::Answer;
 use crate::gateway::{StartRunner, start_runner};
@@ -19,13 +20,15 @@ use crate::ports::Platform;
 use crate::request::Request;
 use crate::settings::{GatewaySettings, Settings};
 use crate::signature;
-use url::Url;
 
 const EVENT: &str = "x-github-event";
 const SIGNATURE: &str = "x-hub-signature-256";
 const DELIVERY: &str = "x-github-delivery";
 
-const GATEWAY_DEADLINE: Duration = Duration::from_secs(6);
+/// GitHub caps payloads at 25 MB.
+pub const MAX_BODY_BYTES: usize = 25_000_000;
+
+const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
 /// Well past the gateway's deadline: an attempt that is older died.
 const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
 

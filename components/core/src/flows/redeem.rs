@@ -18,6 +18,9 @@ use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::settings::Settings;
 
+/// A redemption has no body; what a client sends by habit is small.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
 /// For all calls to GitHub together.
 const BUDGET: Duration = Duration::from_secs(20);
 /// Well past the budget: an attempt that is older died.
