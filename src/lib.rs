@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The native side of gha-slurm: a minimal host that runs the application where Spin is not installed.
+
+pub mod building;
+pub mod host;

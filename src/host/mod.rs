@@ -1,0 +1,145 @@
+//! A minimal Spin-compatible host.
+//!
+//! It runs the same `spin.toml` and the same `.wasm` files as Spin, with Spin's names for flags and files, so that an
+//! application runs and is tested where Spin is not installed. It is no second Spin: what it does not support in a
+//! manifest it refuses by name. It knows nothing of what an application does.
+//!
+//! A guest is trusted with nothing: a fresh instance per request, no files, no environment, only the stores, variables
+//! and hosts that the manifest names for it, and limits on memory, time and size.
+
+pub mod componentize;
+pub mod engine;
+pub mod key_value;
+pub mod manifest;
+pub mod outbound_http;
+pub mod routing;
+pub mod serving;
+pub mod variables;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use self::engine::{Engine, Guest};
+use self::key_value::KeyValue;
+use self::manifest::Manifest;
+use self::outbound_http::AllowedHosts;
+use self::routing::Router;
+use self::serving::Server;
+use self::variables::Provider;
+
+/// Where the key-value store is.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// In a folder, in the file that Spin uses as well.
+    Folder(PathBuf),
+    /// Gone with the process.
+    Memory,
+}
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The manifest's path.
+    pub manifest: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where variables come from.
+    pub variables: Provider,
+    /// Where the key-value store is.
+    pub state: State,
+    /// Whether to leave out what guests print.
+    pub quiet: bool,
+}
+
+/// Why an application does not run.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The manifest, or what it names, is not right.
+    #[error("{0}")]
+    Manifest(#[from] manifest::ManifestError),
+    /// A component's `.wasm` is missing.
+    #[error("{path} is not there: build the components first, with --build")]
+    NotBuilt {
+        /// The file that the manifest names.
+        path: PathBuf,
+    },
+    /// A component cannot be loaded.
+    #[error("component {component} cannot be loaded: {why}")]
+    Load {
+        /// The component's id.
+        component: String,
+        /// The reason.
+        why: String,
+    },
+    /// The engine cannot be set up on this machine.
+    #[error("the WebAssembly engine cannot start: {0}")]
+    Engine(String),
+    /// The store cannot be opened.
+    #[error("the key-value store cannot be opened: {0}")]
+    KeyValue(#[from] key_value::KeyValueError),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {why}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        why: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the way out is to change the manifest or a flag.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Manifest(_) | Self::NotBuilt { .. } | Self::Listen { .. })
+    }
+}
+
+/// Loads an application and binds its address; it serves once [`Server::run`] is polled.
+pub async fn start(options: Options) -> Result<Server, Error> {
+    let manifest = Manifest::read(&options.manifest)?;
+    let key_value = match &options.state {
+        State::Folder(folder) => KeyValue::open(folder)?,
+        State::Memory => KeyValue::in_memory()?,
+    };
+    let engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
+    let folder = options.manifest.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let mut routes = Vec::new();
+    let mut guests = std::collections::HashMap::new();
+    for (id, component) in &manifest.component {
+        let path = folder.join(&component.source);
+        let wasm = std::fs::read(&path).map_err(|_| Error::NotBuilt { path: path.clone() })?;
+        let load = |why: String| Error::Load { component: id.clone(), why };
+        let wasm = componentize::componentize(&wasm).map_err(|error| load(format!("{error:#}")))?;
+        tracing::info!(component = %id, "compiling {} for this machine, unless that was done before", path.display());
+        // Compilation takes seconds of pure computing.
+        let loaded = tokio::task::block_in_place(|| engine.load(&wasm));
+        let pre = loaded.map_err(|error| load(format!("{error:#}")))?;
+        let values = manifest.component_variables(component, &options.variables);
+        let allowed = AllowedHosts::resolve(id, &component.allowed_outbound_hosts, |template| {
+            variables::render(template, &|name| manifest.variable(name, &options.variables))
+        })?;
+        let guest = Guest {
+            id: id.clone(),
+            pre,
+            variables: Arc::new(values),
+            allowed_hosts: Arc::new(allowed),
+            stores: Arc::new(component.key_value_stores.clone()),
+            key_value: key_value.clone(),
+            quiet: options.quiet,
+        };
+        guests.insert(id.clone(), Arc::new(guest));
+    }
+    for trigger in &manifest.trigger.http {
+        let guest = guests.get(&trigger.component).cloned().ok_or_else(|| manifest::ManifestError::NoSuchComponent {
+            route: trigger.route.clone(),
+            component: trigger.component.clone(),
+        })?;
+        tracing::info!(route = %trigger.route, component = %trigger.component, "route");
+        routes.push((trigger.route.clone(), guest));
+    }
+    let router = Router::new(routes).map_err(manifest::ManifestError::Route)?;
+    Server::bind(options.listen, engine, router).await
+}
