@@ -1,2 +1,27 @@
 //! The `gha-slurm` command.
-fn main() {}
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// GitHub Actions runners as Slurm jobs.
+#[derive(Parser)]
+#[command(version, about, after_help = "Exit status: 0 success, 1 failure, 2 wrong usage or configuration.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the application on the minimal Spin-compatible host.
+    Up(commands::up::Arguments),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Up(arguments) => commands::up::run(arguments),
+    }
+}

@@ -160,8 +160,8 @@ pub enum ManifestError {
 impl Manifest {
     /// Reads and checks the file.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|why| ManifestError::Unreadable { path: path.to_path_buf(), why })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|why| ManifestError::Unreadable { path: path.to_path_buf(), why })?;
         Self::parse(&text).map_err(|why| ManifestError::Unsupported { path: path.to_path_buf(), why })
     }
 

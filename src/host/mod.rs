@@ -133,10 +133,11 @@ pub async fn start(options: Options) -> Result<Server, Error> {
         guests.insert(id.clone(), Arc::new(guest));
     }
     for trigger in &manifest.trigger.http {
-        let guest = guests.get(&trigger.component).cloned().ok_or_else(|| manifest::ManifestError::NoSuchComponent {
-            route: trigger.route.clone(),
-            component: trigger.component.clone(),
-        })?;
+        let guest =
+            guests.get(&trigger.component).cloned().ok_or_else(|| manifest::ManifestError::NoSuchComponent {
+                route: trigger.route.clone(),
+                component: trigger.component.clone(),
+            })?;
         tracing::info!(route = %trigger.route, component = %trigger.component, "route");
         routes.push((trigger.route.clone(), guest));
     }

@@ -41,7 +41,8 @@ impl Provider {
             let entries = dotenvy::from_path_iter(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             for entry in entries {
                 // The error of a line shows the line, which may hold a secret.
-                let (key, value) = entry.map_err(|_| format!("{} has a line that is not NAME=VALUE", file.display()))?;
+                let (key, value) =
+                    entry.map_err(|_| format!("{} has a line that is not NAME=VALUE", file.display()))?;
                 keep(&mut environment, &key, value);
             }
         }
@@ -84,10 +85,7 @@ fn parse_flag(flag: &str) -> Result<(String, String), String> {
 }
 
 /// Replaces each `{{ name }}` by what `value` gives for it.
-pub fn render(
-    template: &str,
-    value: &dyn Fn(&str) -> Result<String, VariableError>,
-) -> Result<String, VariableError> {
+pub fn render(template: &str, value: &dyn Fn(&str) -> Result<String, VariableError>) -> Result<String, VariableError> {
     let mut rendered = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once("{{") {
