@@ -22,6 +22,7 @@ impl Http for Spin {
             ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
                 SendError::Deadline(request.deadline)
             }
+            ErrorCode::ConnectionRefused => SendError::Broken("the connection was refused".to_owned()),
             other => SendError::Broken(other.to_string()),
         })?;
         let headers = response

@@ -1,0 +1,201 @@
+//! A gateway with the original's contract, and behind it a Slurm of one idea: a job waits while the partition is held,
+//! then its script runs. The script exchanges the launch token, registers an ephemeral runner and waits for one job.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State as Axum;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::event::{Event, Events};
+
+/// How the next submission fails.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// With this status.
+    Status(u16),
+    /// 200 with a body that is not a gateway's.
+    Garbage,
+    /// No answer for this long.
+    Stall(Duration),
+}
+
+/// The fake gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+struct Shared {
+    secret: String,
+    github: String,
+    idle_limit: Duration,
+    events: Events,
+    client: reqwest::Client,
+    held: watch::Sender<bool>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    starts: Vec<Value>,
+    faults: Vec<Fault>,
+    last_job: u64,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gateway {
+    /// A gateway with that shared secret. Its runners register at the fake GitHub `github` and end when no job starts
+    /// within `idle_limit`.
+    pub async fn start(secret: &str, github: &str, idle_limit: Duration, events: Events) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            secret: secret.to_owned(),
+            github: github.to_owned(),
+            idle_limit,
+            events,
+            client: reqwest::Client::new(),
+            held: watch::Sender::new(false),
+            state: Mutex::default(),
+        });
+        let router = Router::new().route("/runner/start", post(start_runner)).with_state(Arc::clone(&shared));
+        let address = crate::serve(router).await?;
+        Ok(Self { shared, address })
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Keeps Slurm jobs pending, or lets them run.
+    pub fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
+    }
+
+    /// Makes the next submission fail; several wait in line.
+    pub fn fail(&self, fault: Fault) {
+        self.shared.state().faults.push(fault);
+    }
+
+    /// The body of every launch request that was accepted.
+    pub fn starts(&self) -> Vec<Value> {
+        self.shared.state().starts.clone()
+    }
+
+    /// Exchanges a launch's token, as its job script would: status (0 without an answer) and body.
+    pub async fn redeem(&self, start: &Value) -> (u16, Value) {
+        redeem(&self.shared, start).await
+    }
+}
+
+async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if text("auth-token") != Some(&shared.secret) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response();
+    }
+    let due = {
+        let mut state = shared.state();
+        if state.faults.is_empty() { None } else { Some(state.faults.remove(0)) }
+    };
+    match due {
+        Some(Fault::Status(status)) => return (StatusCode::from_u16(status).unwrap(), "Error").into_response(),
+        Some(Fault::Garbage) => return (StatusCode::OK, "<html>a login page").into_response(),
+        Some(Fault::Stall(time)) => {
+            tokio::time::sleep(time).await;
+            return (StatusCode::GATEWAY_TIMEOUT, "Error").into_response();
+        }
+        None => {}
+    }
+    // The original's body parser reads JSON of a known length only; all values are strings.
+    let typed = text("content-type") == Some("application/json") && text("content-length").is_some();
+    let start: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let required = ["gitHubURL", "launcherToken", "runnerLabels", "tokenURL"];
+    let strings = start.as_object().is_some_and(|fields| fields.values().all(Value::is_string));
+    if !typed || !strings || required.iter().any(|name| start[*name].as_str().is_none_or(str::is_empty)) {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Error").into_response();
+    }
+    let slurm_job = {
+        let mut state = shared.state();
+        state.starts.push(start.clone());
+        state.last_job += 1;
+        state.last_job
+    };
+    shared.events.emit(Event::LaunchRequested { body: start.clone() });
+    tokio::spawn(async move {
+        let why = job_script(&shared, slurm_job, &start).await;
+        shared.events.emit(Event::SlurmJobEnded { slurm_job, why });
+    });
+    Json(json!({"status": "OK!", "job_id": slurm_job})).into_response()
+}
+
+async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {
+    let url = start["tokenURL"].as_str().unwrap_or_default();
+    let token = start["launcherToken"].as_str().unwrap_or_default();
+    // The bare token, as the stock job template sends it.
+    let sent = shared.client.post(url).header("authorization", token).timeout(Duration::from_secs(40)).send().await;
+    match sent {
+        Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
+        Err(error) => (0, json!({"error": error.to_string()})),
+    }
+}
+
+/// What the Slurm job does; returns why it ended.
+async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
+    let mut held = shared.held.subscribe();
+    if held.wait_for(|held| !held).await.is_err() {
+        return "the cluster is gone".to_owned();
+    }
+    let runner = start["runnerName"].as_str().unwrap_or("unnamed").to_owned();
+    shared.events.emit(Event::SlurmJobRunning { slurm_job, runner: runner.clone() });
+    let credential = loop {
+        let (status, body) = redeem(shared, start).await;
+        shared.events.emit(Event::Redeemed { slurm_job, status, body: body.clone() });
+        match status {
+            200 => break body["token"].as_str().unwrap_or_default().to_owned(),
+            503 | 0 => tokio::time::sleep(Duration::from_secs(1)).await,
+            _ => return format!("no credential ({status})"),
+        }
+    };
+    let page = start["gitHubURL"].as_str().unwrap_or_default();
+    let repository: Vec<&str> = page.rsplitn(3, '/').take(2).collect();
+    let repository = format!("{}/{}", repository[1], repository[0]);
+    let labels: Vec<&str> = start["runnerLabels"].as_str().unwrap_or_default().split(',').collect();
+    let registration = json!({"repository": repository, "token": credential, "name": runner, "labels": labels});
+    let url = format!("{}/_runner", shared.github);
+    let registered = shared.client.post(format!("{url}/register")).json(&registration).send().await;
+    let answer: Value = match registered {
+        Ok(response) if response.status().is_success() => response.json().await.unwrap_or_default(),
+        _ => return "GitHub refused the registration".to_owned(),
+    };
+    let url = format!("{url}/{}", answer["id"]);
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < shared.idle_limit {
+        let polled = shared.client.get(format!("{url}/job")).send().await;
+        let job: Value = match polled {
+            Ok(response) => response.json().await.unwrap_or_default(),
+            Err(_) => Value::Null,
+        };
+        if job["job"].is_number() {
+            // The build itself.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let _ = shared.client.post(format!("{url}/done")).send().await;
+            return "its one job is done".to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let _ = shared.client.post(format!("{url}/remove")).send().await;
+    format!("no job started within {} s", shared.idle_limit.as_secs())
+}

@@ -1,0 +1,323 @@
+//! The REST API of the fake GitHub, and beside it, under `/_runner`, what the runner program speaks with.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State as Axum};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::{Refusal, administrator, app, check_headers, refuse};
+use super::jobs::{Runner, assign, finish};
+use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, expired, webhooks};
+use crate::event::Event;
+use crate::{random_text, rfc3339, unix_seconds};
+
+const HOUR: u64 = 3600;
+
+type Answer = Result<(StatusCode, Json<Value>), Refusal>;
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let api = Router::new()
+        .route("/app/installations/{id}/access_tokens", post(access_tokens))
+        .route("/repos/{owner}/{repo}/installation", get(installation))
+        .route("/repos/{owner}/{repo}/actions/runners/registration-token", post(registration_token))
+        .route("/repos/{owner}/{repo}/actions/runners/generate-jitconfig", post(jit_config))
+        .route("/repos/{owner}/{repo}/actions/jobs/{id}", get(job))
+        .fallback(async || error(&refuse(StatusCode::NOT_FOUND, "Not Found")))
+        .layer(from_fn_with_state(Arc::clone(&shared), every_request));
+    Router::new()
+        .route("/_runner/register", post(register))
+        .route("/_runner/{id}/job", get(next_job))
+        .route("/_runner/{id}/done", post(done))
+        .route("/_runner/{id}/remove", post(remove))
+        .merge(api)
+        .with_state(shared)
+}
+
+fn error((status, message): &Refusal) -> Response {
+    let body =
+        json!({"message": message, "documentation_url": "https://docs.github.com/rest", "status": status.as_str()});
+    (*status, Json(body)).into_response()
+}
+
+/// Records each request, checks what GitHub asks of all, and plays the faults.
+async fn every_request(Axum(shared): Axum<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let line = format!("{} {}", request.method(), request.uri().path());
+    let fault = {
+        let mut state = shared.state();
+        state.requests.push(line.clone());
+        let endpoint = endpoint_of(request.uri().path());
+        let due = state.faults.iter().position(|(at, _)| Some(*at) == endpoint);
+        due.map(|index| state.faults.remove(index).1)
+    };
+    let response = match (check_headers(request.headers()), fault) {
+        (Err(refusal), _) => error(&refusal),
+        (Ok(()), Some(fault)) => play(fault).await,
+        (Ok(()), None) => next.run(request).await,
+    };
+    if response.status().as_u16() >= 400 {
+        let message = response.status().canonical_reason().unwrap_or_default().to_owned();
+        shared.events.emit(Event::Refused { request: line, status: response.status().as_u16(), message });
+    }
+    response
+}
+
+fn endpoint_of(path: &str) -> Option<Endpoint> {
+    match path {
+        _ if path.ends_with("/access_tokens") => Some(Endpoint::AccessTokens),
+        _ if path.ends_with("/installation") => Some(Endpoint::Installation),
+        _ if path.ends_with("/registration-token") => Some(Endpoint::RegistrationToken),
+        _ => None,
+    }
+}
+
+async fn play(fault: Fault) -> Response {
+    let limited = |name: &'static str, value: u64| {
+        let mut response = error(&refuse(StatusCode::FORBIDDEN, "You have exceeded a rate limit"));
+        response.headers_mut().insert(name, value.into());
+        response
+    };
+    match fault {
+        Fault::Status(status) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            error(&refuse(status, status.canonical_reason().unwrap_or_default()))
+        }
+        Fault::PrimaryRateLimit { reset_in } => {
+            let mut response = limited("x-ratelimit-reset", unix_seconds() + reset_in);
+            response.headers_mut().insert("x-ratelimit-remaining", 0.into());
+            response
+        }
+        Fault::SecondaryRateLimit { retry_after } => limited("retry-after", retry_after),
+        Fault::Garbage => (StatusCode::CREATED, "<html>so many octocats").into_response(),
+        Fault::Stall(time) => {
+            tokio::time::sleep(time).await;
+            error(&refuse(StatusCode::BAD_GATEWAY, "Bad Gateway"))
+        }
+    }
+}
+
+impl From<Refused> for Response {
+    fn from(Refused(refusal): Refused) -> Self {
+        error(&refusal)
+    }
+}
+
+struct Refused(Refusal);
+
+fn respond(answer: Answer) -> Response {
+    match answer {
+        Ok(answer) => answer.into_response(),
+        Err(refusal) => Refused(refusal).into(),
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct Narrowing {
+    repositories: Option<Vec<String>>,
+    permissions: Option<std::collections::BTreeMap<String, String>>,
+}
+
+async fn access_tokens(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = || -> Answer {
+        app(&shared.key, &headers)?;
+        let narrowing: Narrowing = if body.is_empty() {
+            Narrowing::default()
+        } else {
+            serde_json::from_slice(&body).map_err(|_| refuse(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?
+        };
+        let mut state = shared.state();
+        if id != INSTALLATION.to_string() || state.installed.is_empty() {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        if state.suspended {
+            return Err(refuse(StatusCode::FORBIDDEN, "This installation has been suspended"));
+        }
+        let unprocessable = |message| Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, message));
+        let mut repositories = BTreeSet::new();
+        for name in narrowing.repositories.iter().flatten() {
+            match state.installed.iter().find(|full| full.ends_with(&format!("/{name}"))) {
+                Some(full) => repositories.insert(full.clone()),
+                None => {
+                    let message = "There is at least one repository that does not exist or is not accessible to the \
+                                   parent installation.";
+                    return unprocessable(message);
+                }
+            };
+        }
+        if narrowing.repositories.is_none() {
+            repositories = state.installed.clone();
+        }
+        let asked = narrowing.permissions.unwrap_or_default();
+        let administers = asked.get("administration").map_or(asked.is_empty(), |level| level == "write");
+        let unknown = asked.keys().any(|name| !["administration", "actions", "metadata"].contains(&name.as_str()));
+        if unknown || (asked.contains_key("administration") && !state.may_administer) {
+            return unprocessable("The permissions requested are not granted to this installation.");
+        }
+        let token = format!("ghs_{}", random_text(516));
+        let expires_at = unix_seconds() + HOUR;
+        let names: Vec<_> = repositories.iter().cloned().collect();
+        let administers = administers && state.may_administer;
+        state.installation_tokens.insert(token.clone(), InstallationToken { repositories, administers, expires_at });
+        drop(state);
+        shared.events.emit(Event::InstallationToken { repositories: names });
+        let body = json!({"token": token, "expires_at": rfc3339(expires_at), "permissions": asked});
+        Ok((StatusCode::CREATED, Json(body)))
+    };
+    respond(answer())
+}
+
+async fn installation(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = || -> Answer {
+        app(&shared.key, &headers)?;
+        if !shared.state().installed.contains(&format!("{owner}/{repo}")) {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        Ok((StatusCode::OK, Json(json!({"id": INSTALLATION, "app_id": 123_456, "repository_selection": "selected"}))))
+    };
+    respond(answer())
+}
+
+async fn registration_token(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let answer = || -> Answer {
+        let mut state = shared.state();
+        administrator(&state, &headers, &repository)?;
+        let token = format!("A{}", random_text(28));
+        let expires_at = unix_seconds() + HOUR;
+        state.registration_tokens.insert(token.clone(), (repository.clone(), expires_at));
+        drop(state);
+        shared.events.emit(Event::RegistrationToken { repository: repository.clone() });
+        Ok((StatusCode::CREATED, Json(json!({"token": token, "expires_at": rfc3339(expires_at)}))))
+    };
+    respond(answer())
+}
+
+#[derive(Deserialize)]
+struct JitRequest {
+    name: String,
+    runner_group_id: u64,
+    labels: Vec<String>,
+}
+
+async fn jit_config(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let answer = || -> Answer {
+        let mut state = shared.state();
+        administrator(&state, &headers, &repository)?;
+        let asked: JitRequest = serde_json::from_slice(&body)
+            .map_err(|_| refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request: name, runner_group_id, labels"))?;
+        if asked.labels.is_empty() || asked.labels.len() > 100 {
+            return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, "labels must have 1 to 100 entries"));
+        }
+        if asked.runner_group_id != 1 {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        if state.runners.iter().any(|runner| runner.name == asked.name) {
+            return Err(refuse(StatusCode::CONFLICT, "Already exists - A runner with this name already exists"));
+        }
+        let id = state.next_id();
+        let token = format!("J{}", random_text(60));
+        state.registration_tokens.insert(token.clone(), (repository.clone(), unix_seconds() + HOUR));
+        let runner = json!({"id": id, "name": asked.name, "os": "unknown", "status": "offline", "busy": false});
+        Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": token}))))
+    };
+    respond(answer())
+}
+
+async fn job(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo, id)): Path<(String, String, u64)>,
+    headers: HeaderMap,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let answer = || -> Answer {
+        let state = shared.state();
+        administrator(&state, &headers, &repository)?;
+        let job = state.jobs.get(&id).filter(|job| job.repository == repository);
+        let job = job.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found"))?;
+        let (status, conclusion) = match &job.status {
+            super::JobStatus::Queued => ("queued", None),
+            super::JobStatus::InProgress => ("in_progress", None),
+            super::JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
+        };
+        Ok((StatusCode::OK, Json(json!({"id": id, "status": status, "conclusion": conclusion, "labels": job.labels}))))
+    };
+    respond(answer())
+}
+
+#[derive(Deserialize)]
+struct Registration {
+    repository: String,
+    token: String,
+    name: String,
+    labels: Vec<String>,
+}
+
+/// `config.sh --url … --token … --name … --labels … --ephemeral`
+async fn register(Axum(shared): Axum<Arc<Shared>>, Json(asked): Json<Registration>) -> Response {
+    let answer = || -> Answer {
+        let mut state = shared.state();
+        let valid = state
+            .registration_tokens
+            .get(&asked.token)
+            .is_some_and(|(repository, end)| *repository == asked.repository && !expired(*end));
+        if !valid {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        // `--replace`: a runner of the same name gives way.
+        state.runners.retain(|runner| runner.name != asked.name);
+        let id = state.next_id();
+        let (name, labels) = (asked.name.clone(), asked.labels.clone());
+        state.runners.push(Runner { id, name, repository: asked.repository.clone(), labels, job: None });
+        drop(state);
+        shared.events.emit(Event::RunnerRegistered { name: asked.name.clone(), labels: asked.labels.clone() });
+        Ok((StatusCode::CREATED, Json(json!({"id": id}))))
+    };
+    let response = respond(answer());
+    assign(&shared);
+    response
+}
+
+async fn next_job(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Json<Value> {
+    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
+    Json(json!({ "job": job }))
+}
+
+async fn done(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> StatusCode {
+    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
+    let Some(job) = job else { return StatusCode::NOT_FOUND };
+    finish(&shared, job, "success");
+    webhooks::notify(&shared, job, "completed").await;
+    StatusCode::NO_CONTENT
+}
+
+async fn remove(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> StatusCode {
+    shared.state().runners.retain(|runner| runner.id != id);
+    StatusCode::NO_CONTENT
+}

@@ -1,0 +1,81 @@
+//! Who calls: the App by its JWT, or by an installation token. Checked as GitHub checks it.
+
+use axum::http::{HeaderMap, StatusCode};
+use jwt_simple::prelude::{Duration, NoCustomClaims, RS256KeyPair, RSAPublicKeyLike, VerificationOptions};
+
+use super::{APP_ID, State, expired};
+use crate::unix_seconds;
+
+/// A refusal: status and GitHub's message.
+pub(super) type Refusal = (StatusCode, String);
+
+pub(super) fn refuse(status: StatusCode, message: &str) -> Refusal {
+    (status, message.to_owned())
+}
+
+/// What GitHub asks of any request.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.get("user-agent").is_none_or(|agent| agent.is_empty()) {
+        let message =
+            "Request forbidden by administrative rules. Please make sure your request has a User-Agent header";
+        return Err(refuse(StatusCode::FORBIDDEN, message));
+    }
+    match headers.get("x-github-api-version").map(|version| version.as_bytes()) {
+        None | Some(b"2022-11-28" | b"2026-03-10") => Ok(()),
+        Some(_) => Err(refuse(StatusCode::BAD_REQUEST, "The specified API version is not supported")),
+    }
+}
+
+fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let value = headers.get("authorization").and_then(|value| value.to_str().ok());
+    let (scheme, token) = value
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(|| refuse(StatusCode::UNAUTHORIZED, "Requires authentication"))?;
+    if scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token") {
+        Ok(token)
+    } else {
+        Err(refuse(StatusCode::UNAUTHORIZED, "Bad credentials"))
+    }
+}
+
+/// The App's own JWT: RS256 by its key, its id as `iss`, and GitHub's time rules.
+pub(super) fn app(key: &RS256KeyPair, headers: &HeaderMap) -> Result<(), Refusal> {
+    let unauthorized = |message: &str| refuse(StatusCode::UNAUTHORIZED, message);
+    let now = unix_seconds();
+    // The time rules are checked below, with GitHub's messages.
+    let options =
+        VerificationOptions { time_tolerance: Some(Duration::from_days(1)), ..VerificationOptions::default() };
+    let claims = key
+        .public_key()
+        .verify_token::<NoCustomClaims>(credential(headers)?, Some(options))
+        .map_err(|_| unauthorized("A JSON web token could not be decoded"))?;
+    if claims.issuer.as_deref() != Some(APP_ID) {
+        return Err(unauthorized("Integration not found"));
+    }
+    match (claims.issued_at, claims.expires_at) {
+        (Some(issued), Some(_)) if issued.as_secs() > now + 5 => Err(unauthorized(
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
+        )),
+        (Some(_), Some(expires)) if expires.as_secs() <= now => Err(unauthorized(
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+        )),
+        (Some(_), Some(expires)) if expires.as_secs() > now + 600 => {
+            Err(unauthorized("'Expiration time' claim ('exp') is too far in the future"))
+        }
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err(unauthorized("A JSON web token must have 'iat' and 'exp'")),
+    }
+}
+
+/// An installation token that covers `repository` and may administer it.
+pub(super) fn administrator(state: &State, headers: &HeaderMap, repository: &str) -> Result<(), Refusal> {
+    let token = state.installation_tokens.get(credential(headers)?).filter(|token| !expired(token.expires_at));
+    let token = token.ok_or_else(|| refuse(StatusCode::UNAUTHORIZED, "Bad credentials"))?;
+    if !token.repositories.contains(repository) || !state.installed.contains(repository) {
+        return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+    }
+    if !token.administers {
+        return Err(refuse(StatusCode::FORBIDDEN, "Resource not accessible by integration"));
+    }
+    Ok(())
+}

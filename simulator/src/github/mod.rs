@@ -1,0 +1,185 @@
+//! A strict fake GitHub: the App's REST API, webhooks, jobs, and runners that get whatever job fits them.
+
+mod api;
+mod auth;
+mod jobs;
+mod webhooks;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jwt_simple::prelude::RS256KeyPair;
+
+pub use self::jobs::{Job, JobStatus};
+pub use self::webhooks::{Delivery, sign};
+use crate::event::Events;
+use crate::unix_seconds;
+
+/// The App's id at the fake GitHub.
+pub const APP_ID: &str = "123456";
+/// The one installation's id.
+pub const INSTALLATION: u64 = 7_654_321;
+
+/// An endpoint that can be told to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `POST /app/installations/{id}/access_tokens`
+    AccessTokens,
+    /// `GET /repos/{owner}/{repo}/installation`
+    Installation,
+    /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
+    RegistrationToken,
+}
+
+/// How an endpoint fails.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// With this status and a GitHub error body.
+    Status(u16),
+    /// 403 with the limit used up, and the time when it is reset.
+    PrimaryRateLimit {
+        /// Seconds from now.
+        reset_in: u64,
+    },
+    /// 403 with `retry-after`.
+    SecondaryRateLimit {
+        /// Seconds.
+        retry_after: u64,
+    },
+    /// 201 with a body that is not JSON.
+    Garbage,
+    /// No answer for this long.
+    Stall(Duration),
+}
+
+/// The fake GitHub. Cheap to clone.
+#[derive(Clone)]
+pub struct GitHub {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+struct Shared {
+    key: RS256KeyPair,
+    webhook_secret: String,
+    events: Events,
+    client: reqwest::Client,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    webhook_url: String,
+    /// Full names to ids.
+    repositories: BTreeMap<String, u64>,
+    installed: BTreeSet<String>,
+    suspended: bool,
+    may_administer: bool,
+    installation_tokens: HashMap<String, InstallationToken>,
+    /// Registration tokens to repository and end.
+    registration_tokens: HashMap<String, (String, u64)>,
+    runners: Vec<jobs::Runner>,
+    jobs: BTreeMap<u64, Job>,
+    deliveries: Vec<Delivery>,
+    faults: Vec<(Endpoint, Fault)>,
+    requests: Vec<String>,
+    lose_webhooks: u32,
+    last_id: u64,
+}
+
+struct InstallationToken {
+    repositories: BTreeSet<String>,
+    administers: bool,
+    expires_at: u64,
+}
+
+impl State {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GitHub {
+    /// A GitHub with the App installed for `repositories`, sending webhooks signed with `webhook_secret`.
+    pub async fn start(repositories: &[&str], webhook_secret: &str, events: Events) -> std::io::Result<Self> {
+        let mut state = State { may_administer: true, last_id: 9_007_199_254_740_992, ..State::default() };
+        for name in repositories {
+            let id = state.next_id();
+            state.repositories.insert((*name).to_owned(), id);
+            state.installed.insert((*name).to_owned());
+        }
+        let key = RS256KeyPair::generate(2048).map_err(std::io::Error::other)?;
+        let shared = Arc::new(Shared {
+            key,
+            webhook_secret: webhook_secret.to_owned(),
+            events,
+            client: reqwest::Client::new(),
+            state: Mutex::new(state),
+        });
+        let address = crate::serve(api::router(Arc::clone(&shared))).await?;
+        Ok(Self { shared, address })
+    }
+
+    /// The REST API's origin.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The App's private key, PKCS#8.
+    pub fn private_key(&self) -> String {
+        self.shared.key.to_pem().unwrap()
+    }
+
+    /// Where webhooks go.
+    pub fn set_webhook_url(&self, url: &str) {
+        self.shared.state().webhook_url = url.to_owned();
+    }
+
+    /// Makes the next call of an endpoint fail; several wait in line.
+    pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
+        self.shared.state().faults.push((endpoint, fault));
+    }
+
+    /// Uninstalls the App.
+    pub fn uninstall(&self, repository: &str) {
+        self.shared.state().installed.remove(repository);
+    }
+
+    /// Suspends the installation.
+    pub fn suspend(&self) {
+        self.shared.state().suspended = true;
+    }
+
+    /// Takes the permission Administration from the App.
+    pub fn revoke_administration(&self) {
+        self.shared.state().may_administer = false;
+    }
+
+    /// Drops the next `count` webhooks, as GitHub does at times.
+    pub fn lose_webhooks(&self, count: u32) {
+        self.shared.state().lose_webhooks = count;
+    }
+
+    /// Every request to the API so far, as method and path.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.state().requests.clone()
+    }
+
+    /// Every delivery so far.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.shared.state().deliveries.clone()
+    }
+}
+
+fn expired(at: u64) -> bool {
+    at <= unix_seconds()
+}

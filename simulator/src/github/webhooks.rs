@@ -1,0 +1,125 @@
+//! Webhooks: signed, delivered once, recorded, and never retried by GitHub itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::jobs::JobStatus;
+use super::{GitHub, INSTALLATION, Shared};
+use crate::event::Event;
+use crate::random_text;
+
+/// GitHub gives an app this long.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// One delivery of a webhook.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Its id.
+    pub id: u64,
+    /// `X-GitHub-Delivery`; the same for a redelivery.
+    pub guid: String,
+    /// The `action`.
+    pub action: String,
+    /// The job's id.
+    pub job: u64,
+    /// The app's status; 0 when there was no answer.
+    pub status: u16,
+    /// The app's answer.
+    pub answer: Value,
+    body: String,
+}
+
+/// `X-Hub-Signature-256` of a body.
+pub fn sign(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
+    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={digest}")
+}
+
+impl GitHub {
+    /// Sends a recorded delivery once more, with the same guid.
+    pub async fn redeliver(&self, delivery: &Delivery) -> Delivery {
+        let (action, job) = (delivery.action.clone(), delivery.job);
+        deliver(&self.shared, delivery.guid.clone(), action, job, delivery.body.clone()).await
+    }
+}
+
+/// Tells the app about a job's state. `None` when the webhook was lost.
+pub(super) async fn notify(shared: &Arc<Shared>, job: u64, action: &str) -> Option<Delivery> {
+    let body = {
+        let mut state = shared.state();
+        if state.lose_webhooks > 0 {
+            state.lose_webhooks -= 1;
+            return None;
+        }
+        let body = payload(&state, job, action);
+        drop(state);
+        body
+    };
+    let guid = format!("{}-{}", random_text(8), random_text(12)).to_lowercase();
+    Some(deliver(shared, guid, action.to_owned(), job, body).await)
+}
+
+async fn deliver(shared: &Arc<Shared>, guid: String, action: String, job: u64, body: String) -> Delivery {
+    let url = shared.state().webhook_url.clone();
+    shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: body.len() });
+    let sent = shared
+        .client
+        .post(url)
+        .header("content-type", "application/json")
+        .header("user-agent", "GitHub-Hookshot/simulator")
+        .header("x-github-event", "workflow_job")
+        .header("x-github-delivery", &guid)
+        .header("x-hub-signature-256", sign(&shared.webhook_secret, body.as_bytes()))
+        .body(body.clone())
+        .timeout(ANSWER_DEADLINE)
+        .send()
+        .await;
+    let (status, answer) = match sent {
+        Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
+        Err(error) => (0, json!({"error": error.to_string()})),
+    };
+    let mut state = shared.state();
+    let id = state.next_id();
+    let delivery = Delivery { id, guid, action, job, status, answer: answer.clone(), body };
+    state.deliveries.push(delivery.clone());
+    drop(state);
+    shared.events.emit(Event::WebhookAnswered { action: delivery.action.clone(), job, status, body: answer });
+    delivery
+}
+
+fn payload(state: &super::State, id: u64, action: &str) -> String {
+    let job = &state.jobs[&id];
+    let (owner, name) = job.repository.split_once('/').unwrap();
+    let page = format!("https://github.com/{}", job.repository);
+    let (status, conclusion) = match &job.status {
+        JobStatus::Queued => ("queued", None),
+        JobStatus::InProgress => ("in_progress", None),
+        JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
+    };
+    json!({
+        "action": action,
+        "workflow_job": {
+            "id": id, "run_id": id + 1, "run_attempt": 1, "name": "build", "workflow_name": "CI",
+            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
+            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": crate::rfc3339(job.created_at),
+            "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
+            "runner_id": job.runner.as_ref().map(|(id, _)| id),
+            "runner_name": job.runner.as_ref().map(|(_, name)| name),
+            "runner_group_id": job.runner.as_ref().map(|_| 1),
+            "runner_group_name": job.runner.as_ref().map(|_| "Default"),
+        },
+        "repository": {
+            "id": state.repositories[&job.repository], "name": name, "full_name": job.repository, "html_url": page,
+            "private": true, "fork": false, "owner": {"login": owner, "id": 1, "type": "Organization"},
+        },
+        "organization": {"login": owner, "id": 1},
+        "sender": {"login": "octocat", "id": 2, "type": "User"},
+        "installation": {"id": INSTALLATION, "node_id": "MDQ6"},
+    })
+    .to_string()
+}
