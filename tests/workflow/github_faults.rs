@@ -1,0 +1,86 @@
+//! GitHub fails: the answer says whether to try again, and the launch token stays redeemable.
+
+use std::time::Duration;
+
+use gha_slurm_simulator::github::{Endpoint, Fault};
+
+use crate::support::{App, REPOSITORY};
+
+async fn redeemed_after(faults: &[(Endpoint, Fault)], expected: u16) {
+    let app = App::start().await;
+    let (_, start) = app.held_launch().await;
+    for (endpoint, fault) in faults {
+        app.github.fail(*endpoint, fault.clone());
+    }
+    let response = app.redeem(start["launcherToken"].as_str()).await;
+    let retry_after = response.headers().contains_key("retry-after");
+    assert_eq!(response.status(), expected, "{faults:?}");
+    assert_eq!(retry_after, expected == 503, "{faults:?}");
+    assert_eq!(app.gateway.redeem(&start).await.0, if expected == 200 { 409 } else { 200 }, "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_github_cannot_answer_it_is_503_and_later_200() {
+    for endpoint in [Endpoint::AccessTokens, Endpoint::RegistrationToken] {
+        for fault in [
+            Fault::Status(500),
+            Fault::Status(502),
+            Fault::Status(429),
+            Fault::PrimaryRateLimit { reset_in: 50 },
+            Fault::SecondaryRateLimit { retry_after: 7 },
+            Fault::Garbage,
+        ] {
+            redeemed_after(&[(endpoint, fault)], 503).await;
+        }
+    }
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(401))], 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_github_refuses_is_403() {
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(403))], 403).await;
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(422))], 403).await;
+    redeemed_after(&[(Endpoint::RegistrationToken, Fault::Status(403))], 403).await;
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(404)), (Endpoint::Installation, Fault::Status(404))], 403)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_id_that_is_not_ours_is_looked_up() {
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(404))], 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wait_that_github_names_is_passed_on() {
+    let app = App::start().await;
+    let (_, start) = app.held_launch().await;
+    for (fault, low, high) in
+        [(Fault::SecondaryRateLimit { retry_after: 7 }, 7, 7), (Fault::PrimaryRateLimit { reset_in: 50 }, 40, 50)]
+    {
+        app.github.fail(Endpoint::AccessTokens, fault);
+        let response = app.redeem(start["launcherToken"].as_str()).await;
+        let seconds: u64 = response.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((low..=high).contains(&seconds), "{seconds}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_github_that_says_nothing_is_given_up() {
+    redeemed_after(&[(Endpoint::AccessTokens, Fault::Stall(Duration::from_secs(60)))], 503).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_without_installation_suspended_or_without_permission_gets_403() {
+    for change in [
+        (|app: &App| app.github.uninstall(REPOSITORY)) as fn(&App),
+        |app| app.github.suspend(),
+        |app| app.github.revoke_administration(),
+    ] {
+        let app = App::start().await;
+        let (_, start) = app.held_launch().await;
+        change(&app);
+        let (status, body) = app.gateway.redeem(&start).await;
+        assert_eq!(status, 403, "{body}");
+        assert!(body["error"].as_str().unwrap().contains("App"), "{body}");
+    }
+}

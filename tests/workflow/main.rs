@@ -1,0 +1,14 @@
+//! The application as shipped: the built `.wasm` files in the host's own process, a strict GitHub and a gateway in
+//! others, real HTTP between them.
+
+// clippy.toml lets tests panic; what they share is part of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod configuration;
+mod gateway_faults;
+mod github_faults;
+mod happy;
+mod redeem_bad_input;
+mod support;
+mod wasm;
+mod webhook_bad_input;

@@ -1,0 +1,169 @@
+//! One application with everything around it, for one test.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use gha_slurm_simulator::event::Events;
+use gha_slurm_simulator::gateway::Gateway;
+use gha_slurm_simulator::github::{APP_ID, GitHub, sign};
+use reqwest::{Method, Response};
+use serde_json::Value;
+
+pub const REPOSITORY: &str = "octo-org/simulation";
+pub const LABELS: &[&str] = &["self-hosted", "slurm"];
+pub const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
+
+pub const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
+
+/// Builds the components, once per run.
+pub fn built() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        gha_slurm::building::build(Path::new(MANIFEST), &|line| eprintln!("{line}")).expect("the components build");
+    });
+}
+
+pub struct App {
+    host: Child,
+    pub url: String,
+    pub github: GitHub,
+    pub gateway: Gateway,
+    pub client: reqwest::Client,
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.host.kill();
+        let mut log = String::new();
+        if let Some(mut stderr) = self.host.stderr.take() {
+            let _ = stderr.read_to_string(&mut log);
+        }
+        let _ = self.host.wait();
+        // Shown with a failed test only.
+        println!("{log}");
+        for secret in [WEBHOOK_SECRET, "gateway-secret", "ghs_", "PRIVATE KEY"] {
+            assert!(std::thread::panicking() || !log.contains(secret), "the log shows a secret: {secret}");
+        }
+    }
+}
+
+impl App {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts with some variables set otherwise; an empty value leaves one out.
+    pub async fn start_with(changes: &[(&str, &str)]) -> Self {
+        built();
+        let events = Events::default();
+        let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+        let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
+        // The application must know its own address before it listens there.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("http://127.0.0.1:{port}");
+        github.set_webhook_url(&format!("{url}/api/github/webhooks"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        command
+            .args(["up", "--from", MANIFEST, "--state-dir", "", "--listen", &format!("127.0.0.1:{port}")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let variables = [
+            ("github_app_id", APP_ID.to_owned()),
+            ("github_private_key", github.private_key()),
+            ("github_webhook_secret", WEBHOOK_SECRET.to_owned()),
+            ("github_api_url", github.url()),
+            ("gateway_url", gateway.url()),
+            ("gateway_secret", "gateway-secret".to_owned()),
+            ("public_url", url.clone()),
+        ];
+        for (name, value) in &variables {
+            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+        }
+        for (name, value) in changes {
+            let name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
+        let mut host = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let app = Self { host, url, github, gateway, client: reqwest::Client::new() };
+        assert!(line.starts_with("listening on"), "the host says {line:?}");
+        app
+    }
+
+    /// A delivery of GitHub's with a right signature.
+    pub async fn deliver(&self, event: &str, body: impl Into<Vec<u8>>) -> Response {
+        let body = body.into();
+        let signature = sign(WEBHOOK_SECRET, &body);
+        self.deliver_signed(event, body, &signature).await
+    }
+
+    pub async fn deliver_signed(&self, event: &str, body: Vec<u8>, signature: &str) -> Response {
+        let url = format!("{}/api/github/webhooks", self.url);
+        self.client
+            .post(url)
+            .header("x-github-event", event)
+            .header("x-github-delivery", "1")
+            .header("x-hub-signature-256", signature)
+            .body(body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub async fn redeem(&self, authorization: Option<&str>) -> Response {
+        let mut request = self.client.post(format!("{}/gha/runner", self.url));
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.send().await.unwrap()
+    }
+
+    pub async fn request(&self, method: Method, path: &str) -> Response {
+        self.client.request(method, format!("{}{path}", self.url)).send().await.unwrap()
+    }
+
+    /// Queues a job whose Slurm job stays pending; the launch request that came of it.
+    pub async fn held_launch(&self) -> (u64, Value) {
+        self.gateway.hold(true);
+        let (job, delivery) = self.github.queue_job(REPOSITORY, LABELS).await;
+        let delivery = delivery.unwrap();
+        assert_eq!((delivery.status, delivery.answer["decision"].as_str()), (200, Some("launched")), "{delivery:?}");
+        (job, self.gateway.starts().pop().unwrap())
+    }
+
+    pub async fn within_seconds(&self, seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..seconds * 20 {
+            if holds() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("not within {seconds} s: {what}");
+    }
+}
+
+pub async fn json(response: Response) -> (u16, Value) {
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text:?}")))
+}
+
+/// A *queued* payload for the default profile.
+pub fn queued(job: u64) -> Value {
+    serde_json::json!({
+        "action": "queued",
+        "workflow_job": {"id": job, "labels": LABELS, "run_attempt": 1},
+        "repository": {"id": 1, "full_name": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}")},
+        "installation": {"id": 7_654_321},
+    })
+}

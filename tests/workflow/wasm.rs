@@ -1,0 +1,44 @@
+//! The built files are what any Spin since 3.0 runs: only these imports, this export, and small.
+
+use wasmparser::{Parser, Payload};
+
+use crate::support::built;
+
+const IMPORTS: &[&str] = &[
+    "wasi:http/types@0.2.0",
+    "wasi:http/outgoing-handler@0.2.0",
+    "wasi:io/error@0.2.0",
+    "wasi:io/poll@0.2.0",
+    "wasi:io/streams@0.2.0",
+    "fermyon:spin/key-value@2.0.0",
+    "fermyon:spin/variables@2.0.0",
+    "wasi:keyvalue/store@0.2.0-draft2",
+    "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi_snapshot_preview1",
+];
+
+#[test]
+fn imports_exports_and_size() {
+    built();
+    for name in ["webhook", "runner"] {
+        let path = format!("{}/target/wasm32-wasip1/wasm/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let wasm = std::fs::read(&path).unwrap();
+        assert!(wasm.len() < 1_000_000, "{name} has {} bytes", wasm.len());
+        let mut exports = Vec::new();
+        for payload in Parser::new(0).parse_all(&wasm) {
+            match payload.unwrap() {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let module = import.unwrap().module;
+                        assert!(IMPORTS.contains(&module), "{name} imports {module}");
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    exports.extend(section.into_iter().map(|export| export.unwrap().name.to_owned()));
+                }
+                _ => {}
+            }
+        }
+        assert!(exports.iter().any(|export| export == "wasi:http/incoming-handler@0.2.0#handle"), "{exports:?}");
+    }
+}
