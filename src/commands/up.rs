@@ -1,5 +1,6 @@
 //! `gha-slurm up`: serves the application here. Flags have Spin's names.
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     variable: Vec<String>,
     /// The folder of the key-value store [default: .spin beside the manifest]; empty keeps it in memory.
     #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<PathBuf>,
+    state_dir: Option<OsString>,
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
@@ -85,8 +86,8 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
             .map_err(|error| failed(error.to_string()))?;
     }
     let state = match arguments.state_dir {
-        Some(folder) if folder.as_os_str().is_empty() => State::Memory,
-        Some(folder) => State::Folder(folder),
+        Some(folder) if folder.is_empty() => State::Memory,
+        Some(folder) => State::Folder(folder.into()),
         None => State::Folder(arguments.from.with_file_name(".spin")),
     };
     let options =

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,8 +25,12 @@ use super::engine::{CONCURRENCY, Engine, Guest};
 use super::routing::{Match, Router};
 use super::{Error, engine};
 
-/// The longest body of a request: GitHub's, and most others', webhooks are capped at 25 MiB.
-pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
+/// The longest body of a request.
+pub const BODY_LIMIT: usize = 25_000_000;
+/// How much and how long a client whose body is too long may go on sending: one that is cut off while it sends does not
+/// see the answer.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(2);
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(10);
@@ -119,8 +125,13 @@ impl App {
         };
         let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > BODY_LIMIT as u64) {
-            let message = format!("the body is larger than {BODY_LIMIT} bytes");
-            let mut response = answer(StatusCode::PAYLOAD_TOO_LARGE, &message);
+            // Who waits for a word before sending gets the answer instead of that word.
+            if !request.headers().contains_key(EXPECT) {
+                let rest = Limited::new(request.into_body(), LINGER_BYTES);
+                let _ = tokio::time::timeout(LINGER, discard(rest)).await;
+            }
+            let mut response =
+                answer(StatusCode::PAYLOAD_TOO_LARGE, &format!("the body is larger than {BODY_LIMIT} bytes"));
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
@@ -147,6 +158,11 @@ impl App {
             }
         }
     }
+}
+
+/// Reads a body without keeping it.
+async fn discard(mut body: Limited<Incoming>) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 enum Failure {
