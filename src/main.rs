@@ -18,10 +18,13 @@ struct Cli {
 enum Command {
     /// Serve the application on the minimal Spin-compatible host.
     Up(commands::up::Arguments),
+    /// Show the whole workflow here, against a simulated GitHub and a simulated cluster.
+    Demo(commands::demo::Arguments),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(arguments) => commands::up::run(arguments),
+        Command::Demo(arguments) => commands::demo::run(arguments),
     }
 }

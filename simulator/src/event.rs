@@ -78,7 +78,13 @@ pub enum Event {
         /// The runner's name.
         runner: String,
     },
-    /// The job script tried to exchange its launch token.
+    /// The job script exchanges its launch token.
+    Redeeming {
+        /// The Slurm job's id.
+        slurm_job: u64,
+    },
+    /// The app answered the exchange of a launch token.
+    /// The app answered it.
     Redeemed {
         /// The Slurm job's id.
         slurm_job: u64,

@@ -161,6 +161,7 @@ async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
     let runner = start["runnerName"].as_str().unwrap_or("unnamed").to_owned();
     shared.events.emit(Event::SlurmJobRunning { slurm_job, runner: runner.clone() });
     let credential = loop {
+        shared.events.emit(Event::Redeeming { slurm_job });
         let (status, body) = redeem(shared, start).await;
         shared.events.emit(Event::Redeemed { slurm_job, status, body: body.clone() });
         match status {

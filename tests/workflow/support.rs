@@ -13,27 +13,27 @@ use gha_slurm_simulator::github::{APP_ID, GitHub, sign};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-pub const REPOSITORY: &str = "octo-org/simulation";
-pub const LABELS: &[&str] = &["self-hosted", "slurm"];
-pub const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
+pub(crate) const REPOSITORY: &str = "octo-org/simulation";
+pub(crate) const LABELS: &[&str] = &["self-hosted", "slurm"];
+pub(crate) const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
-pub const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
+pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
 
 /// Builds the components, once per run.
-pub fn built() {
+pub(crate) fn built() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         gha_slurm::building::build(Path::new(MANIFEST), &|line| eprintln!("{line}")).expect("the components build");
     });
 }
 
-pub struct App {
+pub(crate) struct App {
     host: Child,
-    pub url: String,
-    pub github: GitHub,
-    pub gateway: Gateway,
-    pub client: reqwest::Client,
+    pub(crate) url: String,
+    pub(crate) github: GitHub,
+    pub(crate) gateway: Gateway,
+    pub(crate) client: reqwest::Client,
 }
 
 impl Drop for App {
@@ -53,12 +53,12 @@ impl Drop for App {
 }
 
 impl App {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
     /// Starts with some variables set otherwise; an empty value leaves one out.
-    pub async fn start_with(changes: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_with(changes: &[(&str, &str)]) -> Self {
         built();
         let events = Events::default();
         let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
@@ -101,13 +101,13 @@ impl App {
     }
 
     /// A delivery of GitHub's with a right signature.
-    pub async fn deliver(&self, event: &str, body: impl Into<Vec<u8>>) -> Response {
+    pub(crate) async fn deliver(&self, event: &str, body: impl Into<Vec<u8>>) -> Response {
         let body = body.into();
         let signature = sign(WEBHOOK_SECRET, &body);
         self.deliver_signed(event, body, &signature).await
     }
 
-    pub async fn deliver_signed(&self, event: &str, body: Vec<u8>, signature: &str) -> Response {
+    pub(crate) async fn deliver_signed(&self, event: &str, body: Vec<u8>, signature: &str) -> Response {
         let url = format!("{}/api/github/webhooks", self.url);
         self.client
             .post(url)
@@ -120,7 +120,7 @@ impl App {
             .unwrap()
     }
 
-    pub async fn redeem(&self, authorization: Option<&str>) -> Response {
+    pub(crate) async fn redeem(&self, authorization: Option<&str>) -> Response {
         let mut request = self.client.post(format!("{}/gha/runner", self.url));
         if let Some(value) = authorization {
             request = request.header("authorization", value);
@@ -128,12 +128,12 @@ impl App {
         request.send().await.unwrap()
     }
 
-    pub async fn request(&self, method: Method, path: &str) -> Response {
+    pub(crate) async fn request(&self, method: Method, path: &str) -> Response {
         self.client.request(method, format!("{}{path}", self.url)).send().await.unwrap()
     }
 
     /// Queues a job whose Slurm job stays pending; the launch request that came of it.
-    pub async fn held_launch(&self) -> (u64, Value) {
+    pub(crate) async fn held_launch(&self) -> (u64, Value) {
         self.gateway.hold(true);
         let (job, delivery) = self.github.queue_job(REPOSITORY, LABELS).await;
         let delivery = delivery.unwrap();
@@ -141,7 +141,7 @@ impl App {
         (job, self.gateway.starts().pop().unwrap())
     }
 
-    pub async fn within_seconds(&self, seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
+    pub(crate) async fn within_seconds(&self, seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
         for _ in 0..seconds * 20 {
             if holds() {
                 return;
@@ -152,14 +152,14 @@ impl App {
     }
 }
 
-pub async fn json(response: Response) -> (u16, Value) {
+pub(crate) async fn json(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text:?}")))
 }
 
 /// A *queued* payload for the default profile.
-pub fn queued(job: u64) -> Value {
+pub(crate) fn queued(job: u64) -> Value {
     serde_json::json!({
         "action": "queued",
         "workflow_job": {"id": job, "labels": LABELS, "run_attempt": 1},

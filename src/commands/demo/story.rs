@@ -1,0 +1,204 @@
+//! What the demo shows: one job from *queued* to *completed*, then what is refused.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use gha_slurm_simulator::event::{Event, Events};
+use gha_slurm_simulator::gateway::Gateway;
+use gha_slurm_simulator::github::GitHub;
+use serde_json::Value;
+use tokio::sync::broadcast::Receiver;
+
+use super::REPOSITORY;
+use super::screen::Screen;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const STEPS: [&str; 7] = [
+    "GitHub's webhook: a job of ours is queued; signature and labels are right",
+    "the app sends a launch token to the gateway",
+    "the gateway submits the runner as a Slurm job, and it runs",
+    "the Slurm job exchanges its launch token at the app, once",
+    "the app gets a fresh credential from GitHub",
+    "the runner registers as ephemeral and takes the job",
+    "in_progress and completed close the request; the Slurm job ends",
+];
+
+/// Whether every step was seen.
+pub(super) async fn tell(
+    screen: &Screen,
+    github: &GitHub,
+    gateway: &Gateway,
+    events: &Events,
+    app: &str,
+) -> anyhow::Result<bool> {
+    let begun = Instant::now();
+    let mut happening = events.subscribe();
+    screen.heading("A workflow asks for `runs-on: [self-hosted, slurm]`");
+    let queued = github.queue_job(REPOSITORY, &["self-hosted", "slurm"]);
+    let mut watcher = Watcher { screen, seen: BTreeSet::new(), closed: 0, ended: false };
+    let (_, watched) = tokio::join!(queued, tokio::time::timeout(DEADLINE, watcher.watch(&mut happening)));
+    if watched.is_err() {
+        screen.note("not everything happened in time");
+    }
+    let seen = watcher.seen;
+    let took = begun.elapsed();
+
+    let refused = [
+        (
+            cancelled(screen, github, gateway, &mut happening).await,
+            "a cancelled job's Slurm job gets 410, no credential",
+        ),
+        (replayed(screen, gateway).await, "a launch token that was redeemed gets 409"),
+        (forged(screen, gateway).await, "a forged launch token gets 401"),
+    ];
+    screen.heading(&format!("Summary (the job took {:.1} s)", took.as_secs_f32()));
+    let mut complete = true;
+    for (number, step) in (1u8..).zip(STEPS) {
+        complete &= seen.contains(&number);
+        screen.verdict(seen.contains(&number), &format!("{number} {step}"));
+    }
+    for (happened, what) in refused {
+        complete &= happened;
+        screen.verdict(happened, &format!("- {what}"));
+    }
+    println!("\nNext: a real GitHub App and a real cluster; see \"Set-up\" in README.md. The app answers at {app}.");
+    Ok(complete)
+}
+
+struct Watcher<'a> {
+    screen: &'a Screen,
+    seen: BTreeSet<u8>,
+    /// Of *in_progress* and *completed*, how many the app has recorded.
+    closed: u8,
+    ended: bool,
+}
+
+impl Watcher<'_> {
+    /// Shows what happens until the job is done and its Slurm job has ended.
+    async fn watch(&mut self, happening: &mut Receiver<Event>) {
+        while !(self.ended && self.closed == 2) {
+            match happening.recv().await {
+                Ok(event) => self.show(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn step(&mut self, number: u8, who: &str, what: &str) {
+        self.screen.step(number, who, what);
+    }
+
+    fn show(&mut self, event: Event) {
+        match event {
+            Event::WebhookSent { action, job, bytes } => {
+                let number = if action == "queued" { 1 } else { 7 };
+                self.step(number, "GitHub → app", &format!("workflow_job {action}, job {job}, {bytes} bytes, signed"));
+            }
+            Event::WebhookAnswered { action, status, body, .. } => {
+                let decision = body.get("decision").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let number = if action == "queued" { 1 } else { 7 };
+                self.step(number, "app → GitHub", &format!("{status} {decision}"));
+                self.screen.wire(&body);
+                match decision.as_str() {
+                    "launched" => drop(self.seen.insert(1)),
+                    "recorded" => self.closed += 1,
+                    _ => {}
+                }
+                self.close();
+            }
+            Event::LaunchRequested { body } => {
+                self.seen.insert(2);
+                self.step(2, "app → gateway", "POST /runner/start");
+                self.screen.wire(&body);
+            }
+            Event::SlurmJobRunning { slurm_job, runner } => {
+                self.seen.insert(3);
+                self.step(3, "gateway → Slurm", &format!("Slurm job {slurm_job} runs {runner}"));
+            }
+            Event::Redeeming { slurm_job } => {
+                self.step(4, "Slurm job → app", &format!("POST /gha/runner, by Slurm job {slurm_job}"));
+            }
+            Event::InstallationToken { repositories } => {
+                let only = repositories.join(", ");
+                self.step(5, "app → GitHub", &format!("App JWT for an installation token, only for {only}"));
+            }
+            Event::RegistrationToken { repository } => {
+                self.seen.insert(5);
+                self.step(5, "app → GitHub", &format!("installation token for a registration token of {repository}"));
+            }
+            Event::Redeemed { status, body, .. } => {
+                if status == 200 {
+                    self.seen.insert(4);
+                }
+                self.step(4, "app → Slurm job", &status.to_string());
+                self.screen.wire(&body);
+            }
+            Event::RunnerRegistered { name, labels } => {
+                self.step(6, "runner → GitHub", &format!("registers {name} [{}]", labels.join(", ")));
+            }
+            Event::JobAssigned { job, runner } => {
+                self.seen.insert(6);
+                self.step(6, "GitHub → runner", &format!("job {job} goes to {runner}"));
+            }
+            Event::JobFinished { job, conclusion } => {
+                self.step(6, "runner → GitHub", &format!("job {job} is done: {conclusion}"));
+            }
+            Event::SlurmJobEnded { slurm_job, why } => {
+                self.step(7, "Slurm", &format!("Slurm job {slurm_job} ended: {why}"));
+                self.ended = true;
+                self.close();
+            }
+            Event::Refused { request, status, message } => {
+                self.step(5, "GitHub refuses", &format!("{request}: {status} {message}"));
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        if self.ended && self.closed == 2 {
+            self.seen.insert(7);
+        }
+    }
+}
+
+async fn cancelled(screen: &Screen, github: &GitHub, gateway: &Gateway, happening: &mut Receiver<Event>) -> bool {
+    screen.heading("A job is cancelled while its Slurm job is pending");
+    gateway.hold(true);
+    let (job, _) = github.queue_job(REPOSITORY, &["self-hosted", "slurm"]).await;
+    github.cancel_job(job).await;
+    gateway.hold(false);
+    let outcome = async {
+        while let Ok(event) = happening.recv().await {
+            if let Event::Redeemed { status, body, .. } = event {
+                screen.step(4, "app → Slurm job", &status.to_string());
+                screen.wire(&body);
+                return status == 410;
+            }
+        }
+        false
+    };
+    tokio::time::timeout(DEADLINE, outcome).await.unwrap_or(false)
+}
+
+async fn replayed(screen: &Screen, gateway: &Gateway) -> bool {
+    screen.heading("The first launch token is used a second time");
+    let Some(start) = gateway.starts().into_iter().next() else { return false };
+    let (status, body) = gateway.redeem(&start).await;
+    screen.step(4, "app → replayer", &status.to_string());
+    screen.wire(&body);
+    status == 409
+}
+
+async fn forged(screen: &Screen, gateway: &Gateway) -> bool {
+    screen.heading("Somebody changes a launch token");
+    let Some(mut start) = gateway.starts().into_iter().next() else { return false };
+    if let Some(token) = start.get_mut("launcherToken") {
+        let changed: String = token.as_str().unwrap_or_default().chars().rev().collect();
+        *token = Value::String(changed);
+    }
+    let (status, body) = gateway.redeem(&start).await;
+    screen.step(4, "app → forger", &status.to_string());
+    screen.wire(&body);
+    status == 401
+}
