@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod configuration;
+mod examples;
 mod gateway_faults;
 mod github_faults;
 mod happy;

@@ -1,0 +1,68 @@
+//! GitHub's own example payloads, all of them, signed by GitHub's own JavaScript.
+//!
+//! They come from npm and are not in this repository: `GHA_SLURM_EXAMPLES` names the folder where `.ci/run` installed
+//! them. Without it there is nothing to test here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{App, WEBHOOK_SECRET, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_launch() {
+    let Ok(folder) = std::env::var("GHA_SLURM_EXAMPLES") else {
+        println!("skipped: GHA_SLURM_EXAMPLES is not set; .ci/run sets it");
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/workflow/sign_examples.mjs");
+    let output = Command::new("node").args([script, &folder, WEBHOOK_SECRET]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut versions: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let example: Value = serde_json::from_str(line).unwrap();
+        versions.entry(example["version"].as_str().unwrap().to_owned()).or_default().push(example);
+    }
+    assert!(versions["api.github.com"].len() > 100, "there are many examples");
+
+    for labels in [&["self-hosted", "k8s"][..], &["ubuntu-latest"]] {
+        let profile = format!("[[profile]]\nname = 'examples'\nlabels = {labels:?}");
+        let mut launches = 0;
+        for (version, examples) in &versions {
+            let app = App::start_with(&[("profiles", &profile)]).await;
+            app.gateway.hold(true);
+            let (mut expected, mut over) = (BTreeSet::new(), BTreeSet::new());
+            for example in examples {
+                let (event, body) = (example["event"].as_str().unwrap(), example["body"].as_str().unwrap());
+                let signature = example["signature"].as_str().unwrap();
+                let answered = app.deliver_signed(event, body.as_bytes().to_vec(), signature).await;
+                let (status, answer) = json(answered).await;
+                assert!((200..300).contains(&status), "{version} {event}: {status} {answer}");
+                let payload: Value = serde_json::from_str(body).unwrap();
+                let job = payload["workflow_job"]["id"].as_u64();
+                let wanted = payload["workflow_job"]["labels"].as_array().is_some_and(|wanted| {
+                    !wanted.is_empty() && wanted.iter().all(|label| labels.contains(&label.as_str().unwrap()))
+                });
+                let Some(job) = job.filter(|_| event == "workflow_job" && wanted) else {
+                    assert_eq!(answer["decision"], "ignored", "{version} {event}");
+                    continue;
+                };
+                match payload["action"].as_str().unwrap() {
+                    "queued" if !over.contains(&job) => drop(expected.insert(job)),
+                    "in_progress" | "completed" => drop(over.insert(job)),
+                    _ => {}
+                }
+            }
+            let launched: BTreeSet<u64> = app
+                .gateway
+                .starts()
+                .iter()
+                .map(|start| start["launch"].as_str().unwrap().split('-').next().unwrap().parse().unwrap())
+                .collect();
+            assert_eq!((launched.len(), &launched), (app.gateway.starts().len(), &expected), "{version}");
+            launches += launched.len();
+        }
+        assert!(labels.len() == 1 || launches > 0, "the examples have a queued self-hosted job");
+    }
+}
