@@ -30,6 +30,8 @@ pub(crate) fn built() {
 
 pub(crate) struct App {
     host: Child,
+    /// Reads the log as it comes: a full pipe would stop the host.
+    log: Option<std::thread::JoinHandle<String>>,
     pub(crate) url: String,
     pub(crate) github: GitHub,
     pub(crate) gateway: Gateway,
@@ -39,11 +41,8 @@ pub(crate) struct App {
 impl Drop for App {
     fn drop(&mut self) {
         let _ = self.host.kill();
-        let mut log = String::new();
-        if let Some(mut stderr) = self.host.stderr.take() {
-            let _ = stderr.read_to_string(&mut log);
-        }
         let _ = self.host.wait();
+        let log = self.log.take().map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
         // Shown with a failed test only.
         println!("{log}");
         for secret in [WEBHOOK_SECRET, "gateway-secret", "ghs_", "MIIE"] {
@@ -93,9 +92,15 @@ impl App {
             };
         }
         let mut host = command.spawn().unwrap();
+        let mut stderr = host.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
         let mut line = String::new();
         BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let app = Self { host, url, github, gateway, client: reqwest::Client::new() };
+        let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
         assert!(line.starts_with("listening on"), "the host says {line:?}");
         app
     }
