@@ -84,7 +84,6 @@ pub enum Event {
         slurm_job: u64,
     },
     /// The app answered the exchange of a launch token.
-    /// The app answered it.
     Redeemed {
         /// The Slurm job's id.
         slurm_job: u64,

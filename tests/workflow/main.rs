@@ -9,6 +9,7 @@ mod examples;
 mod gateway_faults;
 mod github_faults;
 mod happy;
+mod host;
 mod redeem_bad_input;
 mod support;
 mod wasm;

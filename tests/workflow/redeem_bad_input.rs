@@ -2,7 +2,11 @@
 
 use jwt_simple::prelude::*;
 
-use crate::support::{App, json};
+use gha_slurm_simulator::event::Events;
+use gha_slurm_simulator::github::GitHub;
+use serde_json::Value;
+
+use crate::support::{App, REPOSITORY, WEBHOOK_SECRET, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn none_and_garbage_get_401_with_a_challenge() {
@@ -60,4 +64,46 @@ async fn a_second_redemption_gets_409() {
     let (status, body) = app.gateway.redeem(&start).await;
     assert_eq!(status, 409, "{body}");
     assert!(body["token"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_early_and_foreign_tokens_get_401_though_the_apps_own_key_signed_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = Events::default();
+    let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+    let app = App::start_beside(github, events, folder.path().to_str().unwrap(), &[]).await;
+    let (_, start) = app.held_launch().await;
+    let token = start["launcherToken"].as_str().unwrap();
+    let kid = Token::decode_metadata(token).unwrap().key_id().unwrap().to_owned();
+    // The very key, out of the store.
+    let store = rusqlite::Connection::open(folder.path().join("sqlite_key_value.db")).unwrap();
+    let query = "SELECT value FROM spin_key_value WHERE store = 'default' AND key LIKE '%/key/' || ?1";
+    let secret: Vec<u8> = store.query_row(query, [&kid], |row| row.get(0)).unwrap();
+    let key = HS256Key::from_bytes(&secret).with_key_id(&kid);
+    let now = Clock::now_since_epoch();
+    let own = key.verify_token::<Value>(token, None).unwrap();
+    let signed_with = |change: &dyn Fn(&mut JWTClaims<Value>)| {
+        let mut claims = own.clone();
+        change(&mut claims);
+        key.authenticate(claims).unwrap()
+    };
+    type Change<'a> = &'a dyn Fn(&mut JWTClaims<Value>);
+    let (hour, long_ago) = (Duration::from_hours(1), now - Duration::from_days(400));
+    let cases: [(&str, Change<'_>); 7] = [
+        ("expired", &|claims| claims.expires_at = Some(now - hour)),
+        ("not yet valid", &|claims| claims.invalid_before = Some(now + hour)),
+        ("without an end", &|claims| claims.expires_at = None),
+        ("issued in the future", &|claims| claims.issued_at = Some(now + hour)),
+        ("for another audience", &|claims| {
+            claims.audiences = Some(Audiences::AsString("https://other.example".into()))
+        }),
+        ("of another issuer", &|claims| claims.issuer = Some("somebody".to_owned())),
+        ("without a launch", &|claims| claims.jwt_id = None),
+    ];
+    for (what, change) in cases {
+        assert_eq!(json(app.redeem(Some(&signed_with(change))).await).await.0, 401, "{what}");
+    }
+    assert!(app.github.requests().is_empty(), "GitHub was not asked");
+    let old = signed_with(&|claims| claims.issued_at = Some(long_ago));
+    assert_eq!(json(app.redeem(Some(&old)).await).await.0, 200, "what decides is its end");
 }

@@ -58,9 +58,14 @@ impl App {
 
     /// Starts with some variables set otherwise; an empty value leaves one out.
     pub(crate) async fn start_with(changes: &[(&str, &str)]) -> Self {
-        built();
         let events = Events::default();
         let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+        Self::start_beside(github, events, "", changes).await
+    }
+
+    /// Starts with its store in `state`, beside a GitHub that is there already.
+    pub(crate) async fn start_beside(github: GitHub, events: Events, state: &str, changes: &[(&str, &str)]) -> Self {
+        built();
         let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
         // The application must know its own address before it listens there.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -68,7 +73,7 @@ impl App {
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
         command
-            .args(["up", "--from", MANIFEST, "--state-dir", "", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["up", "--from", MANIFEST, "--state-dir", state, "--listen", &format!("127.0.0.1:{port}")])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let variables = [
@@ -103,6 +108,16 @@ impl App {
         let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
         assert!(line.starts_with("listening on"), "the host says {line:?}");
         app
+    }
+
+    /// Asks the host to end, as an init system does.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.host.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.host.wait().unwrap().code()
     }
 
     /// A delivery of GitHub's with a right signature.

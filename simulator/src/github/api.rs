@@ -1,4 +1,4 @@
-//! The REST API of the fake GitHub, and beside it, under `/_runner`, what the runner program speaks with.
+//! The REST API of the fake GitHub: what holds for every request, and what the App asks for.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::{Refusal, administrator, app, check_headers, refuse};
-use super::jobs::{Runner, assign, finish};
-use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, expired, webhooks};
+use super::jobs::Runner;
+use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, runner};
 use crate::event::Event;
 use crate::{random_text, rfc3339, unix_seconds};
 
 const HOUR: u64 = 3600;
 
-type Answer = Result<(StatusCode, Json<Value>), Refusal>;
+pub(super) type Answer = Result<(StatusCode, Json<Value>), Refusal>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
@@ -31,13 +31,16 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/repos/{owner}/{repo}/actions/runners/registration-token", post(registration_token))
         .route("/repos/{owner}/{repo}/actions/runners/generate-jitconfig", post(jit_config))
         .route("/repos/{owner}/{repo}/actions/jobs/{id}", get(job))
+        .route("/app/hook/deliveries", get(hook::deliveries))
+        .route("/app/hook/deliveries/{id}/attempts", post(hook::redeliver))
         .fallback(async || error(&refuse(StatusCode::NOT_FOUND, "Not Found")))
         .layer(from_fn_with_state(Arc::clone(&shared), every_request));
     Router::new()
-        .route("/_runner/register", post(register))
-        .route("/_runner/{id}/job", get(next_job))
-        .route("/_runner/{id}/done", post(done))
-        .route("/_runner/{id}/remove", post(remove))
+        .route("/_runner/register", post(runner::register))
+        .route("/_runner/start", post(runner::start))
+        .route("/_runner/{id}/job", get(runner::next_job))
+        .route("/_runner/{id}/done", post(runner::done))
+        .route("/_runner/{id}/remove", post(runner::remove))
         .merge(api)
         .with_state(shared)
 }
@@ -75,6 +78,10 @@ fn endpoint_of(path: &str) -> Option<Endpoint> {
         _ if path.ends_with("/access_tokens") => Some(Endpoint::AccessTokens),
         _ if path.ends_with("/installation") => Some(Endpoint::Installation),
         _ if path.ends_with("/registration-token") => Some(Endpoint::RegistrationToken),
+        _ if path.ends_with("/generate-jitconfig") => Some(Endpoint::JitConfig),
+        _ if path.contains("/actions/jobs/") => Some(Endpoint::Job),
+        "/app/hook/deliveries" => Some(Endpoint::Deliveries),
+        _ if path.ends_with("/attempts") => Some(Endpoint::Redelivery),
         _ => None,
     }
 }
@@ -104,18 +111,10 @@ async fn play(fault: Fault) -> Response {
     }
 }
 
-impl From<Refused> for Response {
-    fn from(Refused(refusal): Refused) -> Self {
-        error(&refusal)
-    }
-}
-
-struct Refused(Refusal);
-
-fn respond(answer: Answer) -> Response {
+pub(super) fn respond(answer: Answer) -> Response {
     match answer {
         Ok(answer) => answer.into_response(),
-        Err(refusal) => Refused(refusal).into(),
+        Err(refusal) => error(&refusal),
     }
 }
 
@@ -242,10 +241,12 @@ async fn jit_config(
             return Err(refuse(StatusCode::CONFLICT, "Already exists - A runner with this name already exists"));
         }
         let id = state.next_id();
-        let token = format!("J{}", random_text(60));
-        state.registration_tokens.insert(token.clone(), (repository.clone(), unix_seconds() + HOUR));
+        let config = format!("J{}", random_text(60));
+        state.jit_configs.insert(config.clone(), id);
         let runner = json!({"id": id, "name": asked.name, "os": "unknown", "status": "offline", "busy": false});
-        Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": token}))))
+        let (name, labels) = (asked.name, asked.labels);
+        state.runners.push(Runner { id, name, repository: repository.clone(), labels, job: None, online: false });
+        Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": config}))))
     };
     respond(answer())
 }
@@ -269,55 +270,4 @@ async fn job(
         Ok((StatusCode::OK, Json(json!({"id": id, "status": status, "conclusion": conclusion, "labels": job.labels}))))
     };
     respond(answer())
-}
-
-#[derive(Deserialize)]
-struct Registration {
-    repository: String,
-    token: String,
-    name: String,
-    labels: Vec<String>,
-}
-
-/// `config.sh --url … --token … --name … --labels … --ephemeral`
-async fn register(Axum(shared): Axum<Arc<Shared>>, Json(asked): Json<Registration>) -> Response {
-    let answer = || -> Answer {
-        let mut state = shared.state();
-        let valid = state
-            .registration_tokens
-            .get(&asked.token)
-            .is_some_and(|(repository, end)| *repository == asked.repository && !expired(*end));
-        if !valid {
-            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
-        }
-        // `--replace`: a runner of the same name gives way.
-        state.runners.retain(|runner| runner.name != asked.name);
-        let id = state.next_id();
-        let (name, labels) = (asked.name.clone(), asked.labels.clone());
-        state.runners.push(Runner { id, name, repository: asked.repository.clone(), labels, job: None });
-        drop(state);
-        shared.events.emit(Event::RunnerRegistered { name: asked.name.clone(), labels: asked.labels.clone() });
-        Ok((StatusCode::CREATED, Json(json!({"id": id}))))
-    };
-    let response = respond(answer());
-    assign(&shared);
-    response
-}
-
-async fn next_job(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Json<Value> {
-    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
-    Json(json!({ "job": job }))
-}
-
-async fn done(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> StatusCode {
-    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
-    let Some(job) = job else { return StatusCode::NOT_FOUND };
-    finish(&shared, job, "success");
-    webhooks::notify(&shared, job, "completed").await;
-    StatusCode::NO_CONTENT
-}
-
-async fn remove(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> StatusCode {
-    shared.state().runners.retain(|runner| runner.id != id);
-    StatusCode::NO_CONTENT
 }

@@ -38,6 +38,8 @@ pub(super) struct Runner {
     pub(super) repository: String,
     pub(super) labels: Vec<String>,
     pub(super) job: Option<u64>,
+    /// A runner of a JIT config is known before it connects.
+    pub(super) online: bool,
 }
 
 impl GitHub {
@@ -87,7 +89,8 @@ pub(super) fn assign(shared: &Arc<Shared>) {
             }
             let has = |runner: &Runner, label: &String| runner.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
             let fits = |runner: &&mut Runner| {
-                runner.job.is_none()
+                runner.online
+                    && runner.job.is_none()
                     && runner.repository == job.repository
                     && job.labels.iter().all(|label| has(runner, label))
             };

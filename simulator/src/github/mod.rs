@@ -2,10 +2,12 @@
 
 mod api;
 mod auth;
+mod hook;
 mod jobs;
+mod runner;
 mod webhooks;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +33,25 @@ pub enum Endpoint {
     Installation,
     /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
     RegistrationToken,
+    /// `POST /repos/{owner}/{repo}/actions/runners/generate-jitconfig`
+    JitConfig,
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
+    Job,
+    /// `GET /app/hook/deliveries`
+    Deliveries,
+    /// `POST /app/hook/deliveries/{id}/attempts`
+    Redelivery,
+}
+
+/// How a webhook goes wrong on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookFault {
+    /// It is never sent, and no delivery tells of it.
+    Lost,
+    /// It does not reach the app: a failed delivery.
+    Unreachable,
+    /// It reaches the app this much later.
+    Late(Duration),
 }
 
 /// How an endpoint fails.
@@ -80,12 +101,14 @@ struct State {
     installation_tokens: HashMap<String, InstallationToken>,
     /// Registration tokens to repository and end.
     registration_tokens: HashMap<String, (String, u64)>,
+    /// JIT configs, each good for one start, to their runners.
+    jit_configs: HashMap<String, u64>,
     runners: Vec<jobs::Runner>,
     jobs: BTreeMap<u64, Job>,
     deliveries: Vec<Delivery>,
     faults: Vec<(Endpoint, Fault)>,
+    webhook_faults: VecDeque<WebhookFault>,
     requests: Vec<String>,
-    lose_webhooks: u32,
     last_id: u64,
 }
 
@@ -111,13 +134,23 @@ impl Shared {
 impl GitHub {
     /// A GitHub with the App installed for `repositories`, sending webhooks signed with `webhook_secret`.
     pub async fn start(repositories: &[&str], webhook_secret: &str, events: Events) -> std::io::Result<Self> {
+        let key = RS256KeyPair::generate(2048).map_err(std::io::Error::other)?;
+        Self::start_with_key(key, repositories, webhook_secret, events).await
+    }
+
+    /// The same, for an App whose private key was made elsewhere.
+    pub async fn start_with_key(
+        key: RS256KeyPair,
+        repositories: &[&str],
+        webhook_secret: &str,
+        events: Events,
+    ) -> std::io::Result<Self> {
         let mut state = State { may_administer: true, last_id: 9_007_199_254_740_992, ..State::default() };
         for name in repositories {
             let id = state.next_id();
             state.repositories.insert((*name).to_owned(), id);
             state.installed.insert((*name).to_owned());
         }
-        let key = RS256KeyPair::generate(2048).map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared {
             key,
             webhook_secret: webhook_secret.to_owned(),
@@ -164,9 +197,9 @@ impl GitHub {
         self.shared.state().may_administer = false;
     }
 
-    /// Drops the next `count` webhooks, as GitHub does at times.
-    pub fn lose_webhooks(&self, count: u32) {
-        self.shared.state().lose_webhooks = count;
+    /// Makes the next webhook go wrong; several wait in line.
+    pub fn disturb_webhook(&self, fault: WebhookFault) {
+        self.shared.state().webhook_faults.push_back(fault);
     }
 
     /// Every request to the API so far, as method and path.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::jobs::JobStatus;
-use super::{GitHub, INSTALLATION, Shared};
+use super::{GitHub, INSTALLATION, Shared, WebhookFault};
 use crate::event::Event;
-use crate::random_text;
+use crate::{random_text, unix_seconds};
 
 /// GitHub gives an app this long.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,7 +30,33 @@ pub struct Delivery {
     pub status: u16,
     /// The app's answer.
     pub answer: Value,
+    /// Whether it repeats an earlier one.
+    pub redelivery: bool,
     body: String,
+    delivered_at: u64,
+    repository_id: u64,
+}
+
+impl Delivery {
+    /// Whether GitHub counts it as delivered.
+    pub fn succeeded(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// An entry of `GET /app/hook/deliveries`.
+    pub(super) fn listed(&self) -> Value {
+        let status = match self.status {
+            0 => "failed to connect to host",
+            200..=299 => "OK",
+            _ => "Invalid HTTP Response",
+        };
+        json!({
+            "id": self.id, "guid": self.guid, "delivered_at": crate::rfc3339(self.delivered_at),
+            "redelivery": self.redelivery, "duration": 0.1, "status": status, "status_code": self.status,
+            "event": "workflow_job", "action": self.action, "installation_id": INSTALLATION,
+            "repository_id": self.repository_id, "throttled_at": null,
+        })
+    }
 }
 
 /// `X-Hub-Signature-256` of a body.
@@ -43,53 +69,82 @@ pub fn sign(secret: &str, body: &[u8]) -> String {
 impl GitHub {
     /// Sends a recorded delivery once more, with the same guid.
     pub async fn redeliver(&self, delivery: &Delivery) -> Delivery {
-        let (action, job) = (delivery.action.clone(), delivery.job);
-        deliver(&self.shared, delivery.guid.clone(), action, job, delivery.body.clone()).await
+        redeliver(&self.shared, delivery).await
     }
+}
+
+/// Sends the same body under the same guid.
+pub(super) async fn redeliver(shared: &Arc<Shared>, earlier: &Delivery) -> Delivery {
+    let repeated = Delivery { redelivery: true, ..earlier.clone() };
+    deliver(shared, repeated, None).await
 }
 
 /// Tells the app about a job's state. `None` when the webhook was lost.
 pub(super) async fn notify(shared: &Arc<Shared>, job: u64, action: &str) -> Option<Delivery> {
-    let body = {
+    let (delivery, fault) = {
         let mut state = shared.state();
-        if state.lose_webhooks > 0 {
-            state.lose_webhooks -= 1;
+        let fault = state.webhook_faults.pop_front();
+        if fault == Some(WebhookFault::Lost) {
             return None;
         }
-        let body = payload(&state, job, action);
-        drop(state);
-        body
+        let delivery = Delivery {
+            id: 0,
+            guid: format!("{}-{}", random_text(8), random_text(12)).to_lowercase(),
+            action: action.to_owned(),
+            job,
+            status: 0,
+            answer: Value::Null,
+            redelivery: false,
+            body: payload(&state, job, action),
+            delivered_at: 0,
+            repository_id: state.repositories[&state.jobs[&job].repository],
+        };
+        (delivery, fault)
     };
-    let guid = format!("{}-{}", random_text(8), random_text(12)).to_lowercase();
-    Some(deliver(shared, guid, action.to_owned(), job, body).await)
+    Some(deliver(shared, delivery, fault).await)
 }
 
-async fn deliver(shared: &Arc<Shared>, guid: String, action: String, job: u64, body: String) -> Delivery {
+/// Sends a delivery and records what came of it.
+async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<WebhookFault>) -> Delivery {
+    if let Some(WebhookFault::Late(time)) = fault {
+        tokio::time::sleep(time).await;
+    }
+    let (action, job) = (delivery.action.clone(), delivery.job);
+    (delivery.status, delivery.answer) = if fault == Some(WebhookFault::Unreachable) {
+        (0, json!({"error": "the app could not be reached"}))
+    } else {
+        shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: delivery.body.len() });
+        post(shared, &delivery).await
+    };
+    let mut state = shared.state();
+    delivery.id = state.next_id();
+    delivery.delivered_at = unix_seconds();
+    state.deliveries.push(delivery.clone());
+    drop(state);
+    let (status, body) = (delivery.status, delivery.answer.clone());
+    shared.events.emit(Event::WebhookAnswered { action, job, status, body });
+    delivery
+}
+
+/// The app's status, 0 without an answer, and its body.
+async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
     let url = shared.state().webhook_url.clone();
-    shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: body.len() });
     let sent = shared
         .client
         .post(url)
         .header("content-type", "application/json")
         .header("user-agent", "GitHub-Hookshot/simulator")
         .header("x-github-event", "workflow_job")
-        .header("x-github-delivery", &guid)
-        .header("x-hub-signature-256", sign(&shared.webhook_secret, body.as_bytes()))
-        .body(body.clone())
+        .header("x-github-delivery", &delivery.guid)
+        .header("x-hub-signature-256", sign(&shared.webhook_secret, delivery.body.as_bytes()))
+        .body(delivery.body.clone())
         .timeout(ANSWER_DEADLINE)
         .send()
         .await;
-    let (status, answer) = match sent {
+    match sent {
         Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
         Err(error) => (0, json!({"error": error.to_string()})),
-    };
-    let mut state = shared.state();
-    let id = state.next_id();
-    let delivery = Delivery { id, guid, action, job, status, answer: answer.clone(), body };
-    state.deliveries.push(delivery.clone());
-    drop(state);
-    shared.events.emit(Event::WebhookAnswered { action: delivery.action.clone(), job, status, body: answer });
-    delivery
+    }
 }
 
 fn payload(state: &super::State, id: u64, action: &str) -> String {

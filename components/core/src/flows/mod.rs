@@ -2,6 +2,8 @@
 
 pub mod receive;
 pub mod redeem;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -1,0 +1,175 @@
+//! Both flows in memory: what they send, what they remember, and what they say when the world fails in the middle.
+
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use hmac::{Hmac, Mac};
+use jwt_simple::prelude::RS256KeyPair;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::receive::receive;
+use super::redeem::redeem;
+use crate::answer::Answer;
+use crate::ports::{HttpRequest, HttpResponse, SendError};
+use crate::request::Request;
+use crate::testing::{Memory, answer};
+
+type Reply = Result<HttpResponse, SendError>;
+
+fn app_key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| RS256KeyPair::generate(2048).unwrap().to_pem().unwrap())
+}
+
+/// A gateway that accepts and a GitHub that grants.
+fn friendly(request: &HttpRequest) -> Reply {
+    let expires_at = "2027-01-15T09:00:00Z"; // An hour after the clock of `Memory`.
+    match request.url.path() {
+        "/runner/start" => answer(200, &json!({"status": "OK!", "job_id": 17})),
+        path if path.ends_with("/access_tokens") => answer(201, &json!({"token": "ghs_x", "expires_at": expires_at})),
+        path if path.ends_with("/registration-token") => answer(201, &json!({"token": "AX", "expires_at": expires_at})),
+        path => panic!("nobody asks for {path}"),
+    }
+}
+
+fn platform() -> Memory {
+    let platform = Memory::configured();
+    platform.set_variable("github_private_key", Some(app_key()));
+    platform.serve(|_, request| friendly(request));
+    platform
+}
+
+fn event(action: &str, job: u64) -> Value {
+    json!({
+        "action": action,
+        "workflow_job": {"id": job, "labels": ["self-hosted", "Slurm"], "conclusion": "cancelled"},
+        "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
+        "installation": {"id": 9},
+    })
+}
+
+fn deliver(platform: &Memory, event: &Value) -> Answer {
+    let body = event.to_string().into_bytes();
+    let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
+    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+    let headers = vec![
+        header("X-GitHub-Event", "workflow_job"),
+        header("X-GitHub-Delivery", "1"),
+        header("X-Hub-Signature-256", &format!("sha256={digest}")),
+    ];
+    receive(platform, &Request { method: "POST".to_owned(), headers, body })
+}
+
+fn exchange(platform: &Memory, token: &str) -> Answer {
+    let headers = vec![("authorization".to_owned(), token.as_bytes().to_vec())];
+    redeem(platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() })
+}
+
+fn sent_to(platform: &Memory, end: &str) -> Vec<HttpRequest> {
+    platform.sent.borrow().iter().filter(|request| request.url.path().ends_with(end)).cloned().collect()
+}
+
+/// Queues job 42; its launch token.
+fn launch(platform: &Memory) -> String {
+    assert_eq!(deliver(platform, &event("queued", 42)).body["decision"], "launched");
+    let body: Value = serde_json::from_slice(&sent_to(platform, "/runner/start").pop().unwrap().body).unwrap();
+    body["launcherToken"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_launch_carries_what_the_gateway_needs_and_its_secret_stands_in_a_header_alone() {
+    let platform = platform();
+    launch(&platform);
+    let [request] = &sent_to(&platform, "/runner/start")[..] else { panic!() };
+    assert!(request.headers.contains(&("auth-token", "gateway-secret".to_owned())));
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body["gitHubURL"], "https://github.com/octo/repo");
+    assert_eq!(body["runnerLabels"], "self-hosted,slurm");
+    assert_eq!(body["tokenURL"], "https://app.example/gha/runner");
+    assert_eq!(body["runnerName"], "gha-slurm-42-1");
+    assert!(!body.to_string().contains("gateway-secret"));
+}
+
+#[test]
+fn a_redemption_narrows_the_installation_token_and_hands_out_one_credential() {
+    let platform = platform();
+    let token = launch(&platform);
+    let first = exchange(&platform, &token);
+    assert_eq!((first.status, &first.body["token"]), (200, &json!("AX")));
+    assert!(!first.log_line("redeem").contains("AX"), "a credential is not logged");
+    let [narrowed] = &sent_to(&platform, "/app/installations/9/access_tokens")[..] else { panic!() };
+    let scope: Value = serde_json::from_slice(&narrowed.body).unwrap();
+    assert_eq!(scope, json!({"repositories": ["repo"], "permissions": {"administration": "write"}}));
+    assert_eq!(exchange(&platform, &token).status, 409);
+}
+
+#[test]
+fn a_redemption_during_another_waits_its_turn() {
+    let platform = platform();
+    let token = launch(&platform);
+    let meanwhile = Rc::new(std::cell::Cell::new(0));
+    let (replay, seen) = (token.clone(), Rc::clone(&meanwhile));
+    platform.serve(move |platform, request| {
+        if seen.get() == 0 {
+            seen.set(exchange(platform, &replay).status);
+        }
+        friendly(request)
+    });
+    assert_eq!((exchange(&platform, &token).status, meanwhile.get()), (200, 503));
+}
+
+#[test]
+fn a_job_cancelled_while_github_is_asked_gets_no_credential() {
+    let platform = platform();
+    let token = launch(&platform);
+    platform.serve(|platform, request| {
+        deliver(platform, &event("completed", 42));
+        friendly(request)
+    });
+    let refused = exchange(&platform, &token);
+    assert_eq!((refused.status, &refused.body["token"]), (410, &Value::Null));
+}
+
+#[test]
+fn what_github_failed_is_redeemable_again() {
+    let platform = platform();
+    let token = launch(&platform);
+    platform.serve(|_, _| answer(502, &json!({"message": "Bad Gateway"})));
+    assert_eq!(exchange(&platform, &token).status, 503);
+    platform.serve(|_, request| friendly(request));
+    assert_eq!(exchange(&platform, &token).status, 200);
+}
+
+#[test]
+fn tokens_are_kept_with_a_margin_before_their_end() {
+    let platform = platform();
+    let token = launch(&platform);
+    assert_eq!(exchange(&platform, &token).status, 200);
+    let asked = |platform: &Memory| (sent_to(platform, "/access_tokens").len(), sent_to(platform, "-token").len());
+    // The registration token must outlive the runner's configuration, the installation token one call.
+    for (job, seconds_before_the_end, expected) in [(43, 901, (1, 1)), (44, 899, (1, 2)), (45, 299, (2, 3))] {
+        platform.seconds.set(1_800_003_600 - seconds_before_the_end);
+        assert_eq!(deliver(&platform, &event("queued", job)).body["decision"], "launched");
+        let body: Value = serde_json::from_slice(&sent_to(&platform, "/runner/start").pop().unwrap().body).unwrap();
+        assert_eq!(exchange(&platform, body["launcherToken"].as_str().unwrap()).status, 200);
+        assert_eq!(asked(&platform), expected, "{seconds_before_the_end} s before the end");
+    }
+}
+
+#[test]
+fn a_launch_that_the_gateway_lost_is_deferred_and_a_redelivery_keeps_its_name() {
+    let platform = platform();
+    platform.serve(|_, _| Err(SendError::Broken("the connection was reset".to_owned())));
+    let deferred = deliver(&platform, &event("queued", 42));
+    assert_eq!((deferred.status, &deferred.body["decision"]), (202, &json!("deferred")));
+    platform.serve(|_, request| friendly(request));
+    assert_eq!(deliver(&platform, &event("queued", 42)).body["decision"], "launched");
+    assert_eq!(deliver(&platform, &event("queued", 42)).body["decision"], "duplicate");
+    let names: Vec<Value> = sent_to(&platform, "/runner/start")
+        .iter()
+        .map(|request| serde_json::from_slice::<Value>(&request.body).unwrap()["runnerName"].clone())
+        .collect();
+    assert_eq!(names, ["gha-slurm-42-1", "gha-slurm-42-1"], "the gateway can tell that it is the same launch");
+}
