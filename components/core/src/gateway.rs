@@ -87,6 +87,17 @@ impl StartRunner {
     }
 }
 
+/// The body of `POST /runner/cancel`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CancelRunner {
+    /// The launch whose Slurm job is to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchId>,
+    /// The Slurm job itself, where the launch's id is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+}
+
 /// Why a launch is not known to be submitted.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum GatewayError {
@@ -114,13 +125,38 @@ pub fn start_runner(
     launch: &StartRunner,
     deadline: Duration,
 ) -> Result<Option<String>, GatewayError> {
-    let url = gateway.url.join("runner/start").map_err(|_| GatewayError::NotAGateway)?;
+    accepted(&post(http, gateway, "runner/start", launch, deadline)?)
+}
+
+/// Has a launch's Slurm job cancelled. A gateway that does not know the launch, or has no such route, has nothing to
+/// cancel.
+pub fn cancel_runner(
+    http: &impl Http,
+    gateway: &GatewaySettings,
+    launch: LaunchId,
+    deadline: Duration,
+) -> Result<(), GatewayError> {
+    let body = CancelRunner { launch: Some(launch), job_id: None };
+    match post(http, gateway, "runner/cancel", &body, deadline) {
+        Ok(_) | Err(GatewayError::Refused(404 | 405 | 410)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn post(
+    http: &impl Http,
+    gateway: &GatewaySettings,
+    path: &str,
+    body: &impl Serialize,
+    deadline: Duration,
+) -> Result<HttpResponse, GatewayError> {
+    let url = gateway.url.join(path).map_err(|_| GatewayError::NotAGateway)?;
     let headers =
         vec![("content-type", "application/json".to_owned()), ("auth-token", gateway.secret.expose().to_owned())];
-    let body = serde_json::to_vec(launch).map_err(|error| SendError::Broken(error.to_string()))?;
+    let body = serde_json::to_vec(body).map_err(|error| SendError::Broken(error.to_string()))?;
     let response = http.send(&HttpRequest { method: HttpMethod::Post, url, headers, body, deadline })?;
     match response.status {
-        200..=299 => accepted(&response),
+        200..=299 => Ok(response),
         401 | 403 => Err(GatewayError::Unauthorized(response.status)),
         400..=499 => Err(GatewayError::Refused(response.status)),
         _ => Err(GatewayError::Failed(response.status)),

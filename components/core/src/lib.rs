@@ -17,6 +17,7 @@ pub mod identity;
 pub mod labels;
 pub mod launch_token;
 pub mod ledger;
+pub mod lifecycle;
 pub mod ports;
 pub mod profile;
 pub mod request;

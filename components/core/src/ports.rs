@@ -16,6 +16,10 @@ pub trait Store {
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
     /// Removes `key`; removing an absent key is no error.
     fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Sets several keys in one transaction where the backend has such a thing; else one after the other, in order.
+    fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), StoreError>;
+    /// Removes several keys, present or not.
+    fn delete_many(&self, keys: &[String]) -> Result<(), StoreError>;
     /// Adds `delta` to the counter `key` (absent counts as 0) and returns the sum, atomically over all replicas.
     ///
     /// A key is either a counter or a value for its whole life: backends encode counters differently.

@@ -18,4 +18,13 @@ impl Request {
         let (_, value) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(std::str::from_utf8(value).unwrap_or_default().trim())
     }
+
+    /// The credential of `Authorization`, with or without the scheme Bearer: the stock job template sends it bare.
+    pub fn bearer(&self) -> Option<&str> {
+        let value = self.header("authorization")?;
+        match value.split_once(' ') {
+            Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => Some(credential.trim()),
+            _ => Some(value),
+        }
+    }
 }

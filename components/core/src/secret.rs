@@ -23,6 +23,17 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// Whether `given` is this secret, compared in constant time: by MACs, so that not even the length shows.
+    pub fn matches(&self, given: &str) -> bool {
+        let mac = |text: &str| Hmac::<Sha256>::new_from_slice(b"compare").map(|mac| mac.chain_update(text.as_bytes()));
+        match (mac(&self.0), mac(given)) {
+            (Ok(own), Ok(given)) => given.verify_slice(&own.finalize().into_bytes()).is_ok(),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
@@ -39,6 +50,14 @@ pub(crate) fn hmac_sha256_matches(key: &Secret, message: &[u8], signature: &[u8]
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_matches_itself_alone() {
+        assert!(Secret::new("hunter2").matches("hunter2"));
+        for other in ["", "hunter", "hunter22", "Hunter2"] {
+            assert!(!Secret::new("hunter2").matches(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn debug_shows_nothing_of_the_value() {

@@ -70,6 +70,15 @@ impl<V: Variables> Settings<'_, V> {
         self.required("github_webhook_secret").map(Secret::new)
     }
 
+    /// `admin_token`
+    pub fn admin_token(&self) -> Result<Secret, SettingError> {
+        let token = self.required("admin_token")?;
+        if token.len() < 16 {
+            return Err(SettingError::new("admin_token", "must have at least 16 characters"));
+        }
+        Ok(Secret::new(token))
+    }
+
     /// `gateway_url` and `gateway_secret`
     pub fn gateway(&self) -> Result<GatewaySettings, SettingError> {
         let url = self.base_url("gateway_url")?;
@@ -186,6 +195,7 @@ mod tests {
         type Read = fn(&Memory) -> Option<SettingError>;
         let cases: &[(&'static str, &[&str], Read)] = &[
             ("github_webhook_secret", &["", "  "], |memory| Settings(memory).webhook_secret().err()),
+            ("admin_token", &["", "short"], |memory| Settings(memory).admin_token().err()),
             ("gateway_url", &["", "gateway", "ftp://gateway", "http://user@gateway", "http://gateway/?q"], |memory| {
                 Settings(memory).gateway().err()
             }),

@@ -19,6 +19,10 @@ pub(crate) struct Memory {
     pub(crate) seconds: Cell<u64>,
     drawn: Cell<u8>,
     pub(crate) operations: Cell<u32>,
+    /// Operations that write, each a transaction on most backends.
+    pub(crate) transactions: Cell<u32>,
+    /// How many more operations succeed before the process dies; `None` is for ever.
+    pub(crate) lives: Cell<Option<u32>>,
     variables: RefCell<BTreeMap<&'static str, String>>,
     server: RefCell<Option<Rc<Server>>>,
     pub(crate) sent: RefCell<Vec<HttpRequest>>,
@@ -32,6 +36,8 @@ impl Memory {
             seconds: Cell::new(1_800_000_000),
             drawn: Cell::new(0),
             operations: Cell::new(0),
+            transactions: Cell::new(0),
+            lives: Cell::new(None),
             variables: RefCell::default(),
             server: RefCell::default(),
             sent: RefCell::default(),
@@ -47,6 +53,7 @@ impl Memory {
             ("gateway_url", "http://gateway.example:8080"),
             ("gateway_secret", "gateway-secret"),
             ("public_url", "https://app.example"),
+            ("admin_token", "an-admin-token-of-32-characters!"),
         ] {
             platform.set_variable(name, Some(value));
         }
@@ -60,6 +67,27 @@ impl Memory {
         };
     }
 
+    /// Counts an operation, or fails it as a crash would: it and all that follow have no effect.
+    fn operation(&self, writes: bool) -> Result<(), StoreError> {
+        self.operations.set(self.operations.get() + 1);
+        if writes {
+            self.transactions.set(self.transactions.get() + 1);
+        }
+        match self.lives.get() {
+            Some(0) => Err(StoreError("the process died".to_owned())),
+            Some(more) => {
+                self.lives.set(Some(more - 1));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The keys of the store.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.values.borrow().keys().chain(self.counters.borrow().keys()).cloned().collect()
+    }
+
     pub(crate) fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
         *self.server.borrow_mut() = Some(Rc::new(Box::new(server)));
     }
@@ -67,25 +95,45 @@ impl Memory {
 
 impl Store for Memory {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.operations.set(self.operations.get() + 1);
+        self.operation(false)?;
+        if self.counters.borrow().contains_key(key) {
+            return Ok(Some(b"counter".to_vec()));
+        }
         Ok(self.values.borrow().get(key).cloned())
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.operations.set(self.operations.get() + 1);
+        self.operation(true)?;
         self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.operations.set(self.operations.get() + 1);
+        self.operation(true)?;
         self.values.borrow_mut().remove(key);
         self.counters.borrow_mut().remove(key);
         Ok(())
     }
 
+    fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        self.operation(true)?;
+        for (key, value) in values {
+            self.values.borrow_mut().insert(key.clone(), value.clone());
+        }
+        Ok(())
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
+        self.operation(true)?;
+        for key in keys {
+            self.values.borrow_mut().remove(key);
+            self.counters.borrow_mut().remove(key);
+        }
+        Ok(())
+    }
+
     fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
-        self.operations.set(self.operations.get() + 1);
+        self.operation(true)?;
         let mut counters = self.counters.borrow_mut();
         let counter = counters.entry(key.to_owned()).or_default();
         *counter += delta;

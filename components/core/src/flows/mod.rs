@@ -1,7 +1,10 @@
-//! The two flows of the app, each a function from a request to an answer.
+//! The flows of the app, each a function from a request to an answer.
 
 pub mod receive;
 pub mod redeem;
+pub mod tick;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
 

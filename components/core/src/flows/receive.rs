@@ -1,24 +1,23 @@
 //! Webhook received: `POST /api/github/webhooks`.
 //!
 //! Signature first, over the raw body; nothing is parsed before it. A *queued* job of ours is written down before
-//! anything is tried, so that a 2xx means that it is not lost; then one launch is submitted. *in_progress* and
-//! *completed* are facts that close it, also when they come first. GitHub counts a delivery as failed after 10 s and
-//! never repeats it, so the one outbound call has 7.
+//! anything is tried, so that a 2xx means that it is not lost; then its launch is submitted. *in_progress* and
+//! *completed* are facts that close it, also when they come first, and what follows from them is done at once. GitHub
+//! counts a delivery as failed after 10 s and never repeats it by itself, so all calls of the gateway end within 7.
 
 use std::time::Duration;
 
 use serde_json::json;
-use url::Url;
 
 use crate::answer::Answer;
-use crate::gateway::{StartRunner, start_runner};
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::identity::{JobId, LaunchId};
-use crate::launch_token::{Launch, LaunchTokens, TokenError};
-use crate::ledger::{Claim, Ledger, Requested};
+use crate::ledger::{Ledger, Requested};
+use crate::lifecycle::{Destination, Progress, advance, ours, retry_overdue, settle, start_waiting};
 use crate::ports::Platform;
+use crate::profile::Match;
 use crate::request::Request;
-use crate::settings::{GatewaySettings, Settings};
+use crate::settings::Settings;
 use crate::signature;
 
 const EVENT: &str = "x-github-event";
@@ -28,9 +27,8 @@ const DELIVERY: &str = "x-github-delivery";
 /// GitHub caps payloads at 25 MB.
 pub const MAX_BODY_BYTES: usize = 25_000_000;
 
-const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
-/// Well past the gateway's deadline: an attempt that is older died.
-const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
+/// For all calls of the gateway together.
+const BUDGET: Duration = Duration::from_secs(7);
 
 /// Answers one delivery.
 pub fn receive<P: Platform>(platform: &P, request: &Request) -> Answer {
@@ -58,23 +56,8 @@ impl From<MalformedPayload> for Answer {
     }
 }
 
-impl From<TokenError> for Answer {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Store(error) => error.into(),
-            TokenError::Refused(detail) => Self::error(500, "the launch token cannot be signed").with_detail(detail),
-        }
-    }
-}
-
 struct Receiver<'a, P> {
     platform: &'a P,
-}
-
-/// Where a launch goes and what its token is for; settled before anything is written.
-struct Destination {
-    gateway: GatewaySettings,
-    redeem: Url,
 }
 
 impl<P: Platform> Receiver<'_, P> {
@@ -98,9 +81,39 @@ impl<P: Platform> Receiver<'_, P> {
             Ok(found) => found,
             Err(not_ours) => return Ok(Decision::Ignored.because(&not_ours.to_string(), Some(job.id), None)),
         };
+        if let Action::Waiting | Action::Other(_) = event.action {
+            let why = "the job is not queued yet, or this action starts and ends no job";
+            return Ok(Decision::Ignored.because(why, Some(job.id), None));
+        }
+        // Before anything is written: what is stored under a wrong setting would fail later, unseen.
+        let destination = Destination::read(self.platform, BUDGET).map_err(early)?;
+        let answer = match &event.action {
+            Action::Queued => self.queued(event, found, &destination),
+            _ => self.closed(event, &destination),
+        }?;
+        // The delivery is dealt with whatever comes of others' work.
+        Ok(match retry_overdue(self.platform, &destination) {
+            Ok(_) => answer,
+            Err(error) => answer.with_detail(error.to_string()),
+        })
+    }
+
+    fn queued(&self, event: &WorkflowJobEvent, found: Match, destination: &Destination) -> Result<Answer, Early> {
+        let job = &event.workflow_job;
         let facts = Ledger(self.platform).job(job.id);
-        match &event.action {
-            Action::Queued => {
+        let view = facts.view().map_err(early)?;
+        let ignored = |why| Ok(Decision::Ignored.because(why, Some(job.id), None));
+        if view.finished.is_some() {
+            return ignored("the job came to its end before");
+        }
+        if view.started.is_some() {
+            return ignored("a runner took the job before");
+        }
+        let now = self.platform.unix_seconds();
+        let requested = match view.requested {
+            Some(requested) if requested.expired(now) => return ignored("GitHub gives a job up after 24 h in the queue"),
+            Some(requested) => requested,
+            None => {
                 let requested = Requested {
                     repository_id: event.repository.id,
                     repository: event.repository.full_name.clone(),
@@ -109,87 +122,53 @@ impl<P: Platform> Receiver<'_, P> {
                     labels: job.labels.clone(),
                     run_attempt: job.run_attempt,
                     profile: found.profile,
+                    max_running: found.max_running,
                     resources: found.resources,
-                    at: self.platform.unix_seconds(),
+                    created_at: job.created_at().unwrap_or(now),
+                    at: now,
                 };
-                self.queued(job.id, &requested)
+                facts.record_requested(&requested).map_err(early)?;
+                requested
             }
-            Action::InProgress => {
-                facts.record_started(job.runner_name.clone()).map_err(early)?;
-                Ok(Decision::Recorded.because("a runner took the job", Some(job.id), None))
-            }
-            Action::Completed => {
-                facts.record_finished(job.conclusion.clone()).map_err(early)?;
-                Ok(Decision::Recorded.because("the job came to its end", Some(job.id), None))
-            }
-            Action::Waiting => {
-                let why = "the job waits for an approval and is queued again after it";
-                Ok(Decision::Ignored.because(why, Some(job.id), None))
-            }
-            Action::Other(_) => Ok(Decision::Ignored.because("this action starts and ends no job", Some(job.id), None)),
-        }
-    }
-
-    fn queued(&self, job: JobId, requested: &Requested) -> Result<Answer, Early> {
-        let settings = Settings(self.platform);
-        let destination =
-            Destination { gateway: settings.gateway().map_err(early)?, redeem: settings.redeem_url().map_err(early)? };
-        let facts = Ledger(self.platform).job(job);
-        if facts.finished().map_err(early)?.is_some() {
-            return Ok(Decision::Ignored.because("the job came to its end before", Some(job), None));
-        }
-        if facts.started().map_err(early)?.is_some() {
-            return Ok(Decision::Ignored.because("a runner took the job before", Some(job), None));
-        }
-        if facts.requested().map_err(early)?.is_none() {
-            facts.record_requested(requested).map_err(early)?;
-        }
-        self.launch(LaunchId { job, number: 1 }, requested, &destination)
-    }
-
-    /// Submits the launch, unless that was done or is under way.
-    fn launch(&self, id: LaunchId, requested: &Requested, destination: &Destination) -> Result<Answer, Early> {
-        let facts = Ledger(self.platform).launch(id);
-        let duplicate = |why| Ok(Decision::Duplicate.because(why, Some(id.job), Some(id)));
-        if facts.launched().map_err(early)?.is_some() {
-            return duplicate("the job was launched before");
-        }
-        let Claim::Won(attempt) = facts.submissions().claim(SUBMISSION_LEASE).map_err(early)? else {
-            return duplicate("the job is being launched");
         };
-        // Who looked before the last attempt ended and claims after it comes too late.
-        if facts.launched().map_err(early)?.is_some() {
-            return duplicate("the job was launched before");
-        }
-        let launch = Launch {
-            repository_id: requested.repository_id,
-            repository: requested.repository.clone(),
-            installation: requested.installation,
-            labels: requested.labels.clone(),
-            run_attempt: requested.run_attempt,
-            profile: requested.profile.clone(),
-        };
-        let redeem = &destination.redeem;
-        let token = LaunchTokens::new(self.platform, redeem.as_str()).issue(id, launch).map_err(early)?;
-        let (labels, profile) = (&requested.labels, &requested.profile);
-        let start = StartRunner::new(id, token, redeem, &requested.html_url, labels, profile, &requested.resources);
-        match start_runner(self.platform, &destination.gateway, &start, GATEWAY_DEADLINE) {
-            Ok(slurm_job) => {
-                // The Slurm job exists. An error now would invite a second one, so it is only told to the log.
-                let recorded = facts.record_launched(slurm_job);
-                let why = format!("profile {profile}");
-                let answer = Decision::Launched.because(&why, Some(id.job), Some(id));
-                Ok(match recorded {
-                    Ok(()) => answer,
-                    Err(error) => answer.with_detail(error.to_string()),
-                })
-            }
+        // From here on the job is not lost, so the answer is a 2xx whatever happens.
+        let progress = match advance(self.platform, destination, job.id, &requested, false) {
+            Ok(progress) => progress,
             Err(error) => {
-                let why = error.to_string();
-                facts.submissions().record_failed(attempt, &why).map_err(early)?;
-                Ok(Decision::Deferred.because(&why, Some(id.job), Some(id)))
+                let why = "the job is kept, but its launch could not be submitted now";
+                return Ok(Decision::Deferred.because(why, Some(job.id), None).with_detail(error.to_string()));
             }
+        };
+        Ok(Decision::of(job.id, &requested, &progress))
+    }
+
+    fn closed(&self, event: &WorkflowJobEvent, destination: &Destination) -> Result<Answer, Early> {
+        let job = &event.workflow_job;
+        let facts = Ledger(self.platform).job(job.id);
+        let mut view = facts.view().map_err(early)?;
+        let known = view.requested.is_some() || view.started.is_some() || view.finished.is_some();
+        let finished = event.action == Action::Completed;
+        // A *completed* that names a runner tells of the start as well, should *in_progress* be lost.
+        if view.started.is_none() && (!finished || job.runner_name.as_ref().is_some_and(|name| !name.is_empty())) {
+            let runner = job.runner_name.clone();
+            let launch = ours(self.platform, runner.as_deref(), event.repository.id).map_err(early)?;
+            view.started = Some(facts.record_started(runner, launch, known).map_err(early)?);
         }
+        if finished && view.finished.is_none() {
+            let known = known || view.started.is_some();
+            facts.record_finished(job.conclusion.clone(), known).map_err(early)?;
+            view = facts.view().map_err(early)?;
+        }
+        let why = if finished { "the job came to its end" } else { "a runner took the job" };
+        let answer = Decision::Recorded.because(why, Some(job.id), None);
+        let followed = settle(self.platform, destination, job.id, &view).and_then(|()| match &view.requested {
+            Some(requested) => start_waiting(self.platform, destination, requested),
+            None => Ok(()),
+        });
+        Ok(match followed {
+            Ok(()) => answer,
+            Err(error) => answer.with_detail(error.to_string()),
+        })
     }
 }
 
@@ -204,6 +183,25 @@ enum Decision {
 }
 
 impl Decision {
+    fn of(job: JobId, requested: &Requested, progress: &Progress) -> Answer {
+        let (decision, why, launch) = match progress {
+            Progress::Launched(id) => (Self::Launched, format!("profile {}", requested.profile), Some(*id)),
+            Progress::LaunchedBefore(id) => (Self::Duplicate, "the job was launched before".to_owned(), Some(*id)),
+            Progress::UnderWay(id) => (Self::Duplicate, "the job is being launched".to_owned(), Some(*id)),
+            Progress::Deferred(id, why) => (Self::Deferred, why.clone(), Some(*id)),
+            Progress::InLine(id) => {
+                let why = format!("profile {} runs as many launches as it may (max_running)", requested.profile);
+                (Self::Deferred, why, Some(*id))
+            }
+            Progress::Unconfirmed => {
+                let why = "the job is older than 24 h: GitHub is asked first whether it is still queued".to_owned();
+                (Self::Deferred, why, None)
+            }
+            Progress::GivenUp => (Self::Ignored, "the job had all the launches that it may have".to_owned(), None),
+        };
+        decision.because(&why, Some(job), launch)
+    }
+
     fn because(self, reason: &str, job: Option<JobId>, launch: Option<LaunchId>) -> Answer {
         let (status, decision) = match self {
             Self::Launched => (200, "launched"),

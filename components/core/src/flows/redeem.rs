@@ -10,10 +10,11 @@ use serde_json::json;
 
 use crate::answer::Answer;
 use crate::github::client::{GitHub, GitHubError};
-use crate::github::credentials::Credentials;
+use crate::github::credentials::{Credentials, Reach};
 use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
 use crate::ledger::{Claim, Ledger};
+use crate::lifecycle::Need;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::settings::Settings;
@@ -32,14 +33,14 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "POST" {
         return Answer::method_not_allowed("POST");
     }
-    let Some(authorization) = request.header("authorization") else {
+    let Some(token) = request.bearer() else {
         return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
     };
     let audience = match Settings(platform).redeem_url() {
         Ok(url) => url,
         Err(error) => return error.into(),
     };
-    match LaunchTokens::new(platform, audience.as_str()).verify(bearer(authorization)) {
+    match LaunchTokens::new(platform, audience.as_str()).verify(token) {
         Ok((id, launch)) => exchange(platform, id, &launch).unwrap_or_else(Answer::from),
         Err(TokenError::Store(error)) => error.into(),
         Err(TokenError::Refused(detail)) => {
@@ -50,14 +51,6 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
 
 fn unauthorized(message: &str, challenge: &str) -> Answer {
     Answer::error(401, message).with_header("www-authenticate", challenge)
-}
-
-/// The token with or without its scheme: the stock job template sends it bare.
-fn bearer(authorization: &str) -> &str {
-    match authorization.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => authorization,
-    }
 }
 
 fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<Answer, StoreError> {
@@ -72,7 +65,9 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<
     let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
         return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
     };
-    let credential = match Credentials::new(platform, github).registration_token(launch) {
+    let reach =
+        Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
+    let credential = match Credentials::new(platform, &github).registration_token(reach) {
         Ok(credential) => credential,
         Err(error) => {
             facts.redemptions().record_failed(attempt, &error.to_string())?;
@@ -101,17 +96,28 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<
 /// Why this launch gets no credential, by what is known now.
 fn refusal<P: Platform>(platform: &P, id: LaunchId) -> Result<Option<Answer>, StoreError> {
     let ledger = Ledger(platform);
-    if ledger.launch(id).redeemed()?.is_some() {
+    let facts = ledger.launch(id);
+    if facts.redeemed()?.is_some() {
         return Ok(Some(already_redeemed()));
     }
-    if let Some(finished) = ledger.job(id.job).finished()? {
-        let conclusion = finished.conclusion.unwrap_or_else(|| "completed".to_owned());
-        return Ok(Some(gone(id, format!("the job is over ({conclusion})"))));
+    let withdrawn = facts.withdrawn()?;
+    if !withdrawn && Need(platform).needed(id)? {
+        return Ok(None);
     }
-    if ledger.job(id.job).started()?.is_some() {
-        return Ok(Some(gone(id, "another runner took the job".to_owned())));
+    if !withdrawn {
+        // From now on no job counts on this launch: its Slurm job ends.
+        facts.record_withdrawn()?;
     }
-    Ok(None)
+    let view = ledger.job(id.job).view()?;
+    let why = match (&view.finished, &view.started, &view.requested) {
+        (Some(finished), _, _) => {
+            format!("the job is over ({})", finished.conclusion.as_deref().unwrap_or("completed"))
+        }
+        (None, Some(_), _) => "another runner took the job".to_owned(),
+        (None, None, Some(_)) => "the job has another launch, or GitHub gave it up after 24 h".to_owned(),
+        (None, None, None) => "nothing is known of this job (any more)".to_owned(),
+    };
+    Ok(Some(gone(id, why)))
 }
 
 fn already_redeemed() -> Answer {

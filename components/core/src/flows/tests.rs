@@ -27,6 +27,7 @@ fn friendly(request: &HttpRequest) -> Reply {
     let expires_at = "2027-01-15T09:00:00Z"; // An hour after the clock of `Memory`.
     match request.url.path() {
         "/runner/start" => answer(200, &json!({"status": "OK!", "job_id": 17})),
+        "/runner/cancel" => answer(404, &json!({"message": "unknown"})),
         path if path.ends_with("/access_tokens") => answer(201, &json!({"token": "ghs_x", "expires_at": expires_at})),
         path if path.ends_with("/registration-token") => answer(201, &json!({"token": "AX", "expires_at": expires_at})),
         path => panic!("nobody asks for {path}"),
@@ -130,6 +131,19 @@ fn a_job_cancelled_while_github_is_asked_gets_no_credential() {
     });
     let refused = exchange(&platform, &token);
     assert_eq!((refused.status, &refused.body["token"]), (410, &Value::Null));
+}
+
+#[test]
+fn a_queued_webhook_costs_four_transactions() {
+    let platform = platform();
+    launch(&platform); // The first one makes the signing key.
+    let before = platform.transactions.get();
+    assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
+    // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
+    assert_eq!(platform.transactions.get() - before, 4);
+    let before = platform.transactions.get();
+    assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");
+    assert_eq!(platform.transactions.get() - before, 0, "a redelivery writes nothing");
 }
 
 #[test]

@@ -29,13 +29,15 @@ impl AppKey {
         RS256KeyPair::from_pem(pem).ok().map(Self)
     }
 
-    /// An App JWT for `app_id`, valid around `now` (seconds of Unix time); `None` when the key cannot sign.
-    pub fn sign(&self, app_id: &str, now: u64) -> Option<Secret> {
+    /// An App JWT for `app_id`, valid around `now`, and its end (both in seconds of Unix time); `None` when the key cannot
+    /// sign.
+    pub fn sign(&self, app_id: &str, now: u64) -> Option<(Secret, u64)> {
         let mut claims = Claims::create(Duration::from_secs(LIFETIME_SECONDS)).with_issuer(app_id);
         claims.issued_at = Some(Duration::from_secs(now.saturating_sub(BACKDATED_SECONDS)));
         claims.invalid_before = None;
-        claims.expires_at = Some(Duration::from_secs(now + LIFETIME_SECONDS));
-        self.0.sign(claims).ok().map(Secret::new)
+        let end = now + LIFETIME_SECONDS;
+        claims.expires_at = Some(Duration::from_secs(end));
+        Some((Secret::new(self.0.sign(claims).ok()?), end))
     }
 }
 
@@ -50,7 +52,7 @@ mod tests {
         let key = RS256KeyPair::generate(2048).unwrap();
         let pkcs8 = key.to_pem().unwrap();
         let now = 1_800_000_000;
-        let jwt = AppKey::from_pem(&pkcs8).unwrap().sign("123456", now).unwrap();
+        let (jwt, _) = AppKey::from_pem(&pkcs8).unwrap().sign("123456", now).unwrap();
         let options =
             VerificationOptions { artificial_time: Some(Duration::from_secs(now)), ..VerificationOptions::default() };
         let claims = key.public_key().verify_token::<NoCustomClaims>(jwt.expose(), Some(options)).unwrap();

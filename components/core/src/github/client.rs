@@ -1,6 +1,7 @@
-//! The calls of GitHub's REST API that a redemption needs, each with a deadline, and what their failures mean.
+//! The calls of GitHub's REST API that are needed here, each with a deadline, and what their failures mean.
 //!
-//! The answers are told apart by what to do about them: ask again later, or give up on this launch.
+//! The answers are told apart by what to do about them: ask again later, or give up. A rate limit is kept in the store,
+//! so that no replica asks before it is over: to go on during a limit makes it longer.
 
 use std::time::Duration;
 
@@ -10,8 +11,9 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::app_jwt::AppKey;
-use crate::identity::{InstallationId, RepositoryName};
-use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError};
+use crate::identity::{InstallationId, JobId, RepositoryName};
+use crate::ledger::{PREFIX, read, write};
+use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError, Store};
 use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
 
@@ -29,6 +31,15 @@ pub struct ExpiringToken {
     pub token: Secret,
     /// RFC 3339.
     pub expires_at: String,
+}
+
+/// What an installation token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Register runners.
+    AdministrationWrite,
+    /// See jobs.
+    ActionsRead,
 }
 
 /// A call that did not give what was asked for.
@@ -63,14 +74,47 @@ pub struct GitHub<'a, P> {
     give_up_at: Duration,
 }
 
-impl<'a, P: Http + Clock> GitHub<'a, P> {
+/// What GitHub says of a job.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobState {
+    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
+    pub status: String,
+    /// Once completed.
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    pub runner_name: Option<String>,
+}
+
+/// One delivery of the App's webhook, as GitHub lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DeliveryEntry {
+    /// The id of this attempt.
+    pub id: u64,
+    /// The same for all attempts.
+    pub guid: String,
+    /// `OK`, or what went wrong.
+    pub status: String,
+    /// The event.
+    pub event: String,
+}
+
+/// A page of deliveries, newest first.
+#[derive(Debug)]
+pub struct DeliveryPage {
+    /// The deliveries.
+    pub deliveries: Vec<DeliveryEntry>,
+    /// Where older ones begin, if there are any.
+    pub next: Option<String>,
+}
+
+impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
     /// A client whose calls all end within `budget` from now.
     pub fn new(platform: &'a P, settings: GitHubSettings, budget: Duration) -> Self {
         Self { platform, settings, give_up_at: platform.now() + budget }
     }
 
-    /// Proves the App's identity for the calls that need it.
-    pub fn app_jwt(&self, key: &AppKey) -> Result<Secret, GitHubError> {
+    /// Proves the App's identity for the calls that need it; with its end, in seconds of Unix time.
+    pub fn app_jwt(&self, key: &AppKey) -> Result<(Secret, u64), GitHubError> {
         key.sign(&self.settings.app_id, self.platform.unix_seconds())
             .ok_or_else(|| SettingError::new("github_private_key", "cannot sign").into())
     }
@@ -85,16 +129,41 @@ impl<'a, P: Http + Clock> GitHub<'a, P> {
         Ok(self.call::<Installation>(HttpMethod::Get, &path, app_jwt, None)?.id)
     }
 
-    /// `POST /app/installations/{id}/access_tokens`, narrowed to one repository and to its runners.
+    /// `POST /app/installations/{id}/access_tokens`, narrowed to one repository and one permission.
     pub fn installation_token(
         &self,
         app_jwt: &Secret,
         installation: InstallationId,
         repository: &RepositoryName,
+        permission: Permission,
     ) -> Result<ExpiringToken, GitHubError> {
         let path = format!("app/installations/{}/access_tokens", installation.0);
-        let scope = json!({"repositories": [repository.name()], "permissions": {"administration": "write"}});
+        let (name, level) = match permission {
+            Permission::AdministrationWrite => ("administration", "write"),
+            Permission::ActionsRead => ("actions", "read"),
+        };
+        let scope = json!({"repositories": [repository.name()], "permissions": {name: level}});
         self.call(HttpMethod::Post, &path, app_jwt, Some(&scope))
+    }
+
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
+    pub fn job(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobState, GitHubError> {
+        self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
+    }
+
+    /// `GET /app/hook/deliveries`, from `cursor` on.
+    pub fn deliveries(&self, app_jwt: &Secret, cursor: Option<&str>) -> Result<DeliveryPage, GitHubError> {
+        let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let path = format!("app/hook/deliveries?per_page=100{cursor}");
+        let response = self.exchange(HttpMethod::Get, &path, app_jwt, None)?;
+        let next = response.header("link").and_then(next_cursor);
+        Ok(DeliveryPage { deliveries: parse(&path, &response)?, next })
+    }
+
+    /// `POST /app/hook/deliveries/{id}/attempts`: GitHub sends it once more.
+    pub fn redeliver(&self, app_jwt: &Secret, delivery: u64) -> Result<(), GitHubError> {
+        let path = format!("app/hook/deliveries/{delivery}/attempts");
+        self.exchange(HttpMethod::Post, &path, app_jwt, None).map(|_| ())
     }
 
     /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
@@ -114,7 +183,17 @@ impl<'a, P: Http + Clock> GitHub<'a, P> {
         credential: &Secret,
         body: Option<&Value>,
     ) -> Result<T, GitHubError> {
-        let unavailable = |detail: String| GitHubError::Unavailable { retry_after: DEFAULT_RETRY_SECONDS, detail };
+        parse(path, &self.exchange(method, path, credential, body)?)
+    }
+
+    fn exchange(
+        &self,
+        method: HttpMethod,
+        path: &str,
+        credential: &Secret,
+        body: Option<&Value>,
+    ) -> Result<HttpResponse, GitHubError> {
+        self.check_limit()?;
         let deadline = self.give_up_at.saturating_sub(self.platform.now()).min(CALL_DEADLINE);
         if deadline.is_zero() {
             return Err(unavailable("earlier calls took all the time".to_owned()));
@@ -135,9 +214,21 @@ impl<'a, P: Http + Clock> GitHub<'a, P> {
             unavailable(format!("{path}: {error}{hint}"))
         })?;
         match response.status {
-            200..=299 => serde_json::from_slice(&response.body)
-                .map_err(|_| unavailable(format!("{path}: a success that is not GitHub's JSON"))),
+            200..=299 => Ok(response),
             status => Err(self.failure(path, status, &response)),
+        }
+    }
+
+    /// Nobody asks while a limit that any replica met is not over.
+    fn check_limit(&self) -> Result<(), GitHubError> {
+        // A limit that cannot be read must not stop everything.
+        let until = read::<u64>(self.platform, &limit_key()).ok().flatten().unwrap_or(0);
+        match until.saturating_sub(self.platform.unix_seconds()) {
+            0 => Ok(()),
+            wait => {
+                let detail = format!("its rate limit holds for {wait} s more");
+                Err(GitHubError::Unavailable { retry_after: wait.min(MAX_RETRY_SECONDS), detail })
+            }
         }
     }
 
@@ -154,7 +245,11 @@ impl<'a, P: Http + Clock> GitHub<'a, P> {
             _ if limited => {
                 let until_reset = || Some(header("x-ratelimit-reset")?.saturating_sub(self.platform.unix_seconds()));
                 let seconds = header("retry-after").or_else(until_reset).unwrap_or(2 * DEFAULT_RETRY_SECONDS);
-                GitHubError::Unavailable { retry_after: seconds.clamp(1, MAX_RETRY_SECONDS), detail }
+                let retry_after = seconds.clamp(1, MAX_RETRY_SECONDS);
+                let until = self.platform.unix_seconds().saturating_add(retry_after);
+                // Not kept, it is met again.
+                let _ = write(self.platform, &limit_key(), &until);
+                GitHubError::Unavailable { retry_after, detail }
             }
             401 => GitHubError::Unauthorized(detail),
             404 | 410 | 300..=399 => GitHubError::NotFound(detail),
@@ -165,6 +260,30 @@ impl<'a, P: Http + Clock> GitHub<'a, P> {
             }
         }
     }
+}
+
+fn limit_key() -> String {
+    format!("{PREFIX}/github/limited-until")
+}
+
+fn unavailable(detail: String) -> GitHubError {
+    GitHubError::Unavailable { retry_after: DEFAULT_RETRY_SECONDS, detail }
+}
+
+fn parse<T: DeserializeOwned>(path: &str, response: &HttpResponse) -> Result<T, GitHubError> {
+    serde_json::from_slice(&response.body)
+        .map_err(|_| unavailable(format!("{path}: a success that is not GitHub's JSON")))
+}
+
+/// The cursor of `<…?cursor=v1_123>; rel="next"`.
+fn next_cursor(link: &str) -> Option<String> {
+    let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
+    let url = next.split_once('<')?.1.split_once('>')?.0;
+    let url = url::Url::parse(url).ok()?;
+    let (_, cursor) = url.query_pairs().find(|(name, _)| name == "cursor")?;
+    // It goes into a URL again.
+    let plain = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    (plain && cursor.len() <= 200).then(|| cursor.into_owned())
 }
 
 /// The `message` of GitHub's error body, cut and without control characters: it goes to a log.

@@ -6,11 +6,11 @@
 
 use chrono::DateTime;
 
-use super::client::{ExpiringToken, GitHub, GitHubError};
-use crate::identity::RepositoryId;
-use crate::launch_token::Launch;
+use super::client::{ExpiringToken, GitHub, GitHubError, JobState, Permission};
+use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Http, Store, Variables};
+use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// An installation token is used at once; the margin is for clocks and a slow call.
@@ -18,56 +18,92 @@ const INSTALLATION_MARGIN_SECONDS: i64 = 5 * 60;
 /// A registration token must still be valid when the runner's configuration gets to it.
 const REGISTRATION_MARGIN_SECONDS: i64 = 15 * 60;
 
-/// Gets credentials for launches.
+/// A repository as the App reaches it.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// Its id.
+    pub id: RepositoryId,
+    /// Its name.
+    pub name: &'a RepositoryName,
+    /// The installation that a webhook named, if it did.
+    pub installation: Option<InstallationId>,
+}
+
+/// Gets what needs an installation token, and keeps tokens.
 pub struct Credentials<'a, P> {
     platform: &'a P,
-    github: GitHub<'a, P>,
+    github: &'a GitHub<'a, P>,
 }
 
 impl<'a, P: Store + Http + Clock + Variables> Credentials<'a, P> {
     /// Credentials from `github`, with the caches in `platform`'s store.
-    pub fn new(platform: &'a P, github: GitHub<'a, P>) -> Self {
+    pub fn new(platform: &'a P, github: &'a GitHub<'a, P>) -> Self {
         Self { platform, github }
     }
 
-    /// A registration token for the launch's repository.
-    pub fn registration_token(&self, launch: &Launch) -> Result<ExpiringToken, GitHubError> {
-        let cached = cache_key("registration", launch.repository_id);
-        if let Some(token) = self.cached(&cached, REGISTRATION_MARGIN_SECONDS) {
+    /// A registration token for a repository.
+    pub fn registration_token(&self, reach: Reach<'_>) -> Result<ExpiringToken, GitHubError> {
+        let key = cache_key("registration", reach.id);
+        if let Some(token) = self.cached(&key, REGISTRATION_MARGIN_SECONDS) {
             return Ok(token);
         }
-        let installation_cache = cache_key("installation", launch.repository_id);
-        let token = match self.cached(&installation_cache, INSTALLATION_MARGIN_SECONDS) {
-            Some(installation) => match self.github.registration_token(&installation.token, &launch.repository) {
-                // Revoked, or the App was installed anew: once more with a fresh one.
-                Err(GitHubError::Unauthorized(_) | GitHubError::NotFound(_)) => {
-                    let fresh = self.installation_token(launch)?;
-                    self.github.registration_token(&fresh.token, &launch.repository)
-                }
-                other => other,
-            },
-            None => {
-                let fresh = self.installation_token(launch)?;
-                self.github.registration_token(&fresh.token, &launch.repository)
-            }
-        }?;
-        self.keep(&cached, &token);
+        let token = self.with_installation(reach, Permission::AdministrationWrite, |token| {
+            self.github.registration_token(token, reach.name)
+        })?;
+        self.keep(&key, &token);
         Ok(token)
     }
 
-    fn installation_token(&self, launch: &Launch) -> Result<ExpiringToken, GitHubError> {
-        let jwt = self.github.app_jwt(&Settings(self.platform).app_key()?)?;
-        let lookup = || self.github.installation(&jwt, &launch.repository);
-        let token = match launch.installation {
-            Some(named) => match self.github.installation_token(&jwt, named, &launch.repository) {
-                // A payload may name another App's installation: ask for ours.
-                Err(GitHubError::NotFound(_)) => self.github.installation_token(&jwt, lookup()?, &launch.repository),
-                other => other,
-            },
-            None => self.github.installation_token(&jwt, lookup()?, &launch.repository),
-        }?;
-        self.keep(&cache_key("installation", launch.repository_id), &token);
-        Ok(token)
+    /// What GitHub says of a job.
+    pub fn job(&self, reach: Reach<'_>, job: JobId) -> Result<JobState, GitHubError> {
+        self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.name, job))
+    }
+
+    /// The App JWT for calls that need no installation.
+    pub fn app_jwt(&self) -> Result<Secret, GitHubError> {
+        let key = format!("{PREFIX}/cache/app-jwt");
+        if let Some(kept) = self.cached(&key, 60) {
+            return Ok(kept.token);
+        }
+        let (token, expires) = self.github.app_jwt(&Settings(self.platform).app_key()?)?;
+        let expires_at = DateTime::from_timestamp(i64::try_from(expires).unwrap_or(0), 0).unwrap_or_default();
+        let jwt = ExpiringToken { token, expires_at: expires_at.to_rfc3339() };
+        self.keep(&key, &jwt);
+        Ok(jwt.token)
+    }
+
+    /// Makes a call with an installation token: a kept one, and once more with a fresh one when that is refused.
+    fn with_installation<T>(
+        &self,
+        reach: Reach<'_>,
+        permission: Permission,
+        call: impl Fn(&Secret) -> Result<T, GitHubError>,
+    ) -> Result<T, GitHubError> {
+        let kind = match permission {
+            Permission::AdministrationWrite => "installation",
+            Permission::ActionsRead => "installation-actions",
+        };
+        let key = cache_key(kind, reach.id);
+        if let Some(kept) = self.cached(&key, INSTALLATION_MARGIN_SECONDS) {
+            match call(&kept.token) {
+                // Revoked, or the App was installed anew.
+                Err(GitHubError::Unauthorized(_) | GitHubError::NotFound(_)) => {}
+                other => return other,
+            }
+        }
+        let fresh = self.installation_token(reach, permission)?;
+        self.keep(&key, &fresh);
+        call(&fresh.token)
+    }
+
+    fn installation_token(&self, reach: Reach<'_>, permission: Permission) -> Result<ExpiringToken, GitHubError> {
+        let jwt = self.app_jwt()?;
+        let of = |installation| self.github.installation_token(&jwt, installation, reach.name, permission);
+        match reach.installation.map(of) {
+            // A payload may name another App's installation: ask for ours.
+            None | Some(Err(GitHubError::NotFound(_))) => of(self.github.installation(&jwt, reach.name)?),
+            Some(other) => other,
+        }
     }
 
     /// A token that is valid for `margin` seconds more. A cache that cannot be read is an empty one.

@@ -3,6 +3,7 @@
 //! Source: GitHub Docs, "Webhook events and payloads". Ids are 64-bit: GitHub's are past what a JavaScript number holds
 //! exactly. What is not named here is ignored, because GitHub adds fields.
 
+use chrono::{DateTime, FixedOffset};
 use serde::Deserialize;
 use thiserror::Error;
 use url::Url;
@@ -56,6 +57,16 @@ pub struct WorkflowJob {
     /// The runner that took it.
     #[serde(default)]
     pub runner_name: Option<String>,
+    /// When GitHub made it, RFC 3339.
+    #[serde(default)]
+    pub created_at: Option<DateTime<FixedOffset>>,
+}
+
+impl WorkflowJob {
+    /// When GitHub made it, in seconds of Unix time.
+    pub fn created_at(&self) -> Option<u64> {
+        u64::try_from(self.created_at?.timestamp()).ok()
+    }
 }
 
 fn first_attempt() -> u64 {

@@ -41,6 +41,8 @@ pub struct Profile {
     /// Whether the node is for this Slurm job alone.
     #[serde(default)]
     pub exclusive: bool,
+    /// How many of its launches may live at once, pending ones included; absent means no limit.
+    pub max_running: Option<u32>,
     /// What a workflow may ask for by dynamic labels such as `slurm-cpus=8`; absent means nothing.
     pub dynamic: Option<DynamicLimits>,
 }
@@ -98,6 +100,8 @@ pub struct Match {
     pub profile: String,
     /// Its resources, with the job's dynamic labels applied.
     pub resources: Resources,
+    /// Its `max_running`.
+    pub max_running: Option<u32>,
 }
 
 impl Profiles {
@@ -131,7 +135,8 @@ impl Profiles {
                 refusal.get_or_insert(NotOurs::Repository { profile, repository });
                 continue;
             }
-            return profile.resolve(&asks).map(|resources| Match { profile: profile.name.clone(), resources });
+            let (name, max_running) = (profile.name.clone(), profile.max_running);
+            return profile.resolve(&asks).map(|resources| Match { profile: name, resources, max_running });
         }
         Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
     }
@@ -159,7 +164,7 @@ impl Profile {
                 return invalid(format!("{key} must be letters, digits or {allowed}"));
             }
         }
-        for (key, value) in [("cpus", self.cpus), ("gpus", self.gpus)] {
+        for (key, value) in [("cpus", self.cpus), ("gpus", self.gpus), ("max_running", self.max_running)] {
             if value == Some(0) {
                 return invalid(format!("{key} must be at least 1"));
             }
@@ -276,6 +281,7 @@ mod tests {
             "labels = [\"a\\nb\"]",
             "labels = ['a']\npartition = '$(id)'",
             "labels = ['a']\ncpus = 0",
+            "labels = ['a']\nmax_running = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",

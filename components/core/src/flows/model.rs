@@ -1,0 +1,529 @@
+//! The invariants, by histories that nobody would write down: webhooks in any order, twice, or failed and repeated;
+//! runners given to whichever job fits; a gateway that is away or whose answer is lost; ticks anywhere; a process that
+//! dies between any two operations of the store. At the end of each history the world calms down, and everything must
+//! have come to a good end.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use hmac::{Hmac, Mac};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::receive::receive;
+use super::redeem::redeem;
+use super::tick::{RETENTION_SECONDS, tick};
+use crate::answer::Answer;
+use crate::ports::{Clock, HttpRequest, HttpResponse, SendError, Store};
+use crate::request::Request;
+use crate::testing::{Memory, answer};
+
+/// Labels of the two pools: the second's runners can take the first's jobs.
+const POOLS: [&[&str]; 2] = [&["slurm"], &["self-hosted", "slurm"]];
+const MAX_JOBS: usize = 5;
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// A workflow queues a job of this pool.
+    Queue(usize),
+    /// The app gets one of the webhooks under way.
+    Deliver(usize),
+    /// The app gets one of them and will get it again.
+    DeliverTwice(usize),
+    /// One of them does not reach the app; GitHub lists it as failed.
+    Fail(usize),
+    /// One of the pending Slurm jobs begins to run, exchanges its token and starts its runner.
+    Run(usize),
+    /// GitHub gives a queued job to a fitting idle runner.
+    Assign(usize, usize),
+    /// A running job ends.
+    Finish(usize),
+    /// A job is cancelled, queued or running.
+    Cancel(usize),
+    /// An idle runner gives up.
+    Idle(usize),
+    Tick,
+    Wait(u64),
+    /// The gateway is away, or back.
+    Gateway(bool),
+    /// The gateway does the next thing, but its answer is lost.
+    LoseAnswer,
+    /// The process dies so many store operations from now.
+    Die(u32),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let index = 0..8usize;
+    prop_oneof![
+        4 => (0..2usize).prop_map(Act::Queue),
+        8 => index.clone().prop_map(Act::Deliver),
+        2 => index.clone().prop_map(Act::DeliverTwice),
+        1 => index.clone().prop_map(Act::Fail),
+        5 => index.clone().prop_map(Act::Run),
+        5 => (index.clone(), index.clone()).prop_map(|(job, runner)| Act::Assign(job, runner)),
+        2 => index.clone().prop_map(Act::Finish),
+        1 => index.clone().prop_map(Act::Cancel),
+        1 => index.prop_map(Act::Idle),
+        2 => Just(Act::Tick),
+        1 => prop_oneof![Just(1), Just(30), Just(301), Just(2000)].prop_map(Act::Wait),
+        1 => any::<bool>().prop_map(Act::Gateway),
+        1 => Just(Act::LoseAnswer),
+        2 => (0..40u32).prop_map(Act::Die),
+    ]
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Status {
+    Queued,
+    Running,
+    Done(&'static str),
+}
+
+#[derive(Debug)]
+struct Job {
+    pool: usize,
+    status: Status,
+    runner: Option<String>,
+    created_at: u64,
+    /// The app answered its *queued* with a 2xx.
+    accepted: bool,
+}
+
+#[derive(Debug, Clone)]
+struct SlurmJob {
+    start: Value,
+    pending: bool,
+}
+
+#[derive(Debug)]
+struct Runner {
+    name: String,
+    pool: usize,
+    job: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Webhook {
+    id: u64,
+    action: &'static str,
+    job: u64,
+    body: Value,
+}
+
+/// GitHub, the gateway and Slurm, as they are in truth.
+#[derive(Debug, Default)]
+struct World {
+    jobs: BTreeMap<u64, Job>,
+    slurm: Vec<SlurmJob>,
+    runners: Vec<Runner>,
+    webhooks: Vec<Webhook>,
+    failed: Vec<Webhook>,
+    away: bool,
+    lose_answer: bool,
+    /// What may cost a job one launch more.
+    adversities: usize,
+    credentials: BTreeMap<String, u32>,
+    last_id: u64,
+    now: u64,
+}
+
+impl World {
+    fn notify(&mut self, action: &'static str, id: u64) {
+        let job = &self.jobs[&id];
+        let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
+        let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
+        let body = json!({
+            "action": action,
+            "workflow_job": {
+                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
+                "runner_name": job.runner, "created_at": created_at,
+            },
+            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
+            "installation": {"id": 9},
+        });
+        self.last_id += 1;
+        self.webhooks.push(Webhook { id: self.last_id, action, job: id, body });
+    }
+
+    fn finish(&mut self, id: u64, conclusion: &'static str) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.status = Status::Done(conclusion);
+        self.runners.retain(|runner| runner.job != Some(id));
+        self.notify("completed", id);
+    }
+
+    fn assign(&mut self, id: u64, runner: usize) {
+        let runner = &mut self.runners[runner];
+        let job = self.jobs.get_mut(&id).unwrap();
+        runner.job = Some(id);
+        job.status = Status::Running;
+        job.runner = Some(runner.name.clone());
+        if runner.name != format!("gha-slurm-{id}-1") {
+            self.adversities += 1;
+        }
+        self.notify("in_progress", id);
+    }
+
+    /// A fitting pair of a queued job and an idle runner, if there is one.
+    fn fitting(&self, job: usize, runner: usize) -> Option<(u64, usize)> {
+        let queued: Vec<_> = self.jobs.iter().filter(|(_, job)| job.status == Status::Queued).collect();
+        let (id, job) = queued.get(job % queued.len().max(1))?;
+        let idle: Vec<usize> = (0..self.runners.len())
+            .filter(|index| self.runners[*index].job.is_none() && self.runners[*index].pool >= job.pool)
+            .collect();
+        Some((**id, *idle.get(runner % idle.len().max(1))?))
+    }
+
+    fn serve(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
+        let path = request.url.path();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if path.starts_with("/runner/") {
+            if self.away {
+                return Err(SendError::Broken("connection refused".to_owned()));
+            }
+            let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
+            let reply = match (path, known) {
+                ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
+                ("/runner/start", None) => {
+                    self.slurm.push(SlurmJob { start: body, pending: true });
+                    answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
+                }
+                (_, Some(index)) => {
+                    self.slurm[index].pending = false;
+                    answer(200, &json!({"status": "OK!"}))
+                }
+                (_, None) => answer(404, &json!({})),
+            };
+            if std::mem::take(&mut self.lose_answer) {
+                return Err(SendError::Broken("connection reset".to_owned()));
+            }
+            return reply;
+        }
+        let expires_at =
+            chrono::DateTime::from_timestamp((self.now + 3600).cast_signed(), 0).unwrap().to_rfc3339();
+        if path.ends_with("/access_tokens") || path.ends_with("/registration-token") {
+            return answer(201, &json!({"token": "secret", "expires_at": expires_at}));
+        }
+        if path == "/app/hook/deliveries" {
+            let listed: Vec<_> = self
+                .failed
+                .iter()
+                .rev()
+                .map(|webhook| {
+                    json!({"id": webhook.id, "guid": webhook.id.to_string(), "status": "failed", "event": "workflow_job"})
+                })
+                .collect();
+            return answer(200, &json!(listed));
+        }
+        if let Some(id) = path.strip_prefix("/app/hook/deliveries/").and_then(|rest| rest.strip_suffix("/attempts")) {
+            let webhook = self.failed.iter().find(|webhook| webhook.id.to_string() == id).cloned();
+            self.webhooks.push(webhook.unwrap());
+            return answer(202, &json!({}));
+        }
+        let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
+        let job = &self.jobs[&id];
+        let (status, conclusion) = match job.status {
+            Status::Queued => ("queued", None),
+            Status::Running => ("in_progress", None),
+            Status::Done(conclusion) => ("completed", Some(conclusion)),
+        };
+        answer(200, &json!({"status": status, "conclusion": conclusion, "runner_name": job.runner}))
+    }
+}
+
+struct History {
+    platform: Memory,
+    world: Rc<RefCell<World>>,
+}
+
+impl History {
+    fn new() -> Self {
+        let platform = Memory::configured();
+        platform.set_variable("profiles", Some("[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']"));
+        // GitHub does not check it here, and an RSA signature per tick would take most of the time.
+        platform.set_variable("github_private_key", Some("not needed"));
+        let jwt = br#"{"token": "jwt", "expires_at": "2999-01-01T00:00:00Z"}"#;
+        platform.set("gha-slurm/1/cache/app-jwt", jwt).unwrap();
+        let world = Rc::new(RefCell::new(World { now: platform.unix_seconds(), ..World::default() }));
+        let served = Rc::clone(&world);
+        platform.serve(move |_, request| served.borrow_mut().serve(request));
+        Self { platform, world }
+    }
+
+    fn wait(&self, seconds: u64) {
+        self.platform.seconds.set(self.platform.seconds.get() + seconds);
+        let mut world = self.world.borrow_mut();
+        world.now += seconds;
+        if seconds >= 120 {
+            let before = world.runners.len();
+            world.runners.retain(|runner| runner.job.is_some());
+            world.adversities += before - world.runners.len();
+        }
+    }
+
+    /// Whatever was started is over; if the process died, another one is there for the next request.
+    fn survive(&self) {
+        if self.platform.lives.get() == Some(0) {
+            self.platform.lives.set(None);
+            self.world.borrow_mut().adversities += 1;
+        }
+    }
+
+    fn deliver(&self, webhook: &Webhook) {
+        let body = webhook.body.to_string().into_bytes();
+        let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
+        let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+        let headers = vec![
+            header("x-github-event", "workflow_job"),
+            header("x-github-delivery", "1"),
+            header("x-hub-signature-256", &format!("sha256={digest}")),
+        ];
+        let answer = receive(&self.platform, &Request { method: "POST".to_owned(), headers, body });
+        let died = self.platform.lives.get() == Some(0);
+        let mut world = self.world.borrow_mut();
+        // The dead answer nothing: GitHub lists the delivery as failed.
+        if answer.status < 300 && !died {
+            if webhook.action == "queued" {
+                world.jobs.get_mut(&webhook.job).unwrap().accepted = true;
+            }
+        } else {
+            world.last_id += 1;
+            let id = world.last_id;
+            world.failed.push(Webhook { id, ..webhook.clone() });
+        }
+        drop(world);
+        self.survive();
+    }
+
+    fn redeem(&self, start: &Value) -> Answer {
+        let token = start["launcherToken"].as_str().unwrap().as_bytes().to_vec();
+        let headers = vec![("authorization".to_owned(), token)];
+        let answer = redeem(&self.platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() });
+        if answer.status == 200 {
+            let launch = start["launch"].as_str().unwrap().to_owned();
+            *self.world.borrow_mut().credentials.entry(launch).or_default() += 1;
+        }
+        answer
+    }
+
+    fn run_slurm_job(&self, index: usize) {
+        let start = self.world.borrow().slurm[index].start.clone();
+        let answer = self.redeem(&start);
+        let died = self.platform.lives.get() == Some(0);
+        let mut world = self.world.borrow_mut();
+        match answer.status {
+            200 if !died => {
+                world.slurm[index].pending = false;
+                let name = start["runnerName"].as_str().unwrap().to_owned();
+                let pool = usize::from(start["runnerLabels"].as_str().unwrap().contains("self-hosted"));
+                world.runners.push(Runner { name, pool, job: None });
+            }
+            401 | 403 | 409 | 410 => world.slurm[index].pending = false,
+            // The job script tries again later.
+            _ => {}
+        }
+        drop(world);
+        self.survive();
+    }
+
+    fn tick(&self) -> Value {
+        let headers = vec![("authorization".to_owned(), b"Bearer an-admin-token-of-32-characters!".to_vec())];
+        let answer = tick(&self.platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() });
+        self.survive();
+        answer.body
+    }
+
+    fn act(&self, act: &Act) {
+        fn pick<T>(from: &[T], index: usize) -> Option<usize> {
+            (!from.is_empty()).then(|| index % from.len())
+        }
+        match *act {
+            Act::Queue(pool) => {
+                let mut world = self.world.borrow_mut();
+                if world.jobs.len() < MAX_JOBS {
+                    let id = 100 + world.jobs.len() as u64;
+                    let created_at = world.now;
+                    let job = Job { pool, status: Status::Queued, runner: None, created_at, accepted: false };
+                    world.jobs.insert(id, job);
+                    world.notify("queued", id);
+                }
+            }
+            Act::Deliver(index) | Act::DeliverTwice(index) => {
+                let index = pick(&self.world.borrow().webhooks, index);
+                let Some(index) = index else { return };
+                let webhook = self.world.borrow().webhooks[index].clone();
+                if !matches!(act, Act::DeliverTwice(_)) {
+                    self.world.borrow_mut().webhooks.remove(index);
+                }
+                self.deliver(&webhook);
+            }
+            Act::Fail(index) => {
+                let mut world = self.world.borrow_mut();
+                if let Some(index) = pick(&world.webhooks, index) {
+                    let webhook = world.webhooks.remove(index);
+                    world.last_id += 1;
+                    let id = world.last_id;
+                    world.failed.push(Webhook { id, ..webhook });
+                }
+            }
+            Act::Run(index) => {
+                let pending: Vec<usize> = {
+                    let world = self.world.borrow();
+                    (0..world.slurm.len()).filter(|index| world.slurm[*index].pending).collect()
+                };
+                if let Some(index) = pick(&pending, index) {
+                    self.run_slurm_job(pending[index]);
+                }
+            }
+            Act::Assign(job, runner) => {
+                let fitting = self.world.borrow().fitting(job, runner);
+                if let Some((job, runner)) = fitting {
+                    self.world.borrow_mut().assign(job, runner);
+                }
+            }
+            Act::Finish(index) => {
+                let mut world = self.world.borrow_mut();
+                let running = world.jobs.iter().filter(|(_, job)| job.status == Status::Running);
+                let running: Vec<u64> = running.map(|(id, _)| *id).collect();
+                if let Some(index) = pick(&running, index) {
+                    world.finish(running[index], "success");
+                }
+            }
+            Act::Cancel(index) => {
+                let mut world = self.world.borrow_mut();
+                let open = world.jobs.iter().filter(|(_, job)| !matches!(job.status, Status::Done(_)));
+                let open: Vec<u64> = open.map(|(id, _)| *id).collect();
+                if let Some(index) = pick(&open, index) {
+                    world.finish(open[index], "cancelled");
+                }
+            }
+            Act::Idle(index) => {
+                let mut world = self.world.borrow_mut();
+                let runners = 0..world.runners.len();
+                let idle: Vec<usize> = runners.filter(|index| world.runners[*index].job.is_none()).collect();
+                if let Some(index) = pick(&idle, index) {
+                    world.runners.remove(idle[index]);
+                    world.adversities += 1;
+                }
+            }
+            Act::Tick => drop(self.tick()),
+            Act::Wait(seconds) => self.wait(seconds),
+            Act::Gateway(away) => self.world.borrow_mut().away = away,
+            Act::LoseAnswer => self.world.borrow_mut().lose_answer = true,
+            Act::Die(operations) => self.platform.lives.set(Some(operations)),
+        }
+    }
+
+    /// The world calms down: everything works, and everything under way arrives.
+    fn calm(&self) {
+        self.platform.lives.set(None);
+        {
+            let mut world = self.world.borrow_mut();
+            world.away = false;
+            world.lose_answer = false;
+        }
+        for _ in 0..60 {
+            while !self.world.borrow().webhooks.is_empty() {
+                self.act(&Act::Deliver(0));
+            }
+            self.tick();
+            self.act(&Act::Run(0));
+            self.act(&Act::Run(0));
+            for job in 0..MAX_JOBS {
+                self.act(&Act::Assign(job, 0));
+            }
+            self.act(&Act::Finish(0));
+            let calm = {
+                let world = self.world.borrow();
+                world.jobs.values().all(|job| matches!(job.status, Status::Done(_)))
+                    && world.webhooks.is_empty()
+                    && world.slurm.iter().all(|job| !job.pending)
+            };
+            self.wait(if calm { 1 } else { 61 });
+            if calm {
+                self.tick();
+                break;
+            }
+            // An idle runner gives up after two minutes.
+            if self.world.borrow().jobs.values().all(|job| job.status != Status::Queued) {
+                self.world.borrow_mut().runners.retain(|runner| runner.job.is_some());
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        let world = self.world.borrow();
+        let mut launches: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+        for job in &world.slurm {
+            let launch = job.start["launch"].as_str().unwrap().to_owned();
+            launches.entry(launch.split('-').next().unwrap().parse().unwrap()).or_default().insert(launch);
+        }
+        for (id, job) in &world.jobs {
+            let count = launches.get(id).map_or(0, BTreeSet::len);
+            prop_assert!(count <= 3, "I6: job {id} had {count} launches");
+            if job.accepted {
+                let ended = matches!(job.status, Status::Done(_)) || count == 3;
+                prop_assert!(ended, "I1, I6: job {id} is lost: {job:?}");
+            }
+        }
+        let (made, jobs): (usize, usize) = (launches.values().map(BTreeSet::len).sum(), world.jobs.len());
+        let allowed = jobs + world.adversities;
+        prop_assert!(made <= allowed, "I2: {made} launches for {jobs} jobs and {} adversities", world.adversities);
+        for (launch, credentials) in &world.credentials {
+            prop_assert!(*credentials <= 1, "I3: launch {launch} got {credentials} credentials");
+        }
+        let waiting: Vec<_> = world.slurm.iter().filter(|job| job.pending).collect();
+        prop_assert!(waiting.is_empty(), "I5: Slurm still holds {waiting:?}");
+        let starts: Vec<Value> = world.slurm.iter().map(|job| job.start.clone()).collect();
+        drop(world);
+        for start in starts {
+            let status = self.redeem(&start).status;
+            prop_assert!([409, 410].contains(&status), "I3, I5: a used or unneeded launch got {status}");
+        }
+        // Twice: the first ticks may still have a delivery repeated, and that is remembered for as long.
+        for _ in 0..2 {
+            self.wait(RETENTION_SECONDS + 2 * 60 * 60);
+            for _ in 0..3 {
+                let report = self.tick();
+                prop_assert_eq!(&report["problems"], &json!([]));
+                self.wait(61);
+            }
+        }
+        let keys = self.platform.keys();
+        prop_assert!(keys.len() <= 12, "I9: these keys are left: {keys:#?}");
+        Ok(())
+    }
+}
+
+fn holds(acts: &[Act]) -> Result<(), TestCaseError> {
+    let history = History::new();
+    for act in acts {
+        history.act(act);
+    }
+    history.calm();
+    history.check()
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    // A failing history is printed, and small enough to become a test of its own.
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(6000))]
+    #[test]
+    fn short_histories_come_to_a_good_end(acts in proptest::collection::vec(act(), 1..40)) {
+        holds(&acts)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(4000))]
+    #[test]
+    fn long_histories_come_to_a_good_end(acts in proptest::collection::vec(act(), 40..120)) {
+        holds(&acts)?;
+    }
+}

@@ -1,0 +1,141 @@
+//! The tick: `POST /internal/tick`, the periodic repair.
+//!
+//! Webhooks come late or never, the gateway and GitHub fail, processes die. The tick walks the journal and does for each
+//! job what is still to be done, has GitHub repeat the deliveries that failed, and deletes what is past the retention.
+//! Every step may be done again at any time and by several replicas at once. A run is bounded in time, and the next one
+//! goes on where it stopped.
+
+mod clean;
+mod deliveries;
+mod repair;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::github::client::GitHub;
+use crate::lifecycle::{Destination, Fault, retry_overdue};
+use crate::ports::Platform;
+use crate::request::Request;
+use crate::settings::{SettingError, Settings};
+
+/// A tick has no body.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long facts are kept: as long as GitHub keeps deliveries.
+pub const RETENTION_SECONDS: u64 = 3 * 24 * 60 * 60;
+
+/// A component has 30 s for a request.
+const BUDGET: Duration = Duration::from_secs(20);
+/// One problem repeats itself for every job; more of them say nothing new.
+const MAX_PROBLEMS: usize = 20;
+
+/// Answers one request for a run.
+pub fn tick<P: Platform>(platform: &P, request: &Request) -> Answer {
+    if request.method != "POST" {
+        return Answer::method_not_allowed("POST");
+    }
+    let token = match Settings(platform).admin_token() {
+        Ok(token) => token,
+        Err(error) => return error.into(),
+    };
+    if !request.bearer().is_some_and(|given| token.matches(given)) {
+        return Answer::error(401, "Authorization must carry the admin token")
+            .with_header("www-authenticate", "Bearer realm=\"gha-slurm\"");
+    }
+    match run(platform) {
+        Ok(report) => report.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    jobs: u64,
+    launched: u64,
+    closed: u64,
+    relaunched: u64,
+    asked: u64,
+    redelivered: u64,
+    deleted: u64,
+    /// Whether time ran out before all was done.
+    more: bool,
+    problems: Vec<String>,
+}
+
+impl Report {
+    fn problem(&mut self, what: impl std::fmt::Display) {
+        let text = what.to_string();
+        if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&text) {
+            self.problems.push(text);
+        }
+    }
+}
+
+impl From<Report> for Answer {
+    fn from(report: Report) -> Self {
+        Self::new(
+            200,
+            json!({
+                "jobs": report.jobs,
+                "launched": report.launched,
+                "relaunched": report.relaunched,
+                "closed": report.closed,
+                "asked": report.asked,
+                "redelivered": report.redelivered,
+                "deleted": report.deleted,
+                "more": report.more,
+                "problems": report.problems,
+            }),
+        )
+    }
+}
+
+pub(super) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
+    let destination = Destination::read(platform, BUDGET)?;
+    let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
+    let mut tick = Tick { platform, destination, github, report: Report::default() };
+    // What one step cannot do must not keep the next from its work.
+    for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean] {
+        let done = match step {
+            Step::Retry => tick.retry(),
+            Step::Redeliver => tick.redeliver_failed(),
+            Step::Repair => tick.repair_all(),
+            Step::Clean => tick.clean(),
+        };
+        if let Err(error) = done {
+            tick.report.problem(error);
+        }
+    }
+    Ok(tick.report)
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Retry,
+    Redeliver,
+    Repair,
+    Clean,
+}
+
+struct Tick<'a, P> {
+    platform: &'a P,
+    destination: Destination,
+    github: GitHub<'a, P>,
+    report: Report,
+}
+
+impl<P: Platform> Tick<'_, P> {
+    fn late(&mut self) -> bool {
+        let late = self.destination.late(self.platform);
+        self.report.more |= late;
+        late
+    }
+
+    fn retry(&mut self) -> Result<(), Fault> {
+        while !self.late() && retry_overdue(self.platform, &self.destination)? {}
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Attempts to do one thing, of which one at a time should be under way.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{encode, read, write};
+use crate::ports::{Clock, Store, StoreError};
+
+/// Attempts to do one thing, of which one at a time should be under way.
+///
+/// Attempt `K` belongs to who brings the counter `…/K` to 1. It ends by its `…/K/failed`, or by a lease that begins when
+/// somebody else meets it, because whoever crashed writes nothing; then the next attempt is free. A lease spares work, it
+/// guarantees nothing: what must happen once needs a claim of its own at the end.
+#[derive(Debug)]
+pub struct Attempts<'a, P> {
+    store: &'a P,
+    key: String,
+}
+
+/// What came of asking for an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The caller makes attempt `K`.
+    Won(u64),
+    /// Another attempt is under way.
+    Held,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its number, from 1.
+    pub attempt: u64,
+    /// When, in seconds of Unix time.
+    pub at: u64,
+    /// Why.
+    pub why: String,
+}
+
+impl<'a, P: Store + Clock> Attempts<'a, P> {
+    pub(super) fn new(store: &'a P, key: String) -> Self {
+        Self { store, key }
+    }
+
+    /// Claims the next attempt, unless one is under way that was first met less than `lease` ago.
+    pub fn claim(&self, lease: Duration) -> Result<Claim, StoreError> {
+        let hint = self.next()?;
+        let mut attempt = hint;
+        loop {
+            let key = format!("{}/{attempt}", self.key);
+            if self.store.increment(&key, 1)? == 1 {
+                if attempt > hint {
+                    write(self.store, &self.hint_key(), &attempt)?;
+                }
+                return Ok(Claim::Won(attempt));
+            }
+            if self.failure(attempt)?.is_none() {
+                let now = self.store.unix_seconds();
+                match read::<u64>(self.store, &format!("{key}/met"))? {
+                    Some(met) if now.saturating_sub(met) > lease.as_secs() => {}
+                    Some(_) => return Ok(Claim::Held),
+                    None => {
+                        write(self.store, &format!("{key}/met"), &now)?;
+                        return Ok(Claim::Held);
+                    }
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Records that an attempt failed, so that the next one is free at once.
+    pub fn record_failed(&self, attempt: u64, why: &str) -> Result<(), StoreError> {
+        let failure = Failure { attempt, at: self.store.unix_seconds(), why: why.to_owned() };
+        self.store.set_many(&[
+            encode(&self.failure_key(attempt), &failure)?,
+            encode(&self.hint_key(), &attempt.saturating_add(1))?,
+        ])
+    }
+
+    /// The last failure, if the last attempt failed.
+    pub fn last_failure(&self) -> Result<Option<Failure>, StoreError> {
+        self.failure(self.next()?.saturating_sub(1))
+    }
+
+    /// Every key that was ever written for these attempts.
+    pub(super) fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let mut keys = vec![self.hint_key()];
+        // What cannot be read is deleted all the same.
+        let hint = self.next().unwrap_or(1);
+        let mut attempt = 1;
+        loop {
+            let key = format!("{}/{attempt}", self.key);
+            if attempt > hint && self.store.get(&key)?.is_none() {
+                return Ok(keys);
+            }
+            keys.extend([format!("{key}/met"), format!("{key}/failed"), key]);
+            attempt += 1;
+        }
+    }
+
+    fn next(&self) -> Result<u64, StoreError> {
+        Ok(read::<u64>(self.store, &self.hint_key())?.unwrap_or(1).max(1))
+    }
+
+    fn failure(&self, attempt: u64) -> Result<Option<Failure>, StoreError> {
+        read(self.store, &self.failure_key(attempt))
+    }
+
+    fn hint_key(&self) -> String {
+        format!("{}/next", self.key)
+    }
+
+    fn failure_key(&self, attempt: u64) -> String {
+        format!("{}/{attempt}/failed", self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ledger::{Claim, Ledger};
+    use crate::ports::Store;
+    use crate::testing::Memory;
+    use std::time::Duration;
+
+    const LEASE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn one_attempt_is_under_way_until_it_fails_or_its_lease_ends() {
+        let platform = Memory::new();
+        let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).submissions();
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1)));
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
+        attempts.record_failed(1, "gateway down").unwrap();
+        assert_eq!(attempts.last_failure().unwrap().unwrap().why, "gateway down");
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(2)));
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Held), "the lease begins here");
+        platform.seconds.set(platform.seconds.get() + 60);
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
+        platform.seconds.set(platform.seconds.get() + 1);
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(3)));
+        assert_eq!(attempts.last_failure(), Ok(None), "attempt 2 died, it did not fail");
+    }
+
+    #[test]
+    fn a_thousand_failures_do_not_make_the_next_attempt_slow() {
+        let platform = Memory::new();
+        let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).redemptions();
+        for attempt in 1..=1000 {
+            assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(attempt)));
+            attempts.record_failed(attempt, "GitHub is down").unwrap();
+        }
+        let before = platform.operations.get();
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1001)));
+        assert!(platform.operations.get() - before < 10);
+    }
+
+    #[test]
+    fn its_keys_are_found_again() {
+        let platform = Memory::new();
+        let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).submissions();
+        for attempt in 1..=3 {
+            assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(attempt)));
+            attempts.record_failed(attempt, "no").unwrap();
+        }
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(4)));
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
+        platform.delete_many(&attempts.keys().unwrap()).unwrap();
+        assert_eq!(platform.keys(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,342 @@
+//! The facts of one job and of one launch.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
+use crate::identity::{InstallationId, JobId, LaunchId, RepositoryId, RepositoryName};
+use crate::labels::LabelSet;
+use crate::ports::{Clock, Store, StoreError};
+use crate::resources::Resources;
+
+/// GitHub fails a job that was queued for so long.
+pub(crate) const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;
+
+/// A job of ours was queued. Everything that a launch needs is here, so that whoever submits needs nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requested {
+    /// The repository's id.
+    pub repository_id: RepositoryId,
+    /// The repository's name.
+    pub repository: RepositoryName,
+    /// Its page, which is how the gateway's mapping names it.
+    pub html_url: Url,
+    /// The App's installation, if the webhook named one.
+    pub installation: Option<InstallationId>,
+    /// The job's labels.
+    pub labels: LabelSet,
+    /// The workflow run's attempt.
+    pub run_attempt: u64,
+    /// The profile that took it.
+    pub profile: String,
+    /// How many launches of the profile may live at once; `None` is no limit.
+    #[serde(default)]
+    pub max_running: Option<u32>,
+    /// What it asks of Slurm.
+    pub resources: Resources,
+    /// When GitHub made the job, in seconds of Unix time, as the signed payload says; the time of receipt if it does not.
+    pub created_at: u64,
+    /// When it was received, in seconds of Unix time.
+    pub at: u64,
+}
+
+impl Requested {
+    /// The pool: jobs of one repository with one label set can use each other's runners.
+    pub fn pool(&self) -> String {
+        let labels = Sha256::digest(self.labels.to_string());
+        let short: String = labels.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{short}", self.repository_id.0)
+    }
+
+    /// Whether the payload is older than GitHub keeps a job queued: a replay, or a job that waited for an approval.
+    /// GitHub must say which before anything is launched.
+    pub fn needs_confirmation(&self) -> bool {
+        self.created_at.saturating_add(QUEUE_LIMIT_SECONDS) < self.at
+    }
+
+    /// Whether GitHub has given the job up by now.
+    pub fn expired(&self, now: u64) -> bool {
+        self.at.saturating_add(QUEUE_LIMIT_SECONDS) <= now
+    }
+}
+
+/// A runner took the job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// The runner's name, if GitHub told it.
+    pub runner_name: Option<String>,
+    /// When it was told, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The job came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finished {
+    /// GitHub's word, such as `success` or `cancelled`.
+    pub conclusion: Option<String>,
+    /// When it was told, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The gateway took the launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launched {
+    /// The Slurm job's id, when the gateway tells it.
+    pub slurm_job: Option<String>,
+    /// When, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The launch cannot serve its job any more, so the job gets another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// What became of it.
+    pub why: String,
+    /// When, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The facts that decide what a job needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// It was queued.
+    pub requested: Option<Requested>,
+    /// A runner took it.
+    pub started: Option<Started>,
+    /// It came to its end.
+    pub finished: Option<Finished>,
+}
+
+impl View {
+    /// The request, if the job still waits for a runner at `now`.
+    pub fn waiting(&self, now: u64) -> Option<&Requested> {
+        let over = self.started.is_some() || self.finished.is_some();
+        self.requested.as_ref().filter(|requested| !over && !requested.expired(now))
+    }
+}
+
+/// Facts of one job.
+#[derive(Debug)]
+pub struct JobFacts<'a, P> {
+    store: &'a P,
+    job: JobId,
+    key: String,
+}
+
+impl<'a, P: Store + Clock> JobFacts<'a, P> {
+    pub(super) fn new(store: &'a P, job: JobId) -> Self {
+        Self { store, job, key: format!("{PREFIX}/job/{job}") }
+    }
+
+    /// All that decides what it needs.
+    pub fn view(&self) -> Result<View, StoreError> {
+        Ok(View { requested: self.read("requested")?, started: self.read("started")?, finished: self.read("finished")? })
+    }
+
+    /// Records that it was queued, in the journal as well.
+    pub fn record_requested(&self, fact: &Requested) -> Result<(), StoreError> {
+        self.write(vec![encode(&self.of("requested"), fact)?], false)
+    }
+
+    /// Records that a runner took it; `ours` is that runner's launch, when it is one of ours. `known` tells whether the
+    /// journal has the job already.
+    pub fn record_started(
+        &self,
+        runner_name: Option<String>,
+        ours: Option<LaunchId>,
+        known: bool,
+    ) -> Result<Started, StoreError> {
+        let fact = Started { runner_name, at: self.store.unix_seconds() };
+        let mut facts = vec![encode(&self.of("started"), &fact)?];
+        if let Some(launch) = ours {
+            // One transaction: who sees the one sees the other.
+            facts.push(encode(&Ledger(self.store).launch(launch).of("took"), &self.job)?);
+        }
+        self.write(facts, known)?;
+        Ok(fact)
+    }
+
+    /// Records that it came to its end.
+    pub fn record_finished(&self, conclusion: Option<String>, known: bool) -> Result<(), StoreError> {
+        let fact = Finished { conclusion, at: self.store.unix_seconds() };
+        self.write(vec![encode(&self.of("finished"), &fact)?], known)
+    }
+
+    /// Whether GitHub confirmed that an old job is still queued.
+    pub fn confirmed(&self) -> Result<bool, StoreError> {
+        Ok(self.read::<u64>("confirmed")?.is_some())
+    }
+
+    /// Records that GitHub confirmed it.
+    pub fn record_confirmed(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("confirmed"), &self.store.unix_seconds())
+    }
+
+    /// When GitHub was last asked about it, in seconds of Unix time.
+    pub fn asked(&self) -> Result<Option<u64>, StoreError> {
+        self.read("asked")
+    }
+
+    /// Records that GitHub is asked about it now.
+    pub fn record_asked(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("asked"), &self.store.unix_seconds())
+    }
+
+    /// Every key that was ever written for this job and its launches.
+    pub(crate) fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let facts = ["requested", "started", "finished", "confirmed", "asked"];
+        let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
+        for number in 1..=crate::lifecycle::MAX_LAUNCHES {
+            keys.extend(Ledger(self.store).launch(LaunchId { job: self.job, number }).keys()?);
+        }
+        Ok(keys)
+    }
+
+    /// Writes facts in one transaction; with an entry in the journal unless the job is known there, because also a job
+    /// that was never queued here must be found again, to be deleted.
+    fn write(&self, facts: Vec<(String, Vec<u8>)>, known: bool) -> Result<(), StoreError> {
+        if known {
+            return self.store.set_many(&facts);
+        }
+        Ledger(self.store).journal().append(Entry::Job(self.job), facts)
+    }
+
+    fn of(&self, fact: &str) -> String {
+        format!("{}/{fact}", self.key)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, fact: &str) -> Result<Option<T>, StoreError> {
+        read(self.store, &self.of(fact))
+    }
+}
+
+/// Facts and claims of one launch.
+#[derive(Debug)]
+pub struct LaunchFacts<'a, P> {
+    store: &'a P,
+    key: String,
+}
+
+impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
+    pub(super) fn new(store: &'a P, launch: LaunchId) -> Self {
+        Self { store, key: format!("{PREFIX}/launch/{launch}") }
+    }
+
+    /// Attempts to submit it. A retry keeps the launch: when the gateway took an earlier attempt and its answer was
+    /// lost, a gateway that knows the launch does not start a second Slurm job.
+    pub fn submissions(&self) -> Attempts<'a, P> {
+        Attempts::new(self.store, self.of("submit"))
+    }
+
+    /// Records that the gateway took it.
+    pub fn record_launched(&self, slurm_job: Option<String>) -> Result<(), StoreError> {
+        write(self.store, &self.of("launched"), &Launched { slurm_job, at: self.store.unix_seconds() })
+    }
+
+    /// Whether the gateway took it.
+    pub fn launched(&self) -> Result<Option<Launched>, StoreError> {
+        self.read("launched")
+    }
+
+    /// Attempts to get a credential for it.
+    pub fn redemptions(&self) -> Attempts<'a, P> {
+        Attempts::new(self.store, self.of("redeem"))
+    }
+
+    /// Takes the right to hand out the launch's one credential; true for exactly one caller, ever.
+    pub fn commit_redemption(&self) -> Result<bool, StoreError> {
+        Ok(self.store.increment(&self.of("commit"), 1)? == 1)
+    }
+
+    /// Whether somebody has that right. With no [`LaunchFacts::redeemed`] after it, he died before he used it, or right
+    /// after.
+    pub fn committed(&self) -> Result<bool, StoreError> {
+        Ok(self.store.get(&self.of("commit"))?.is_some())
+    }
+
+    /// Records that the credential was handed out.
+    pub fn record_redeemed(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("redeemed"), &self.store.unix_seconds())
+    }
+
+    /// When the credential was handed out, in seconds of Unix time.
+    pub fn redeemed(&self) -> Result<Option<u64>, StoreError> {
+        self.read("redeemed")
+    }
+
+    /// The job that its runner took.
+    pub fn took(&self) -> Result<Option<JobId>, StoreError> {
+        self.read("took")
+    }
+
+    /// Records that it cannot serve its job any more.
+    pub fn record_lost(&self, why: &str) -> Result<(), StoreError> {
+        write(self.store, &self.of("lost"), &Lost { why: why.to_owned(), at: self.store.unix_seconds() })
+    }
+
+    /// Whether its job gets another launch instead.
+    pub fn lost(&self) -> Result<Option<Lost>, StoreError> {
+        self.read("lost")
+    }
+
+    /// Records that nothing needs it any more: it gets no credential.
+    pub fn record_withdrawn(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("withdrawn"), &self.store.unix_seconds())
+    }
+
+    /// Whether nothing needs it any more.
+    pub fn withdrawn(&self) -> Result<bool, StoreError> {
+        Ok(self.read::<u64>("withdrawn")?.is_some())
+    }
+
+    /// Attempts to have its Slurm job cancelled.
+    pub fn cancellations(&self) -> Attempts<'a, P> {
+        Attempts::new(self.store, self.of("cancel"))
+    }
+
+    /// Records that the gateway cancelled the Slurm job, or does not know it.
+    pub fn record_cancelled(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("cancelled"), &self.store.unix_seconds())
+    }
+
+    /// Whether the Slurm job was cancelled.
+    pub fn cancelled(&self) -> Result<bool, StoreError> {
+        Ok(self.read::<u64>("cancelled")?.is_some())
+    }
+
+    /// Its place in the line of a profile with a limit.
+    pub fn ticket(&self) -> Result<Option<i64>, StoreError> {
+        self.read("ticket")
+    }
+
+    pub(crate) fn of(&self, fact: &str) -> String {
+        format!("{}/{fact}", self.key)
+    }
+
+    fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let facts = ["launched", "commit", "redeemed", "took", "lost", "withdrawn", "cancelled", "ticket"];
+        let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
+        for attempts in [self.submissions(), self.redemptions(), self.cancellations()] {
+            keys.extend(attempts.keys()?);
+        }
+        Ok(keys)
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, fact: &str) -> Result<Option<T>, StoreError> {
+        read(self.store, &self.of(fact))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    #[test]
+    fn an_unreadable_fact_is_an_error_and_not_absent() {
+        let platform = Memory::new();
+        platform.set("gha-slurm/1/job/1/finished", b"?").unwrap();
+        assert!(Ledger(&platform).job(JobId(1)).view().is_err());
+    }
+}

@@ -1,0 +1,61 @@
+//! What the store knows of jobs and launches, and under which keys: the one place where the key schema stands.
+//!
+//! A *fact* is a value that is written once under a key of its own; a job's state is derived from its facts, so events
+//! may come late, twice or in any order on any replica. A *claim* is a counter: who brings it to 1 may act. A *hint* says
+//! where to begin to look; a wrong one costs some steps and nothing else. Nothing is read, changed and written back.
+//!
+//! The schema with the meaning of each key is `docs/store.md`. A value that this version cannot read is told apart from
+//! an absent one, because a fact that counts as absent is acted upon.
+
+mod attempts;
+mod facts;
+mod journal;
+
+pub use self::attempts::{Attempts, Claim, Failure};
+pub use self::facts::{Finished, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
+pub use self::journal::{Bucket, Entry, Journal};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::identity::{JobId, LaunchId};
+use crate::ports::{Clock, Store, StoreError};
+
+/// First part of every key: the store may be shared with other applications. The number is the schema's version.
+pub(crate) const PREFIX: &str = "gha-slurm/1";
+
+/// The facts in a platform's store.
+#[derive(Debug)]
+pub struct Ledger<'a, P>(pub &'a P);
+
+impl<'a, P: Store + Clock> Ledger<'a, P> {
+    /// What is known about a job.
+    pub fn job(&self, job: JobId) -> JobFacts<'a, P> {
+        JobFacts::new(self.0, job)
+    }
+
+    /// What is known about a launch.
+    pub fn launch(&self, launch: LaunchId) -> LaunchFacts<'a, P> {
+        LaunchFacts::new(self.0, launch)
+    }
+
+    /// Where all jobs are found again.
+    pub fn journal(&self) -> Journal<'a, P> {
+        Journal::new(self.0)
+    }
+}
+
+pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<(String, Vec<u8>), StoreError> {
+    let bytes = serde_json::to_vec(value).map_err(|error| StoreError(format!("{key}: {error}")))?;
+    Ok((key.to_owned(), bytes))
+}
+
+pub(crate) fn write(store: &impl Store, key: &str, value: &impl Serialize) -> Result<(), StoreError> {
+    let (key, bytes) = encode(key, value)?;
+    store.set(&key, &bytes)
+}
+
+pub(crate) fn read<T: DeserializeOwned>(store: &impl Store, key: &str) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = store.get(key)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
+}

@@ -1,0 +1,55 @@
+//! What a job needs, derived from facts, and what is done about it: launch, relaunch, withdraw.
+//!
+//! GitHub gives a runner to whichever job fits it, so a job's own launch is not always the one that serves it. Nobody
+//! keeps a list of who serves whom, because such a list would have to be changed by racing replicas. It is derived:
+//! a launch was made for a job, and a runner took a job, and both relations are written once and are one to one
+//! ([`need`]). Every function here may be called again at any time, by any replica, and after a crash in the middle; it
+//! does what is still to be done.
+
+mod line;
+mod need;
+mod overdue;
+mod settle;
+mod submit;
+
+pub use self::need::Need;
+pub use self::need::Chain;
+pub use self::overdue::retry_overdue;
+pub use self::settle::{ours, settle, withdraw_unneeded};
+pub use self::submit::{Destination, Progress, advance, start_waiting};
+
+use thiserror::Error;
+
+use crate::answer::Answer;
+use crate::launch_token::TokenError;
+use crate::ports::StoreError;
+use crate::settings::SettingError;
+
+/// The most launches of one job. More would not help where three did not.
+pub const MAX_LAUNCHES: u32 = 3;
+
+/// What keeps a step from being done.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum Fault {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A variable is not right.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// No launch token could be signed.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+impl From<Fault> for Answer {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Store(error) | Fault::Token(TokenError::Store(error)) => error.into(),
+            Fault::Setting(error) => error.into(),
+            Fault::Token(TokenError::Refused(detail)) => {
+                Self::error(500, "the launch token cannot be signed").with_detail(detail)
+            }
+        }
+    }
+}

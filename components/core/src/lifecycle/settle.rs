@@ -1,0 +1,85 @@
+//! What follows from a job that started or ended: a robbed job gets another launch, a launch that nothing needs is
+//! withdrawn.
+
+use std::time::Duration;
+
+use super::need::Chain;
+use super::submit::{Destination, advance};
+use super::{Fault, Need};
+use crate::gateway::cancel_runner;
+use crate::identity::{JobId, LaunchId, RepositoryId};
+use crate::ledger::{Claim, Ledger, View};
+use crate::ports::{Clock, Platform, Store, StoreError};
+
+/// Two calls of the gateway must fit into what a webhook may take.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(3);
+const LEASE: Duration = Duration::from_secs(60);
+/// After so many refusals the Slurm job is left to end by itself: it gets no credential.
+const MAX_CANCELLATIONS: u64 = 5;
+
+/// The launch behind a runner's name, when it is one of ours that could serve a job of this repository.
+pub fn ours<P: Store + Clock>(
+    store: &P,
+    runner_name: Option<&str>,
+    repository: RepositoryId,
+) -> Result<Option<LaunchId>, StoreError> {
+    let Some(launch) = runner_name.and_then(LaunchId::of_runner) else { return Ok(None) };
+    let requested = Ledger(store).job(launch.job).view()?.requested;
+    Ok(requested.filter(|requested| requested.repository_id == repository).map(|_| launch))
+}
+
+/// Does what follows from a job that is over for us.
+pub fn settle<P: Platform>(platform: &P, destination: &Destination, job: JobId, view: &View) -> Result<(), Fault> {
+    let need = Need(platform);
+    let got = match &view.started {
+        Some(started) => need.got(job, started)?,
+        None => None,
+    };
+    // The job that its runner was meant for may wait now. Where no free launch is that one's by swaps, it gets a new one.
+    if let Some(got) = got.filter(|got| got.job != job)
+        && let Chain::Waits { job: robbed, launch: lost } = need.chain(got)?
+        && !need.served(robbed)?
+    {
+        Ledger(platform).launch(lost).record_lost("its runner took another job")?;
+        if let Some(requested) = need.waiting(robbed)? {
+            advance(platform, destination, robbed, &requested, true)?;
+        }
+    }
+    match need.holder(job)? {
+        Some(free) if view.requested.is_some() => withdraw_unneeded(platform, destination, free),
+        _ => Ok(()),
+    }
+}
+
+/// Withdraws a launch that nothing waits for, unless its runner registered already: that one ends by itself.
+pub fn withdraw_unneeded<P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    launch: LaunchId,
+) -> Result<(), Fault> {
+    let facts = Ledger(platform).launch(launch);
+    if destination.late(platform) {
+        return Ok(());
+    }
+    if facts.launched()?.is_none() || facts.redeemed()?.is_some() || facts.took()?.is_some() || facts.cancelled()? {
+        return Ok(());
+    }
+    if !facts.withdrawn()? {
+        if Need(platform).needed(launch)? {
+            return Ok(());
+        }
+        facts.record_withdrawn()?;
+    }
+    // The fact is what refuses the credential; the Slurm job is cancelled to free its place.
+    let attempts = facts.cancellations();
+    if attempts.last_failure()?.is_some_and(|failure| failure.attempt >= MAX_CANCELLATIONS) {
+        return Ok(());
+    }
+    let Claim::Won(attempt) = attempts.claim(LEASE)? else { return Ok(()) };
+    let deadline = destination.deadline(platform, CANCEL_DEADLINE);
+    match cancel_runner(platform, &destination.gateway, launch, deadline) {
+        Ok(()) => facts.record_cancelled()?,
+        Err(error) => attempts.record_failed(attempt, &error.to_string())?,
+    }
+    Ok(())
+}
