@@ -1,12 +1,12 @@
 //! The flows of the app, each a function from a request to an answer.
 
-pub mod receive;
-pub mod redeem;
-pub mod tick;
 #[cfg(test)]
 mod model;
+pub mod receive;
+pub mod redeem;
 #[cfg(test)]
 mod tests;
+pub mod tick;
 
 use std::time::Duration;
 

@@ -111,7 +111,9 @@ impl<P: Platform> Receiver<'_, P> {
         }
         let now = self.platform.unix_seconds();
         let requested = match view.requested {
-            Some(requested) if requested.expired(now) => return ignored("GitHub gives a job up after 24 h in the queue"),
+            Some(requested) if requested.expired(now) => {
+                return ignored("GitHub gives a job up after 24 h in the queue");
+            }
             Some(requested) => requested,
             None => {
                 let requested = Requested {

@@ -65,8 +65,7 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<
     let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
         return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
     };
-    let reach =
-        Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
+    let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
     let credential = match Credentials::new(platform, &github).registration_token(reach) {
         Ok(credential) => credential,
         Err(error) => {

@@ -134,6 +134,24 @@ fn a_job_cancelled_while_github_is_asked_gets_no_credential() {
 }
 
 #[test]
+fn a_redelivery_while_the_gateway_is_asked_launches_nothing() {
+    let platform = platform();
+    let meanwhile = Rc::new(std::cell::RefCell::new(Value::Null));
+    let seen = Rc::clone(&meanwhile);
+    platform.serve(move |platform, request| {
+        if seen.borrow().is_null() {
+            *seen.borrow_mut() = json!("asking");
+            let again = deliver(platform, &event("queued", 42));
+            *seen.borrow_mut() = again.body["decision"].clone();
+        }
+        friendly(request)
+    });
+    assert_eq!(deliver(&platform, &event("queued", 42)).body["decision"], "launched");
+    assert_eq!(*meanwhile.borrow(), "duplicate");
+    assert_eq!(sent_to(&platform, "/runner/start").len(), 1);
+}
+
+#[test]
 fn a_queued_webhook_costs_four_transactions() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.

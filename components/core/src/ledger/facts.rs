@@ -131,7 +131,11 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
 
     /// All that decides what it needs.
     pub fn view(&self) -> Result<View, StoreError> {
-        Ok(View { requested: self.read("requested")?, started: self.read("started")?, finished: self.read("finished")? })
+        Ok(View {
+            requested: self.read("requested")?,
+            started: self.read("started")?,
+            finished: self.read("finished")?,
+        })
     }
 
     /// Records that it was queued, in the journal as well.

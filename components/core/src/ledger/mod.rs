@@ -8,10 +8,12 @@
 //! an absent one, because a fact that counts as absent is acted upon.
 
 mod attempts;
+mod deliveries;
 mod facts;
 mod journal;
 
 pub use self::attempts::{Attempts, Claim, Failure};
+pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{Finished, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
 pub use self::journal::{Bucket, Entry, Journal};
 
@@ -37,6 +39,11 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
     /// What is known about a launch.
     pub fn launch(&self, launch: LaunchId) -> LaunchFacts<'a, P> {
         LaunchFacts::new(self.0, launch)
+    }
+
+    /// What is known about a delivery, by its guid, or about one attempt to deliver it, by its id.
+    pub fn delivery(&self, name: &str) -> DeliveryFacts<'a, P> {
+        DeliveryFacts::new(self.0, name)
     }
 
     /// Where all jobs are found again.

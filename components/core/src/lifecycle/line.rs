@@ -80,6 +80,21 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         Ok(waiting)
     }
 
+    /// Forgets the tickets at the front that ended.
+    pub(super) fn trim(&self) -> Result<(), StoreError> {
+        let low = self.low()?;
+        if self.store.get(&self.key)?.is_none() {
+            return Ok(());
+        }
+        for ticket in low..=self.store.increment(&self.key, 0)?.min(low + LOOK) {
+            if !self.ended(ticket)? {
+                return Ok(());
+            }
+            self.forget(ticket)?;
+        }
+        Ok(())
+    }
+
     fn launch(&self, ticket: i64) -> Result<Option<LaunchId>, StoreError> {
         read(self.store, &format!("{}/{ticket}", self.key))
     }
@@ -98,11 +113,15 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         let ledger = Ledger(self.store);
         let facts = ledger.launch(launch);
         // The second of two that drew for one launch at once has the place.
-        if facts.ticket()? != Some(ticket) || facts.withdrawn()? || facts.lost()?.is_some() {
+        if facts.ticket()? != Some(ticket) {
             return Ok(true);
         }
+        // Lost to its job, it may still run another one.
         if let Some(took) = facts.took()? {
             return Ok(ledger.job(took).view()?.finished.is_some());
+        }
+        if facts.withdrawn()? || facts.lost()?.is_some() {
+            return Ok(true);
         }
         if facts.launched()?.is_some() {
             // Pending or idle; a launch that nothing takes ends with its job, or is lost or withdrawn by the tick.

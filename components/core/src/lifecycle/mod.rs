@@ -12,11 +12,11 @@ mod overdue;
 mod settle;
 mod submit;
 
-pub use self::need::Need;
 pub use self::need::Chain;
+pub use self::need::Need;
 pub use self::overdue::retry_overdue;
 pub use self::settle::{ours, settle, withdraw_unneeded};
-pub use self::submit::{Destination, Progress, advance, start_waiting};
+pub use self::submit::{Destination, Progress, advance, start_waiting, trim_line};
 
 use thiserror::Error;
 

@@ -52,11 +52,7 @@ pub fn settle<P: Platform>(platform: &P, destination: &Destination, job: JobId, 
 }
 
 /// Withdraws a launch that nothing waits for, unless its runner registered already: that one ends by itself.
-pub fn withdraw_unneeded<P: Platform>(
-    platform: &P,
-    destination: &Destination,
-    launch: LaunchId,
-) -> Result<(), Fault> {
+pub fn withdraw_unneeded<P: Platform>(platform: &P, destination: &Destination, launch: LaunchId) -> Result<(), Fault> {
     let facts = Ledger(platform).launch(launch);
     if destination.late(platform) {
         return Ok(());

@@ -11,7 +11,7 @@ use crate::gateway::{StartRunner, start_runner};
 use crate::identity::{JobId, LaunchId};
 use crate::launch_token::{Launch, LaunchTokens};
 use crate::ledger::{Claim, Failure, Ledger, Requested};
-use crate::ports::{Clock, Platform, Variables};
+use crate::ports::{Clock, Platform, Store, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
 /// Less is not worth a call.
@@ -138,6 +138,14 @@ pub fn start_waiting<P: Platform>(platform: &P, destination: &Destination, of: &
         }
     }
     Ok(())
+}
+
+/// Forgets what a deleted job left in the line of its profile.
+pub fn trim_line<S: Store + Clock>(store: &S, of: &Requested) -> Result<(), Fault> {
+    match Line::of(store, of) {
+        Some(line) => Ok(line.trim()?),
+        None => Ok(()),
+    }
 }
 
 fn start_of<P: Platform>(

@@ -1,9 +1,9 @@
 //! Deleting what is past the retention, bucket by bucket.
 
-use super::deliveries::claim_key;
 use super::{RETENTION_SECONDS, Tick};
+use crate::identity::JobId;
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, read, write};
-use crate::lifecycle::Fault;
+use crate::lifecycle::{Fault, trim_line};
 use crate::ports::Platform;
 
 /// Where to begin when nothing was ever deleted: an application that ran so long without a tick keeps what is older.
@@ -25,8 +25,10 @@ impl<P: Platform> Tick<'_, P> {
                     return Ok(());
                 }
                 match journal.entry(bucket, slot) {
-                    Ok(Some(Entry::Job(job))) => platform.delete_many(&Ledger(platform).job(job).keys()?)?,
-                    Ok(Some(Entry::Delivery(name))) => platform.delete(&claim_key(&name))?,
+                    Ok(Some(Entry::Job(job))) => self.forget(job)?,
+                    Ok(Some(Entry::Delivery(name))) => {
+                        platform.delete_many(&Ledger(platform).delivery(&name).keys()?)?
+                    }
                     Ok(None) => {}
                     Err(error) => self.report.problem(error),
                 }
@@ -39,5 +41,16 @@ impl<P: Platform> Tick<'_, P> {
             write(platform, &done_key, &Bucket(last))?;
         }
         Ok(())
+    }
+
+    fn forget(&self, job: JobId) -> Result<(), Fault> {
+        let facts = Ledger(self.platform).job(job);
+        // What cannot be read is deleted all the same.
+        let requested = facts.view().ok().and_then(|view| view.requested);
+        self.platform.delete_many(&facts.keys()?)?;
+        match requested {
+            Some(requested) => trim_line(self.platform, &requested),
+            None => Ok(()),
+        }
     }
 }

@@ -1,18 +1,22 @@
 //! Failed deliveries: GitHub never repeats one by itself, so it is asked to.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::Tick;
-use crate::github::client::GitHubError;
+use crate::github::client::{DeliveryEntry, GitHubError};
 use crate::github::credentials::Credentials;
-use crate::ledger::{Entry, Ledger, PREFIX, read, write};
+use crate::ledger::{Claim, Ledger, PREFIX, read, write};
 use crate::lifecycle::Fault;
 use crate::ports::Platform;
+use crate::secret::Secret;
 
 /// How often one delivery is repeated.
 const MAX_REDELIVERIES: i64 = 3;
+/// Well past the deadline of a call: an attempt that is older died.
+const LEASE: Duration = Duration::from_secs(60);
 /// Listing them at each tick would be a call too many.
 const INTERVAL_SECONDS: u64 = 60;
 
@@ -25,6 +29,9 @@ struct Reading {
     newest: u64,
     /// Where the reading under way goes on.
     cursor: Option<String>,
+    /// Whether the reading under way met one that another replica repeats, or that could not be repeated.
+    #[serde(default)]
+    open: bool,
     /// When the list was last read, in seconds of Unix time.
     at: u64,
 }
@@ -41,10 +48,7 @@ impl<P: Platform> Tick<'_, P> {
         }
         reading.at = now;
         let mut delivered = HashSet::new();
-        loop {
-            if self.late() {
-                break;
-            }
+        while !self.late() {
             let credentials = Credentials::new(platform, &self.github);
             let listed = credentials
                 .app_jwt()
@@ -65,19 +69,14 @@ impl<P: Platform> Tick<'_, P> {
                 reading.newest = reading.newest.max(delivery.id);
                 if delivery.status == "OK" {
                     delivered.insert(delivery.guid.clone());
-                } else if delivery.event == "workflow_job"
-                    && !delivered.contains(&delivery.guid)
-                    && self.may_repeat(delivery.id, &delivery.guid)?
-                {
-                    match self.github.redeliver(&jwt, delivery.id) {
-                        Ok(()) => self.report.redelivered += 1,
-                        Err(GitHubError::NotFound(_)) => {}
-                        Err(error) => self.report.problem(error),
-                    }
+                } else if delivery.event == "workflow_job" && !delivered.contains(&delivery.guid) {
+                    reading.open |= !self.repeat(&jwt, delivery)?;
                 }
             }
             if reached {
-                reading = Reading { done: reading.newest.max(reading.done), at: now, ..Reading::default() };
+                // What is open is read again.
+                let done = if reading.open { reading.done } else { reading.newest.max(reading.done) };
+                reading = Reading { done, at: now, ..Reading::default() };
                 break;
             }
             reading.cursor = page.next;
@@ -85,22 +84,32 @@ impl<P: Platform> Tick<'_, P> {
         Ok(write(platform, &key, &reading)?)
     }
 
-    /// Whether this failed attempt is to be repeated: by one replica, and not too often for one delivery.
-    fn may_repeat(&self, id: u64, guid: &str) -> Result<bool, Fault> {
-        if self.platform.increment(&claim_key(&id.to_string()), 1)? != 1 {
-            return Ok(false);
+    /// Has a failed attempt repeated: by one replica, and not too often for one delivery. Returns whether that is settled.
+    fn repeat(&mut self, jwt: &Secret, failed: &DeliveryEntry) -> Result<bool, Fault> {
+        let ledger = Ledger(self.platform);
+        let (attempt, delivery) = (ledger.delivery(&failed.id.to_string()), ledger.delivery(&failed.guid));
+        if attempt.repeated()? {
+            return Ok(true);
         }
-        let journal = Ledger(self.platform).journal();
-        journal.append(Entry::Delivery(id.to_string()), Vec::new())?;
-        let times = self.platform.increment(&claim_key(guid), 1)?;
-        if times == 1 {
-            journal.append(Entry::Delivery(guid.to_owned()), Vec::new())?;
+        let Claim::Won(number) = attempt.repetitions().claim(LEASE)? else { return Ok(false) };
+        if attempt.repeated()? {
+            return Ok(true);
         }
-        Ok(times <= MAX_REDELIVERIES)
+        attempt.remember()?;
+        if delivery.count()? > MAX_REDELIVERIES {
+            attempt.record_repeated()?;
+            return Ok(true);
+        }
+        match self.github.redeliver(jwt, failed.id) {
+            Ok(()) => self.report.redelivered += 1,
+            Err(GitHubError::NotFound(_)) => {}
+            Err(error) => {
+                attempt.repetitions().record_failed(number, &error.to_string())?;
+                self.report.problem(error);
+                return Ok(false);
+            }
+        }
+        attempt.record_repeated()?;
+        Ok(true)
     }
-}
-
-/// The counter of a delivery's attempt, by its id, or of all its attempts, by their guid.
-pub(super) fn claim_key(name: &str) -> String {
-    format!("{PREFIX}/delivery/{name}")
 }
