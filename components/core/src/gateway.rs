@@ -30,7 +30,8 @@ pub struct StartRunner {
     /// Where to exchange the token.
     #[serde(rename = "tokenURL")]
     pub token_url: String,
-    /// The name to register under.
+    /// The name to register under. Empty when the sender is the original app, which names none.
+    #[serde(default)]
     pub runner_name: String,
     /// CPUs per task.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +86,19 @@ impl StartRunner {
             profile: Some(profile.to_owned()),
         }
     }
+}
+
+/// The body of `POST /runner/cancel`. It names the launch, or its Slurm job, or both. The gateway answers 200 when that
+/// Slurm job is over or told to end, however often it is asked, and 404 when it started none; a launch that is cancelled
+/// before its start arrives is not started any more (410).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRunner {
+    /// The launch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch: Option<LaunchId>,
+    /// The Slurm job's id as the start answered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
 }
 
 /// Why a launch is not known to be submitted.

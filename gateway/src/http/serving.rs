@@ -1,0 +1,94 @@
+//! Connections: plain or TLS, with deadlines for those who say nothing, ended gracefully.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Tls;
+
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+const HEADER_DEADLINE: Duration = Duration::from_secs(15);
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
+const MAX_CONNECTIONS: usize = 1024;
+
+/// Reads certificate and key.
+pub fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
+    let named = |path: &Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(Iterator::collect)
+        .map_err(|error| named(&tls.certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| named(&tls.key, &error))?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| named(&tls.certificate, &error))?)))
+}
+
+/// Serves until `shutdown`, then lets requests finish.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let graceful = Arc::new(GracefulShutdown::new());
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::pin!(shutdown);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Out of file descriptors, most likely: others will be freed.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let _ = stream.set_nodelay(true);
+        let (graceful, router, tls) = (Arc::clone(&graceful), router.clone(), tls.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            match tls {
+                None => connection(stream, router, &graceful).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+                        connection(stream, router, &graceful).await;
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    // A handshake that is under way holds the rest; it is not waited for.
+    if let Ok(graceful) = Arc::try_unwrap(graceful) {
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, graceful.shutdown()).await;
+    }
+}
+
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    graceful: &GracefulShutdown,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_DEADLINE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let _ = graceful.watch(connection).await;
+}
