@@ -47,7 +47,7 @@ fn an_exact_entry_goes_before_a_pattern() {
 #[test]
 fn a_mistake_is_told_with_line_and_column_and_without_the_secret() {
     for (text, line) in [
-        ("ghaSharedSecret: hunter2\nrepositories: [\n", 3),
+        ("ghaSharedSecret: hunter2\nrepositories: [\n", 2),
         ("ghaSharedSecret: {hunter2: 1}\n", 1),
         ("ghaSharedSecret: hunter2\nlisten: nowhere\n", 2),
         ("ghaSharedSecret: hunter2\nslurmUsers:\n  alice:\n    limit: {}\n", 4),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -43,7 +43,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(shutdown);
     loop {
@@ -61,34 +61,27 @@ pub async fn serve(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (graceful, router, tls) = (Arc::clone(&graceful), router.clone(), tls.clone());
+        let (watcher, router, tls) = (graceful.watcher(), router.clone(), tls.clone());
         tokio::spawn(async move {
             let _place = place;
             match tls {
-                None => connection(stream, router, &graceful).await,
+                None => connection(stream, router, watcher).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
-                        connection(stream, router, &graceful).await;
+                        connection(stream, router, watcher).await;
                     }
                 }
             }
         });
     }
     drop(listener);
-    // A handshake that is under way holds the rest; it is not waited for.
-    if let Ok(graceful) = Arc::try_unwrap(graceful) {
-        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, graceful.shutdown()).await;
-    }
+    let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, graceful.shutdown()).await;
 }
 
-async fn connection(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
-    graceful: &GracefulShutdown,
-) {
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router, watcher: Watcher) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let _ = graceful.watch(connection).await;
+    let _ = watcher.watch(connection).await;
 }

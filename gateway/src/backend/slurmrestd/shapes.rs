@@ -61,7 +61,7 @@ impl Version {
         let environment = job.environment.iter().map(|(name, value)| (name, value.expose()));
         if self < Self::FIRST_WITH_OBJECTS {
             set("gres", text(&asked.gres));
-            set("exclusive", asked.exclusive.then(|| true.into()));
+            set("exclusive", asked.exclusive.then(|| "exclusive".into()));
             set(
                 "environment",
                 Some(environment.map(|(name, value)| (name.clone(), value.into())).collect::<Map<_, _>>().into()),
@@ -121,6 +121,10 @@ impl Failure {
     /// The failure of an answer that is not 2xx.
     pub(super) fn read(status: u16, body: &Value) -> Self {
         match Self::inside(body) {
+            // What slurmrestd itself cannot parse has no number of Slurm's.
+            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && !(1..=9000).contains(&number) => {
+                Self::Status(status, words)
+            }
             Some(failure) => failure,
             None if matches!(status, 401 | 403 | 511) => Self::Unauthenticated(format!("status {status}")),
             None => Self::Status(status, format!("status {status}")),

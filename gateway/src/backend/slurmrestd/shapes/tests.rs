@@ -34,7 +34,7 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["environment"], json!({"A": "b=c"}));
         assert_eq!(body["job"]["memory_per_node"], json!(512));
         assert_eq!(body["job"]["gres"], json!("gpu:2,disk:1"));
-        assert_eq!(body["job"]["exclusive"], json!(true), "22.05 refuses the word \"true\"");
+        assert_eq!(body["job"]["exclusive"], json!("exclusive"), "22.05 refuses true");
     }
     for version in 39..=44 {
         let body = Version(version).submission(&job());
@@ -74,6 +74,7 @@ fn a_refusal_is_told_from_an_outage() {
         (500, old(2014, "Requested node configuration is not available")),
         (400, old(2127, "Environment is missing in job")),
         (400, json!({})),
+        (400, json!({"errors": [{"error": "Invalid exclusive specification", "error_code": -1}]})),
     ] {
         assert!(matches!(outcome(status, &body), BackendError::Refused(_)), "{body}");
     }
@@ -84,6 +85,7 @@ fn a_refusal_is_told_from_an_outage() {
     for (status, body) in [
         (500, old(1800, "Unable to contact slurm controller (connect failure)")),
         (500, old(2027, "Slurm backup controller in standby mode")),
+        (500, json!({"errors": [{"description": "slurmctld config is unable to load", "error_number": -1}]})),
         (502, json!({})),
         (500, Value::Null),
         (500, json!({"errors": []})),
