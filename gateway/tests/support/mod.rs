@@ -21,14 +21,14 @@ use gha_slurm_simulator::github::{APP_ID, GitHub, INSTALLATION};
 use jwt_simple::prelude::{Claims, RS256KeyPair, RSAKeyPairLike};
 use serde_json::{Value, json};
 
-pub const SECRET: &str = "gateway-secret";
-pub const ONE: &str = "octo-org/one";
-pub const TWO: &str = "octo-org/two";
+pub(crate) const SECRET: &str = "gateway-secret";
+pub(crate) const ONE: &str = "octo-org/one";
+pub(crate) const TWO: &str = "octo-org/two";
 
 /// The app as the job script and GitHub see it: starts a launch for a queued job, exchanges a launch token once.
-pub struct App {
-    pub url: String,
-    pub github: GitHub,
+pub(crate) struct App {
+    pub(crate) url: String,
+    pub(crate) github: GitHub,
     client: reqwest::Client,
     state: Mutex<AppState>,
 }
@@ -46,7 +46,7 @@ struct AppState {
 }
 
 impl App {
-    pub async fn start() -> Arc<Self> {
+    pub(crate) async fn start() -> Arc<Self> {
         let github = GitHub::start(&[ONE, TWO], "webhook-secret", Events::default()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -61,27 +61,27 @@ impl App {
     }
 
     /// The next exchanges get these statuses.
-    pub fn answer_next(&self, statuses: &[u16]) {
+    pub(crate) fn answer_next(&self, statuses: &[u16]) {
         self.state.lock().unwrap().statuses = statuses.to_vec();
     }
 
-    pub fn answer_jit(&self) {
+    pub(crate) fn answer_jit(&self) {
         self.state.lock().unwrap().jit = true;
     }
 
-    pub fn exchanges(&self) -> Vec<(String, String)> {
+    pub(crate) fn exchanges(&self) -> Vec<(String, String)> {
         self.state.lock().unwrap().exchanges.clone()
     }
 
     /// Launches go there, with these further fields.
-    pub fn launch_at(&self, gateway: &str, resources: Value) {
+    pub(crate) fn launch_at(&self, gateway: &str, resources: Value) {
         let mut state = self.state.lock().unwrap();
         state.gateway = Some(gateway.to_owned());
         state.resources = resources;
     }
 
     /// The launch request for a job, valid for one exchange.
-    pub fn request(&self, job: u64, repository: &str, labels: &str) -> Value {
+    pub(crate) fn request(&self, job: u64, repository: &str, labels: &str) -> Value {
         let token = format!("eyJhbGciOiJIUzI1NiJ9.job{job}.signature");
         let mut state = self.state.lock().unwrap();
         state.launches.insert(token.clone(), repository.to_owned());
@@ -97,7 +97,7 @@ impl App {
     }
 
     /// Queues a job at GitHub, whose webhook starts a launch; answers the job and the gateway's answer.
-    pub async fn queue(&self, repository: &str) -> (u64, u16, Value) {
+    pub(crate) async fn queue(&self, repository: &str) -> (u64, u16, Value) {
         let (job, delivery) = self.github.queue_job(repository, &["self-hosted", "slurm"]).await;
         let delivery = delivery.unwrap();
         (job, delivery.status, delivery.answer)
@@ -161,28 +161,28 @@ async fn exchange(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
     }
 }
 
-pub async fn post_json(base: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn post_json(base: &str, path: &str, body: &Value) -> (u16, Value) {
     let sent = reqwest::Client::new().post(format!("{base}{path}")).header("auth-token", SECRET).json(body);
     let response = sent.send().await.unwrap();
     let status = response.status().as_u16();
     (status, response.json().await.unwrap_or_default())
 }
 
-pub async fn get_json(base: &str, path: &str) -> (u16, Value) {
+pub(crate) async fn get_json(base: &str, path: &str) -> (u16, Value) {
     let response =
         reqwest::Client::new().get(format!("{base}{path}")).header("auth-token", SECRET).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap_or_default())
 }
 
 /// The gateway's process.
-pub struct Gateway {
-    pub child: Child,
-    pub url: String,
+pub(crate) struct Gateway {
+    pub(crate) child: Child,
+    pub(crate) url: String,
     log: PathBuf,
 }
 
 impl Gateway {
-    pub fn start(folder: &Path, yaml: &str) -> Self {
+    pub(crate) fn start(folder: &Path, yaml: &str) -> Self {
         let path = folder.join("gateway.yaml");
         std::fs::write(&path, yaml).unwrap();
         let log = folder.join("gateway.log");
@@ -200,7 +200,7 @@ impl Gateway {
         Self { child, url: format!("http://{address}"), log }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -218,7 +218,7 @@ impl Drop for Gateway {
 }
 
 /// The stand-in runner where any user can read it.
-pub fn runner_folder(folder: &Path) -> PathBuf {
+pub(crate) fn runner_folder(folder: &Path) -> PathBuf {
     let runner = folder.join("runner");
     std::fs::create_dir_all(runner.join("externals")).unwrap();
     for name in ["config.sh", "run.sh"] {
@@ -229,7 +229,7 @@ pub fn runner_folder(folder: &Path) -> PathBuf {
     runner
 }
 
-pub async fn within(seconds: u64, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(crate) async fn within(seconds: u64, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     for _ in 0..seconds * 5 {
         if holds().await {
             return;
