@@ -49,15 +49,12 @@ stop_runner() {
     signal_runner CONT
 }
 
-# scancel and the time limit. Slurm kills what is left after KillWait.
+# scancel and the time limit. Slurm tells every process at once, the runner too, and kills what is left after KillWait.
 on_signal() {
     stopped=yes
-    if runner_lives; then
-        say "told to end; so is the runner"
-        stop_runner
-    else
-        exit 143
-    fi
+    [[ -n $runner_pid ]] || exit 143
+    say "told to end; so is the runner"
+    if runner_lives; then stop_runner; fi
 }
 
 clean_up() {
@@ -234,7 +231,8 @@ main() {
         in_place ./run.sh </dev/null >>"$log" 2>&1 &
     fi
     runner_pid=$!
-    tail -n +1 -s 0.5 --pid="$runner_pid" -f "$log" 2>/dev/null &
+    # To the end of the log, whoever is told to end before.
+    (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$runner_pid" -f "$log" 2>/dev/null) &
     local printer=$! status=0
     watch_runner
     wait "$runner_pid" || status=$?
