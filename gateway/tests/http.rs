@@ -1,5 +1,8 @@
 //! The gateway over HTTP, with a strict fake slurmrestd that answers as 22.05 or 24.11, and without any Slurm.
 
+// Tests fail by panicking, in helpers too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use std::process::Command;
