@@ -270,6 +270,56 @@ async fn without_slurm_the_script_runs_here() {
     );
 }
 
+#[tokio::test]
+async fn slurmrestd_may_listen_on_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("slurmrestd.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let router = Router::new().fallback(answer).with_state(Shared::default());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, yaml(folder.path(), &rest(&format!("unix:{}", socket.display()), folder.path()))).unwrap();
+    let mut check = tokio::process::Command::new(env!("CARGO_BIN_EXE_gha-slurm-gateway"));
+    let output = check.arg("check").arg("--config").arg(&path).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("daemon: ok, slurmrestd of unknown release speaks v0.0.38"), "{said}");
+    assert!(
+        output.status.code() == Some(1) && said.contains("nobody-at-all: Slurm refused: there is no user"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn it_speaks_tls_and_ends_when_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("tls: {{certificate: {0}/cert.pem, key: {0}/key.pem}}\nbackend: local", folder.path().display());
+    let mut gateway = Gateway::start(folder.path(), &yaml(folder.path(), &tls));
+    let address = gateway.url.trim_start_matches("http://").to_owned();
+
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+
+    let silent = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let id = gateway.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    within(5, "it ends", async || gateway.child.try_wait().unwrap().is_some_and(|status| status.success())).await;
+    drop(silent);
+}
+
 #[test]
 fn mistakes_at_start_end_it_with_2_and_the_example_is_right() {
     let folder = tempfile::tempdir().unwrap();

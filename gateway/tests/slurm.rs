@@ -294,8 +294,7 @@ async fn two_users_see_nothing_of_each_other(site: &Site) {
                 &["bash", "-c", "cat /tmp/gha-slurm-cluster-*/spool/*/* /tmp/gha-slurm-cluster-*/ctld/*/*/*"],
             ),
             site.cluster.run(other, &["cat", &log]),
-            site.cluster
-                .run(other, &["bash", "-c", &format!("ls {}/scratch/*/", site.folder.path().display())]),
+            site.cluster.run(other, &["bash", "-c", &format!("ls {}/scratch/*/", site.folder.path().display())]),
         ];
         let token = format!("eyJhbGciOiJIUzI1NiJ9.job{job}");
         for (index, text) in seen.iter().enumerate() {

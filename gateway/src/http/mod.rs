@@ -30,6 +30,8 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// So much of a body that is too long is read and dropped, so that its sender hears why.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// For all that Slurm is asked in one request. What was under way then is looked for by the next request.
+const SLURM_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The gateway over HTTP.
 pub fn router(service: Arc<Service>) -> Router {
@@ -129,8 +131,9 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T,
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
 ) -> Result<T, Response> {
-    match tokio::spawn(work).await {
-        Ok(result) => result.map_err(Response::from),
+    match tokio::spawn(tokio::time::timeout(SLURM_DEADLINE, work)).await {
+        Ok(Ok(result)) => result.map_err(Response::from),
+        Ok(Err(_)) => Err(ServiceError::from(BackendError::Outage("not within a minute".to_owned())).into()),
         Err(_) => Err(message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed")),
     }
 }
@@ -157,7 +160,7 @@ async fn cancel(State(service): State<Arc<Service>>, headers: HeaderMap, body: B
 
 async fn state(State(service): State<Arc<Service>>, Path(launch): Path<String>) -> Result<Response, Response> {
     let key = LaunchKey::parse(&launch).ok_or_else(|| Response::from(ServiceError::NotFound))?;
-    let (job, state) = service.state(&key).await.map_err(Response::from)?;
+    let (job, state) = to_its_end(async move { service.state(&key).await }).await?;
     let job = job.map(|job| job.to_string());
     Ok(Json(json!({"launch": launch, "job_id": job, "state": state})).into_response())
 }

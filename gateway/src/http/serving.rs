@@ -12,7 +12,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -45,6 +45,8 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropped at the end, so that nobody waits for a handshake that does not come.
+    let (serving, ended) = watch::channel(());
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -62,19 +64,25 @@ pub async fn serve(
         };
         let _ = stream.set_nodelay(true);
         let (watcher, router, tls) = (graceful.watcher(), router.clone(), tls.clone());
+        let mut ended = ended.clone();
         tokio::spawn(async move {
             let _place = place;
             match tls {
                 None => connection(stream, router, watcher).await,
                 Some(tls) => {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+                    let handshake = tokio::time::timeout(HANDSHAKE_DEADLINE, tls.accept(stream));
+                    let stream = tokio::select! {
+                        stream = handshake => stream,
+                        _ = ended.changed() => return,
+                    };
+                    if let Ok(Ok(stream)) = stream {
                         connection(stream, router, watcher).await;
                     }
                 }
             }
         });
     }
-    drop(listener);
+    drop((listener, serving));
     let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, graceful.shutdown()).await;
 }
 

@@ -10,12 +10,12 @@
 mod shapes;
 mod tokens;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gha_slurm_core::secret::Secret;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
-use tokio::sync::Mutex;
 
 use self::shapes::{Failure, Submitted, Version};
 use self::tokens::Tokens;
@@ -50,12 +50,16 @@ impl Rest {
         Ok(Self { client, base, tokens: Tokens::new(settings)?, version: Mutex::new(None) })
     }
 
+    fn known(&self) -> MutexGuard<'_, Option<Version>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The version to speak, asked for until it is known.
     async fn version(&self, user: &str) -> Result<Version, BackendError> {
-        let mut known = self.version.lock().await;
-        if let Some(version) = *known {
+        if let Some(version) = *self.known() {
             return Ok(version);
         }
+        // Several may find out at once; waiting for one that hangs would be worse.
         let found = match self.send(Method::GET, "/openapi/v3", user, None).await? {
             Reply::Body(api) => Version::newest_of(&api),
             Reply::Failed(_) => None,
@@ -65,7 +69,7 @@ impl Rest {
             None => self.try_versions(user).await?,
         };
         tracing::info!(version = %found, "slurmrestd speaks");
-        *known = Some(found);
+        *self.known() = Some(found);
         Ok(found)
     }
 
@@ -131,7 +135,7 @@ impl Rest {
             && *status == StatusCode::NOT_FOUND.as_u16()
         {
             // Upgraded under us, perhaps; the next request asks anew.
-            *self.version.lock().await = None;
+            *self.known() = None;
         }
         Ok(reply)
     }
