@@ -271,6 +271,28 @@ async fn without_slurm_the_script_runs_here() {
 }
 
 #[tokio::test]
+async fn the_originals_template_still_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = folder.path().join("words");
+    let template = format!(
+        "jobTemplate: |\n  #!/bin/bash\n  GHTOKEN=g\n  # it's a comment with one apostrophe\n  printf '%s\\n' %RUNNER_CONFIG_LINE% \"%LAUNCH_TOKEN%\" %LOG_FILE% \"$USER\" >{}\nbackend: local",
+        words.display()
+    );
+    let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &template));
+    let request = App::start().await.request(1, ONE, "a,b=1");
+    assert_eq!(post_json(&gateway.url, "/runner/start", &request).await.0, 200);
+    let state = async || get_json(&gateway.url, "/runner/1-1").await.1["state"].clone();
+    within(10, "it completes", async || state().await == "COMPLETED").await;
+    let text = std::fs::read_to_string(&words).unwrap();
+    let url = format!("https://github.com/{ONE}");
+    let start = ["--unattended", "--replace", "--url", &url, "--token", "g", "--ephemeral", "--work", "gha_work"];
+    let end = ["--name", "gha-slurm-1-1", "--labels", "a,b=1", request["launcherToken"].as_str().unwrap()];
+    let log = format!("{}/local/gha-slurm-1.out", folder.path().display());
+    let all: Vec<&str> = start.into_iter().chain(end).chain([log.as_str(), "daemon"]).collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), all);
+}
+
+#[tokio::test]
 async fn slurmrestd_may_listen_on_a_socket() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("slurmrestd.sock");

@@ -163,6 +163,8 @@ async fn on_a_real_slurm() {
     what_slurm_refuses_is_refused(&site).await;
     stage("idle");
     an_idle_runner_ends_with_its_children(&site).await;
+    stage("queue");
+    the_credential_is_asked_for_when_the_slurm_job_starts(&site).await;
     stage("cancel");
     cancelled_while_pending_and_while_running(&site).await;
     stage("users");
@@ -244,6 +246,24 @@ async fn an_idle_runner_ends_with_its_children(site: &Site) {
     assert!(command.is_err() || command.is_ok_and(|line| line.is_empty()), "its child in another session is gone too");
     assert_eq!(site.scratch(), Vec::<PathBuf>::new());
     std::fs::remove_file(file).unwrap();
+}
+
+async fn the_credential_is_asked_for_when_the_slurm_job_starts(site: &Site) {
+    let _gateway = site.gateway("", json!({}));
+    for answer in [None, Some(410)] {
+        site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=DOWN"]);
+        let before = site.app.exchanges().len();
+        let (job, id) = site.queue(ONE).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(site.cluster.job(&id).contains("JobState=PENDING"));
+        assert_eq!(site.app.exchanges().len(), before, "nothing is exchanged while it waits");
+        site.app.answer_next(&answer.into_iter().collect::<Vec<_>>());
+        site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=UP"]);
+        site.cluster.ends(30, &id, "COMPLETED").await;
+        assert_eq!(site.app.exchanges().len(), before + 1, "once");
+        assert_eq!(site.done(job), answer.is_none());
+        site.app.github.cancel_job(job).await;
+    }
 }
 
 async fn cancelled_while_pending_and_while_running(site: &Site) {
