@@ -320,6 +320,8 @@ async fn two_users_see_nothing_of_each_other(site: &Site) {
         for (index, text) in seen.iter().enumerate() {
             assert!(!text.contains(&token), "{other} sees the token of {owner} ({index}): {text}");
         }
+        let own = site.cluster.run(owner, &["bash", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'"]);
+        assert!(own.contains(&token), "it is there to be seen, by its own user");
         assert!(seen[3].contains("retrieval failed"), "{}", seen[3]);
         assert!(seen[5].contains("Permission denied"), "{}", seen[5]);
         assert!(seen[6].lines().any(|line| line.contains("Permission denied")), "{}", seen[6]);
