@@ -88,16 +88,14 @@ impl StartRunner {
     }
 }
 
-/// The body of `POST /runner/cancel`. It names the launch, or its Slurm job, or both. The gateway answers 200 when that
-/// Slurm job is over or told to end, however often it is asked, and 404 when it started none; a launch that is cancelled
-/// before its start arrives is not started any more (410).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The body of `POST /runner/cancel`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CancelRunner {
-    /// The launch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The launch whose Slurm job is to end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub launch: Option<LaunchId>,
-    /// The Slurm job's id as the start answered it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The Slurm job itself, where the launch's id is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
 }
 

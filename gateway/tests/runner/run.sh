@@ -4,7 +4,13 @@
 set -eu
 cd "$(dirname "$0")"
 api=$STAND_IN_GITHUB/_runner
-if [[ -n ${ACTIONS_RUNNER_INPUT_JITCONFIG:-} ]]; then echo "jit" >.runner; fi
+if [[ -n ${ACTIONS_RUNNER_INPUT_JITCONFIG:-} ]]; then
+    # A GitHub that does not know the configuration leaves the runner without a job.
+    answer=$(printf '{"encoded_jit_config":"%s"}' "$ACTIONS_RUNNER_INPUT_JITCONFIG" |
+        curl -sf -X POST -H 'Content-Type: application/json' -d @- "$api/start") || answer=
+    id=${answer//[^0-9]/}
+    echo "${id:-jit}" >.runner
+fi
 id=$(cat .runner)
 if [[ -n ${STAND_IN_STUBBORN:-} ]]; then
     trap '' TERM
