@@ -30,7 +30,8 @@ pub struct StartRunner {
     /// Where to exchange the token.
     #[serde(rename = "tokenURL")]
     pub token_url: String,
-    /// The name to register under.
+    /// The name to register under. Empty when the sender is the original app, which names none.
+    #[serde(default)]
     pub runner_name: String,
     /// CPUs per task.
     #[serde(skip_serializing_if = "Option::is_none")]

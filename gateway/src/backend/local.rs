@@ -1,0 +1,116 @@
+//! No Slurm at all: the job script runs as a child of the gateway, as the gateway's own user. For the demo and for
+//! development; a gateway that is started anew knows nothing of the children of the one before.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::Command;
+
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use crate::script;
+
+/// This machine as a cluster of one node without limits.
+pub struct Local {
+    folder: PathBuf,
+    jobs: Arc<Mutex<BTreeMap<SlurmJobId, Job>>>,
+}
+
+struct Job {
+    name: String,
+    process: Option<Pid>,
+    state: &'static str,
+}
+
+fn lock(jobs: &Mutex<BTreeMap<SlurmJobId, Job>>) -> MutexGuard<'_, BTreeMap<SlurmJobId, Job>> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Local {
+    /// Jobs write their output to `folder`.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, jobs: Arc::default() }
+    }
+
+    fn start(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
+        let outage = |error: std::io::Error| BackendError::Outage(format!("cannot start the job script: {error}"));
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(outage)?;
+        let mut jobs = lock(&self.jobs);
+        let id = jobs.last_key_value().map_or(1, |(last, _)| last + 1);
+        let output = File::create(self.folder.join(format!("{id}.out"))).map_err(outage)?;
+        // In a file, not on standard input, which commands of a template may read.
+        let path = self.folder.join(format!("{id}.sh"));
+        let mut script =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(outage)?;
+        script.write_all(script::with_environment(job).as_bytes()).map_err(outage)?;
+        let mut child = Command::new("bash")
+            .arg(&path)
+            .env_clear()
+            .env("SLURM_JOB_ID", id.to_string())
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(outage)?)
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .map_err(outage)?;
+        let process = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        jobs.insert(id, Job { name: job.name.clone(), process, state: "RUNNING" });
+        drop(jobs);
+        let jobs = Arc::clone(&self.jobs);
+        tokio::spawn(async move {
+            let ended = child.wait().await;
+            let _ = std::fs::remove_file(path);
+            if let Some(job) = lock(&jobs).get_mut(&id) {
+                job.process = None;
+                job.state = match (job.state, ended) {
+                    ("CANCELLED", _) => "CANCELLED",
+                    (_, Ok(status)) if status.success() => "COMPLETED",
+                    _ => "FAILED",
+                };
+            }
+        });
+        Ok(id)
+    }
+}
+
+impl Backend for Local {
+    fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId> {
+        Box::pin(async move { self.start(job) })
+    }
+
+    fn find<'a>(&'a self, _user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>> {
+        let found = lock(&self.jobs).iter().rev().find(|(_, job)| job.name == name).map(|(id, _)| *id);
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
+        let state = lock(&self.jobs).get(&job).map(|job| job.state.to_owned());
+        Box::pin(async move { Ok(state) })
+    }
+
+    fn cancel<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, ()> {
+        if let Some(job) = lock(&self.jobs).get_mut(&job)
+            && let Some(process) = job.process
+        {
+            job.state = "CANCELLED";
+            // The script ends its runner by itself; a group that is gone already is what was wanted.
+            let _ = killpg(process, Signal::SIGTERM);
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn probe<'a>(&'a self, _user: &'a str) -> Answer<'a, String> {
+        Box::pin(async { Ok("no Slurm: runners run on this machine".to_owned()) })
+    }
+
+    fn home(&self, _user: &str) -> Result<String, BackendError> {
+        Ok(self.folder.to_string_lossy().into_owned())
+    }
+}

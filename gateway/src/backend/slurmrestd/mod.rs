@@ -1,0 +1,234 @@
+//! Slurm by its REST API.
+//!
+//! Slurm changes that API with each release and keeps about three versions of it, so the gateway asks what the server
+//! offers, once, and speaks the newest that both know. What a version looks like stands in [`shapes`]; how to prove who
+//! one is, in [`tokens`]; this file is the conversation.
+//!
+//! slurmrestd is particular: it takes no chunked body and no charset beside `application/json`, and its stray bytes
+//! after a `Connection: close` confuse clients. So: a body of known length, and connections that stay.
+
+mod shapes;
+mod tokens;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gha_slurm_core::secret::Secret;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+
+use self::shapes::{Failure, Submitted, Version};
+use self::tokens::Tokens;
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use crate::config::{self, ConfigError};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A slurmrestd.
+pub struct Rest {
+    client: Client,
+    base: String,
+    tokens: Tokens,
+    version: Mutex<Option<Version>>,
+}
+
+/// What a request came to.
+enum Reply {
+    Body(Value),
+    Failed(Failure),
+}
+
+impl Rest {
+    /// The server of a configuration. Nothing is sent yet.
+    pub fn new(settings: &config::Slurmrestd) -> Result<Self, ConfigError> {
+        let builder = Client::builder().timeout(DEADLINE).connect_timeout(Duration::from_secs(5)).no_proxy();
+        let (builder, base) = match settings.url.strip_prefix("unix:") {
+            Some(path) => (builder.unix_socket(path), "http://localhost".to_owned()),
+            None => (builder, settings.url.trim_end_matches('/').to_owned()),
+        };
+        let client = builder.build().map_err(|error| config::invalid("slurmrestd", error.to_string()))?;
+        Ok(Self { client, base, tokens: Tokens::new(settings)?, version: Mutex::new(None) })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Option<Version>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version to speak, asked for until it is known.
+    async fn version(&self, user: &str) -> Result<Version, BackendError> {
+        if let Some(version) = *self.known() {
+            return Ok(version);
+        }
+        // Several may find out at once; waiting for one that hangs would be worse.
+        let found = match self.send(Method::GET, "/openapi/v3", user, None).await? {
+            Reply::Body(api) => Version::newest_of(&api),
+            Reply::Failed(_) => None,
+        };
+        let found = match found {
+            Some(version) => version,
+            None => self.try_versions(user).await?,
+        };
+        tracing::info!(version = %found, "slurmrestd speaks");
+        *self.known() = Some(found);
+        Ok(found)
+    }
+
+    /// For a server that does not publish its API: the first that answers a ping.
+    async fn try_versions(&self, user: &str) -> Result<Version, BackendError> {
+        for version in Version::all() {
+            if let Reply::Body(_) = self.send(Method::GET, &format!("/slurm/{version}/ping"), user, None).await? {
+                return Ok(version);
+            }
+        }
+        Err(BackendError::Outage(format!(
+            "slurmrestd offers no version from {} on that this gateway knows",
+            Version::OLDEST
+        )))
+    }
+
+    /// One request as a user, with a new token when the first is not accepted.
+    async fn send(&self, method: Method, path: &str, user: &str, body: Option<&[u8]>) -> Result<Reply, BackendError> {
+        let token = self.tokens.get(user).await?;
+        match self.send_with(&token, method.clone(), path, user, body).await? {
+            Reply::Failed(Failure::Unauthenticated(_)) => {
+                self.tokens.forget(user, &token).await;
+                let token = self.tokens.get(user).await?;
+                self.send_with(&token, method, path, user, body).await
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    async fn send_with(
+        &self,
+        token: &Secret,
+        method: Method,
+        path: &str,
+        user: &str,
+        body: Option<&[u8]>,
+    ) -> Result<Reply, BackendError> {
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.base))
+            .header("x-slurm-user-name", user)
+            .header("x-slurm-user-token", token.expose())
+            .header("accept", "application/json");
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_vec());
+        }
+        let outage = |error: reqwest::Error| BackendError::Outage(format!("slurmrestd: {}", chain(&error)));
+        let response = request.send().await.map_err(outage)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(outage)?;
+        let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() && body.is_object() {
+            return Ok(Reply::Body(body));
+        }
+        Ok(Reply::Failed(Failure::read(status.as_u16(), &body)))
+    }
+
+    /// A path below the version's root.
+    async fn call(&self, method: Method, path: &str, user: &str, body: Option<&[u8]>) -> Result<Reply, BackendError> {
+        let version = self.version(user).await?;
+        let reply = self.send(method, &format!("/slurm/{version}/{path}"), user, body).await?;
+        if let Reply::Failed(Failure::Status(status, _)) = &reply
+            && *status == StatusCode::NOT_FOUND.as_u16()
+        {
+            // Upgraded under us, perhaps; the next request asks anew.
+            *self.known() = None;
+        }
+        Ok(reply)
+    }
+
+    async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
+        let version = self.version(&job.user).await?;
+        let body = version.submission(job).to_string();
+        let reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
+        let answer = match reply {
+            Reply::Body(body) => Submitted::read(&body),
+            Reply::Failed(failure) => return Err(failure.into()),
+        };
+        match answer {
+            Submitted::Runs(id) => Ok(id),
+            Submitted::NeverFits(id, words) => {
+                // It is in the queue all the same, and would stay there for ever.
+                if let Err(error) = self.cancel(&job.user, id).await {
+                    tracing::warn!(slurm_job = id, %error, "a Slurm job that can never start stays queued");
+                }
+                Err(BackendError::Refused(words))
+            }
+            Submitted::Failed(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn cancel(&self, user: &str, job: SlurmJobId) -> Result<(), BackendError> {
+        match self.call(Method::DELETE, &format!("job/{job}"), user, None).await? {
+            Reply::Body(body) => match Failure::inside(&body) {
+                Some(failure) if !failure.is_over() => Err(failure.into()),
+                _ => Ok(()),
+            },
+            Reply::Failed(failure) if failure.is_over() => Ok(()),
+            // 22.05 answers a cancel of an unknown job by 500 and no code. Ask whether there is one.
+            Reply::Failed(failure) => match self.state(user, job).await {
+                Ok(None) => Ok(()),
+                Ok(Some(state)) if shapes::is_final(&state) => Ok(()),
+                _ => Err(failure.into()),
+            },
+        }
+    }
+
+    async fn state(&self, user: &str, job: SlurmJobId) -> Result<Option<String>, BackendError> {
+        match self.call(Method::GET, &format!("job/{job}"), user, None).await? {
+            Reply::Body(body) => Ok(shapes::state(&body)),
+            Reply::Failed(failure) if failure.is_over() => Ok(None),
+            Reply::Failed(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl Backend for Rest {
+    fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId> {
+        Box::pin(self.submit(job))
+    }
+
+    fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>> {
+        Box::pin(async move {
+            match self.call(Method::GET, "jobs", user, None).await? {
+                Reply::Body(body) => Ok(shapes::newest_named(&body, user, name)),
+                Reply::Failed(failure) => Err(failure.into()),
+            }
+        })
+    }
+
+    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
+        Box::pin(self.state(user, job))
+    }
+
+    fn cancel<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, ()> {
+        Box::pin(self.cancel(user, job))
+    }
+
+    fn probe<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
+        Box::pin(async move {
+            let version = self.version(user).await?;
+            match self.call(Method::GET, "ping", user, None).await? {
+                Reply::Body(body) => match Failure::inside(&body) {
+                    Some(failure) => Err(failure.into()),
+                    None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
+                },
+                Reply::Failed(failure) => Err(failure.into()),
+            }
+        })
+    }
+}
+
+/// An error with its causes; reqwest's own text stops before the one that says something.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,245 @@
+//! What each version of slurmrestd's API takes and answers, as pure functions over JSON.
+//!
+//! v0.0.36 to v0.0.38 take numbers and an object of environment variables; from v0.0.39 on numbers are
+//! `{set, infinite, number}` and the environment is a list (Slurm's REST API release notes). Answers differ in names
+//! more than in meaning, so one reader takes them all.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::backend::{BackendError, JobSpec, SlurmJobId};
+
+/// A version of the API: the last number of `v0.0.N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(u32);
+
+impl Version {
+    pub(super) const OLDEST: Self = Self(36);
+    /// Slurm 25.11's.
+    const NEWEST: Self = Self(44);
+    const FIRST_WITH_OBJECTS: Self = Self(39);
+
+    /// From the newest to the oldest.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (Self::OLDEST.0..=Self::NEWEST.0).rev().map(Self)
+    }
+
+    /// The newest version that an OpenAPI document offers and that is known here.
+    pub(super) fn newest_of(api: &Value) -> Option<Self> {
+        let paths = api.get("paths")?.as_object()?;
+        let offered = paths.keys().filter_map(|path| {
+            let number = path.strip_prefix("/slurm/v0.0.")?.strip_suffix("/job/submit")?;
+            number.parse().ok().map(Self)
+        });
+        offered.filter(|version| (Self::OLDEST..=Self::NEWEST).contains(version)).max()
+    }
+
+    /// The body of `job/submit`.
+    pub(super) fn submission(self, job: &JobSpec) -> Value {
+        let asked = &job.resources;
+        let mut fields = Map::new();
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                fields.insert(name.to_owned(), value);
+            }
+        };
+        let text = |value: &Option<String>| value.clone().map(Value::from);
+        set("name", Some(job.name.clone().into()));
+        set("comment", Some(job.comment.clone().into()));
+        set("standard_output", Some(job.output.clone().into()));
+        set("standard_error", Some(job.output.clone().into()));
+        set("current_working_directory", Some(job.directory.clone().into()));
+        // A launch token is redeemed once: a second run of the script would find nothing.
+        set("requeue", Some(false.into()));
+        set("partition", text(&asked.partition));
+        set("account", text(&job.account));
+        set("qos", text(&job.qos));
+        set("cpus_per_task", asked.cpus.map(Value::from));
+        set("memory_per_node", asked.memory.map(|memory| self.number(memory.mebibytes())));
+        set("time_limit", asked.time_limit.map(|limit| self.number(limit.minutes())));
+        let environment = job.environment.iter().map(|(name, value)| (name, value.expose()));
+        if self < Self::FIRST_WITH_OBJECTS {
+            set("gres", text(&asked.gres));
+            set("exclusive", asked.exclusive.then(|| "exclusive".into()));
+            set(
+                "environment",
+                Some(environment.map(|(name, value)| (name.clone(), value.into())).collect::<Map<_, _>>().into()),
+            );
+        } else {
+            set("tres_per_node", asked.gres.as_deref().map(|gres| tres(gres).into()));
+            set("exclusive", asked.exclusive.then(|| json!(["true"])));
+            set(
+                "environment",
+                Some(environment.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().into()),
+            );
+        }
+        json!({"script": job.script.expose(), "job": fields})
+    }
+
+    fn number(self, value: u64) -> Value {
+        if self < Self::FIRST_WITH_OBJECTS {
+            value.into()
+        } else {
+            json!({"set": true, "infinite": false, "number": value})
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v0.0.{}", self.0)
+    }
+}
+
+/// `gpu:2,disk:1` as newer releases write it: `gres/gpu:2,gres/disk:1`.
+fn tres(gres: &str) -> String {
+    gres.split(',').map(|one| format!("gres/{one}")).collect::<Vec<_>>().join(",")
+}
+
+/// A failure that slurmrestd told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The token is not accepted.
+    Unauthenticated(String),
+    /// Slurm's own error: number and words.
+    Slurm(u64, String),
+    /// A status without any error in the body.
+    Status(u16, String),
+}
+
+/// "Protocol authentication error", and its form in 22.05.
+const UNAUTHENTICATED: [u64; 2] = [1007, 5005];
+/// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
+const PASSING: [u64; 9] = [2007, 2020, 2026, 2027, 2061, 2090, 2103, 2125, 2131];
+/// Unknown, completing, finished.
+const OVER: [u64; 4] = [2017, 2021, 2084, 2086];
+/// Accepted by Slurm although no node or partition can hold it: such a Slurm job stays pending for ever.
+const NEVER_FITS: [u64; 4] = [2005, 2006, 2014, 2015];
+
+impl Failure {
+    /// The failure of an answer that is not 2xx.
+    pub(super) fn read(status: u16, body: &Value) -> Self {
+        match Self::inside(body) {
+            // What slurmrestd itself cannot parse has no number of Slurm's.
+            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && !(1..=9000).contains(&number) => {
+                Self::Status(status, words)
+            }
+            Some(failure) => failure,
+            None if matches!(status, 401 | 403 | 511) => Self::Unauthenticated(format!("status {status}")),
+            None => Self::Status(status, format!("status {status}")),
+        }
+    }
+
+    /// The first error that a body tells, whatever its status is.
+    pub(super) fn inside(body: &Value) -> Option<Self> {
+        let errors = body.get("errors").and_then(Value::as_array).into_iter().flatten();
+        // v0.0.42 tells of a cancel per job.
+        let statuses = body.get("status").and_then(Value::as_array).into_iter().flatten();
+        let each = errors.chain(statuses.filter_map(|status| status.get("error")));
+        let mut told = each.filter_map(|error| {
+            let number = ["error_number", "error_code", "number", "code", "errno"];
+            let number = number.into_iter().find_map(|name| error.get(name).and_then(Value::as_u64)).unwrap_or(0);
+            let words = ["description", "error", "string", "message"].into_iter();
+            let words = words.filter_map(|name| error.get(name).and_then(Value::as_str)).find(|text| !text.is_empty());
+            (number != 0 || words.is_some()).then(|| (number, words.unwrap_or("no reason given")))
+        });
+        let (number, words) = told.next()?;
+        let words = format!("{} ({number})", words.chars().take(300).collect::<String>());
+        Some(if UNAUTHENTICATED.contains(&number) { Self::Unauthenticated(words) } else { Self::Slurm(number, words) })
+    }
+
+    /// Whether it says that the Slurm job is finished or not known.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Slurm(number, words) => OVER.contains(number) || words.contains("Invalid job id"),
+            _ => false,
+        }
+    }
+}
+
+impl From<Failure> for BackendError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Slurm(number @ 2000..=2999, words) if !PASSING.contains(&number) => Self::Refused(words),
+            // What slurmrestd itself finds wrong with the request, such as a key that it does not know.
+            Failure::Status(400 | 422, words) => Self::Refused(words),
+            Failure::Slurm(_, words) | Failure::Status(_, words) => Self::Outage(words),
+            Failure::Unauthenticated(words) => Self::Outage(format!("the gateway's token is not accepted: {words}")),
+        }
+    }
+}
+
+/// What a submission came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Submitted {
+    /// It is in the queue.
+    Runs(SlurmJobId),
+    /// It is in the queue and can never start.
+    NeverFits(SlurmJobId, String),
+    /// It is not in the queue.
+    Failed(Failure),
+}
+
+impl Submitted {
+    /// Reads an answer with status 200, which may be a refusal all the same.
+    pub(super) fn read(body: &Value) -> Self {
+        let id = body.get("job_id").or_else(|| body.pointer("/result/job_id")).and_then(Value::as_u64);
+        match (id.filter(|id| *id > 0), Failure::inside(body)) {
+            (Some(id), None) => Self::Runs(id),
+            (Some(id), Some(Failure::Slurm(number, words))) if NEVER_FITS.contains(&number) => {
+                Self::NeverFits(id, words)
+            }
+            (Some(id), Some(failure)) => {
+                tracing::warn!(slurm_job = id, ?failure, "Slurm took the job with a remark");
+                Self::Runs(id)
+            }
+            (None, Some(failure)) => Self::Failed(failure),
+            (None, None) => Self::Failed(Failure::Status(200, "an answer without a job_id".to_owned())),
+        }
+    }
+}
+
+fn state_of(job: &Value) -> Option<&str> {
+    match job.get("job_state")? {
+        Value::String(state) => Some(state),
+        Value::Array(states) => states.first()?.as_str(),
+        _ => None,
+    }
+}
+
+fn jobs(body: &Value) -> impl Iterator<Item = &Value> {
+    body.get("jobs").and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The state in the answer to `GET job/{id}`.
+pub(super) fn state(body: &Value) -> Option<String> {
+    jobs(body).filter_map(state_of).next().map(str::to_owned)
+}
+
+/// Whether a Slurm job in that state does nothing any more.
+pub(super) fn is_final(state: &str) -> bool {
+    !matches!(
+        state,
+        "PENDING" | "RUNNING" | "SUSPENDED" | "CONFIGURING" | "COMPLETING" | "REQUEUED" | "RESIZING" | "STAGE_OUT"
+    )
+}
+
+/// The newest Slurm job of that name and user in the answer to `GET jobs`.
+pub(super) fn newest_named(body: &Value, user: &str, name: &str) -> Option<SlurmJobId> {
+    // Anybody may give a Slurm job any name, but not any user.
+    let mine = |job: &&Value| {
+        job.get("name").and_then(Value::as_str) == Some(name)
+            && job.get("user_name").and_then(Value::as_str) == Some(user)
+    };
+    jobs(body).filter(mine).filter_map(|job| job.get("job_id")?.as_u64()).max()
+}
+
+/// Slurm's release in any answer.
+pub(super) fn release(body: &Value) -> &str {
+    let meta = ["/meta/Slurm/release", "/meta/slurm/release"];
+    meta.into_iter().find_map(|path| body.pointer(path)?.as_str()).unwrap_or("of unknown release")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! Tokens for slurmrestd: for the mapped user and nobody else, short-lived.
+//!
+//! A token of root or SlurmUser would do for every user, and for users that do not exist; that is why there is none
+//! here. Tokens are kept until shortly before they expire. A failure is not kept: the next request tries again.
+
+use std::collections::HashMap;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use gha_slurm_core::secret::Secret;
+use jwt_simple::prelude::{Claims, HS256Key, MACLike};
+use serde::{Deserialize, Serialize};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use crate::backend::{BackendError, user};
+use crate::config::{self, ConfigError};
+
+const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
+
+pub(super) struct Tokens {
+    source: Source,
+    lifetime: Duration,
+    kept: Mutex<HashMap<String, (Secret, Instant)>>,
+}
+
+enum Source {
+    Key(Box<HS256Key>),
+    Command(Vec<String>),
+}
+
+/// Slurm's own claim beside `exp` and `iat` (the JWT page of Slurm's documentation).
+#[derive(Serialize, Deserialize)]
+struct SlurmUserName {
+    sun: String,
+}
+
+impl Tokens {
+    pub(super) fn new(settings: &config::Slurmrestd) -> Result<Self, ConfigError> {
+        let source = match &settings.jwt_key_file {
+            Some(path) => {
+                let unreadable = |error| ConfigError::Unreadable { path: path.clone(), error };
+                Source::Key(Box::new(HS256Key::from_bytes(&std::fs::read(path).map_err(unreadable)?)))
+            }
+            None => Source::Command(settings.token_command.clone()),
+        };
+        Ok(Self { source, lifetime: Duration::from_secs(settings.token_seconds), kept: Mutex::default() })
+    }
+
+    /// A token that is valid for a while yet.
+    pub(super) async fn get(&self, user: &str) -> Result<Secret, BackendError> {
+        // Held while minting, so that a burst mints once.
+        let mut kept = self.kept.lock().await;
+        if let Some((token, renew)) = kept.get(user)
+            && Instant::now() < *renew
+        {
+            return Ok(token.clone());
+        }
+        user::home(user)?;
+        let renew = Instant::now() + self.lifetime / 2;
+        let token = match &self.source {
+            Source::Key(key) => sign(key, user, self.lifetime)?,
+            Source::Command(command) => run(command, user, self.lifetime).await?,
+        };
+        kept.insert(user.to_owned(), (token.clone(), renew));
+        Ok(token)
+    }
+
+    /// Drops a token that was not accepted, unless there is a newer one already.
+    pub(super) async fn forget(&self, user: &str, refused: &Secret) {
+        let mut kept = self.kept.lock().await;
+        if kept.get(user).is_some_and(|(token, _)| token.expose() == refused.expose()) {
+            kept.remove(user);
+        }
+    }
+}
+
+fn sign(key: &HS256Key, user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
+    let mut claims = Claims::with_custom_claims(SlurmUserName { sun: user.to_owned() }, lifetime.into());
+    claims.invalid_before = None;
+    let token = key.authenticate(claims);
+    token.map(Secret::new).map_err(|error| BackendError::Outage(format!("no token could be signed: {error}")))
+}
+
+async fn run(command: &[String], user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
+    let outage = |problem: String| BackendError::Outage(format!("no token could be minted: {problem}"));
+    let seconds = lifetime.as_secs().to_string();
+    let mut words = command.iter().map(|word| word.replace("{user}", user).replace("{seconds}", &seconds));
+    let program = words.next().unwrap_or_default();
+    let child = Command::new(&program).args(words).stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(COMMAND_DEADLINE, child)
+        .await
+        .map_err(|_| outage(format!("{program} does not end")))?
+        .map_err(|error| outage(format!("{program}: {error}")))?;
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let token = printed.lines().find_map(|line| line.trim().strip_prefix("SLURM_JWT="));
+    match token {
+        Some(token) if output.status.success() && !token.is_empty() => Ok(Secret::new(token)),
+        _ => {
+            let words = String::from_utf8_lossy(&output.stderr);
+            Err(outage(format!("{program}: {}, {}", output.status, words.trim().chars().take(200).collect::<String>())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(command: &[&str], seconds: u64) -> Tokens {
+        Tokens::new(&config::Slurmrestd {
+            token_command: command.iter().map(|word| (*word).to_owned()).collect(),
+            token_seconds: seconds,
+            ..config::Slurmrestd::default()
+        })
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_is_minted_for_the_user_kept_and_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = folder.path().join("count");
+        let script = format!("echo x >> {}; echo SLURM_JWT=$0-$1-$(wc -l < {0})", count.display());
+        let tokens = tokens(&["sh", "-c", &script, "{user}", "{seconds}"], 300);
+        let first = tokens.get("root").await.unwrap();
+        assert_eq!(first.expose(), "root-300-1");
+        assert_eq!(tokens.get("root").await.unwrap().expose(), "root-300-1", "kept");
+        assert_eq!(tokens.get("daemon").await.unwrap().expose(), "daemon-300-2", "another user, another token");
+        tokens.forget("root", &first).await;
+        assert_eq!(tokens.get("root").await.unwrap().expose(), "root-300-3");
+        tokens.forget("root", &first).await;
+        assert_eq!(tokens.get("root").await.unwrap().expose(), "root-300-3", "a newer token stays");
+        assert!(matches!(tokens.get("nobody-of-this-name").await, Err(BackendError::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let works = folder.path().join("works");
+        let script = format!("test -e {} && echo SLURM_JWT=token", works.display());
+        let tokens = tokens(&["sh", "-c", &script], 300);
+        assert!(matches!(tokens.get("root").await, Err(BackendError::Outage(_))));
+        std::fs::write(&works, "").unwrap();
+        assert_eq!(tokens.get("root").await.unwrap().expose(), "token");
+    }
+
+    #[tokio::test]
+    async fn a_key_file_signs_what_slurm_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, [7; 32]).unwrap();
+        let tokens = Tokens::new(&config::Slurmrestd {
+            jwt_key_file: Some(path),
+            token_seconds: 60,
+            ..config::Slurmrestd::default()
+        })
+        .unwrap();
+        let token = tokens.get("root").await.unwrap();
+        let claims = HS256Key::from_bytes(&[7; 32]).verify_token::<SlurmUserName>(token.expose(), None).unwrap();
+        assert_eq!(claims.custom.sun, "root");
+        assert_eq!(claims.expires_at.unwrap().as_secs() - claims.issued_at.unwrap().as_secs(), 60);
+    }
+}

@@ -1,0 +1,220 @@
+//! The configuration file as it is written: the original service's four keys, unchanged, and ours beside them.
+//!
+//! Only shapes and defaults stand here; what the values mean, and whether they fit together, is for [`super`]. A key
+//! that is not known is an error, because a misspelt limit is no limit.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use gha_slurm_core::resources::{Memory, TimeLimit};
+use gha_slurm_core::secret::Secret;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) job_template: Option<String>,
+    pub(super) logging: Option<String>,
+    pub(super) gha_shared_secret: Option<Secret>,
+    #[serde(default)]
+    pub(super) repositories: Vec<Repository>,
+
+    pub(super) gha_shared_secret_file: Option<PathBuf>,
+    #[serde(default = "default_listen")]
+    pub(super) listen: SocketAddr,
+    pub(super) tls: Option<Tls>,
+    #[serde(default)]
+    pub(super) open_metrics: bool,
+    #[serde(default = "default_state_directory")]
+    pub(super) state_directory: PathBuf,
+    #[serde(default)]
+    pub(super) slurm_users: BTreeMap<String, Policy>,
+    #[serde(default)]
+    pub(super) backend: BackendKind,
+    #[serde(default)]
+    pub(super) slurmrestd: Slurmrestd,
+    #[serde(default)]
+    pub(super) sbatch: Sbatch,
+    #[serde(default)]
+    pub(super) job: Job,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Repository {
+    #[serde(rename = "gitHubURL")]
+    pub(super) github_url: String,
+    #[serde(rename = "slurmUser")]
+    pub(super) slurm_user: String,
+}
+
+/// Certificate and key of the listener, PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What the jobs of one Slurm user may be.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Policy {
+    #[serde(default)]
+    pub(super) repositories: Vec<String>,
+    /// Charged account.
+    pub account: Option<String>,
+    /// Quality of service.
+    pub qos: Option<String>,
+    /// Partition of a request that names none.
+    pub partition: Option<String>,
+    /// Partitions that a request may name; the default one is always among them. Empty: only the default one, or any
+    /// when there is no default either.
+    #[serde(default)]
+    pub partitions: Vec<String>,
+    /// The most that one Slurm job may ask for.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Limits per Slurm job. Absent: Slurm's own limits apply.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// CPUs.
+    pub cpus: Option<u32>,
+    /// Memory. A request that names none gets this much.
+    pub memory: Option<Memory>,
+    /// GPUs.
+    pub gpus: Option<u32>,
+    /// Run time. A request that names none gets this much.
+    #[serde(default, deserialize_with = "text_or_minutes")]
+    pub time: Option<TimeLimit>,
+    /// Whether a request may ask for whole nodes.
+    #[serde(default = "yes")]
+    pub exclusive: Option<bool>,
+}
+
+/// How Slurm is spoken to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// By Slurm's REST API.
+    #[default]
+    Slurmrestd,
+    /// By the commands sbatch, squeue and scancel.
+    Sbatch,
+    /// Not at all: the job script runs as a child of the gateway. For the demo and for development.
+    Local,
+}
+
+/// Where slurmrestd is, and how tokens for it are made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Slurmrestd {
+    /// `http://host:port` or `unix:/path`.
+    pub url: String,
+    /// The command that mints a token; `{user}` and `{seconds}` are filled in. Not used when there is a key file.
+    pub token_command: Vec<String>,
+    /// Slurm's HS256 key (`jwt_key` of slurm.conf): the gateway mints by itself.
+    pub jwt_key_file: Option<PathBuf>,
+    /// How long a token is valid.
+    pub token_seconds: u64,
+}
+
+impl Default for Slurmrestd {
+    fn default() -> Self {
+        let words = ["scontrol", "token", "username={user}", "lifespan={seconds}"];
+        Self {
+            url: "http://127.0.0.1:6820".to_owned(),
+            token_command: words.map(str::to_owned).to_vec(),
+            jwt_key_file: None,
+            token_seconds: 300,
+        }
+    }
+}
+
+/// The commands of the sbatch backend, `{user}` filled in; each is run directly, not by a shell.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sbatch {
+    /// Submits; the script comes on its standard input.
+    pub sbatch: Vec<String>,
+    /// Tells a job's state.
+    pub squeue: Vec<String>,
+    /// Cancels.
+    pub scancel: Vec<String>,
+}
+
+impl Default for Sbatch {
+    fn default() -> Self {
+        let command = |tool: &str| ["runuser", "-u", "{user}", "--", tool].map(str::to_owned).to_vec();
+        Self { sbatch: command("sbatch"), squeue: command("squeue"), scancel: command("scancel") }
+    }
+}
+
+/// What the job script gets to work with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Job {
+    /// The Slurm job's output file: `{user}`, `{home}` and Slurm's `%j` are filled in.
+    pub output: String,
+    /// Its working directory: `{user}` and `{home}` are filled in.
+    pub directory: String,
+    /// Where the private folder of each Slurm job is made. Absent: `$TMPDIR`, or /tmp.
+    pub scratch: Option<String>,
+    /// GitHub's runner: a folder or a `.tar.gz` that the compute nodes can read.
+    pub runner: Option<String>,
+    /// SHA-256 of the archive, 64 hexadecimal digits.
+    pub runner_sha256: Option<String>,
+    /// The command to run the runner in, such as apptainer's; `{work}` becomes the private folder.
+    pub container: Vec<String>,
+    /// Seconds without a job after which the runner ends.
+    pub idle_seconds: u64,
+    /// Seconds for which getting the credential is tried.
+    pub retry_seconds: u64,
+    /// Seconds that a runner has to end after SIGTERM; below Slurm's KillWait.
+    pub grace_seconds: u64,
+    /// More environment for the Slurm job, such as `https_proxy`.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            output: "{home}/gha-slurm-%j.out".to_owned(),
+            directory: "{home}".to_owned(),
+            scratch: None,
+            runner: None,
+            runner_sha256: None,
+            container: Vec::new(),
+            idle_seconds: 120,
+            retry_seconds: 600,
+            grace_seconds: 25,
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    // The original's port, but not on every interface.
+    SocketAddr::from(([127, 0, 0, 1], 5011))
+}
+
+fn default_state_directory() -> PathBuf {
+    PathBuf::from("/var/lib/gha-slurm-gateway")
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
+fn yes() -> Option<bool> {
+    Some(true)
+}
+
+/// YAML reads `time: 90` as a number and `time: 02:00:00` as text.
+fn text_or_minutes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<TimeLimit>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}

@@ -1,0 +1,245 @@
+//! The gateway's configuration: read, checked as a whole, and then never doubted again.
+//!
+//! A [`Config`] is immutable; a reload makes a new one and puts it in the old one's place, or leaves the old one where
+//! it is. No message here shows a value that may be a secret.
+
+mod file;
+mod mapping;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use gha_slurm_core::secret::Secret;
+use thiserror::Error;
+
+pub use self::file::{BackendKind, Job, Limits, Policy, Sbatch, Slurmrestd, Tls};
+pub(crate) use self::mapping::is_slurm_name;
+pub use self::mapping::{Mapping, RepositoryUrl};
+
+/// The environment variable that may hold the shared secret.
+pub const SECRET_VARIABLE: &str = "GHA_SLURM_GATEWAY_SECRET";
+
+/// Why a configuration is not used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// A file that cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// Not YAML, or not of the right shape.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1; 0 when the parser tells none.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// A value that cannot be, or that does not fit the others.
+    #[error("{key}: {problem}")]
+    Invalid {
+        /// The key, dotted.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+pub(crate) fn invalid(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { key: key.into(), problem: problem.into() }
+}
+
+/// A configuration that was checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// With TLS, when this is there.
+    pub tls: Option<Tls>,
+    /// Whether `/metrics` needs no secret.
+    pub open_metrics: bool,
+    /// The folder of the launch index.
+    pub state_directory: PathBuf,
+    /// What the app proves itself with.
+    pub secret: Secret,
+    /// Which repositories run as whom, within which limits.
+    pub mapping: Mapping,
+    /// How Slurm is spoken to.
+    pub backend: BackendKind,
+    /// For [`BackendKind::Slurmrestd`].
+    pub slurmrestd: Slurmrestd,
+    /// For [`BackendKind::Sbatch`].
+    pub sbatch: Sbatch,
+    /// For the job script.
+    pub job: Job,
+    /// The original's own job script with its placeholders, in place of the built-in one.
+    pub template: Option<String>,
+    /// The level of the original's `logging`.
+    pub logging: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a file. `environment` looks up environment variables.
+    pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Self::parse(&read(path)?, path, environment)
+    }
+
+    fn parse(text: &str, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        // No snippet: the line that is wrong may be the secret's.
+        let options = serde_saphyr::options! { with_snippet: false };
+        let file: file::File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+            ConfigError::Malformed { path: path.to_owned(), line, column, message: error.to_string() }
+        })?;
+        let secret = secret(&file, path, environment)?;
+        check_job(&file.job, file.job_template.is_some())?;
+        check_backend(&file)?;
+        let mapping = Mapping::new(file.repositories, file.slurm_users)?;
+        Ok(Self {
+            listen: file.listen,
+            tls: file.tls,
+            open_metrics: file.open_metrics,
+            state_directory: file.state_directory,
+            secret,
+            mapping,
+            backend: file.backend,
+            slurmrestd: file.slurmrestd,
+            sbatch: file.sbatch,
+            job: file.job,
+            template: file.job_template.filter(|text| !text.trim().is_empty()),
+            logging: file.logging,
+        })
+    }
+
+    /// The keys that differ from `running` and need a restart to take effect.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let pairs = [
+            ("listen", self.listen != running.listen),
+            ("tls", self.tls != running.tls),
+            ("stateDirectory", self.state_directory != running.state_directory),
+            ("backend", self.backend != running.backend),
+            ("slurmrestd", self.slurmrestd != running.slurmrestd),
+            ("sbatch", self.sbatch != running.sbatch),
+            ("logging", self.logging != running.logging),
+        ];
+        pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
+}
+
+fn secret(file: &file::File, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
+    let from_environment = environment(SECRET_VARIABLE).map(Secret::new);
+    let from_file = match &file.gha_shared_secret_file {
+        Some(name) => {
+            // As systemd's credentials and a file beside the configuration are named.
+            let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
+            Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n'])))
+        }
+        None => None,
+    };
+    let secret = from_environment.or(from_file).or_else(|| file.gha_shared_secret.clone());
+    match secret {
+        Some(secret) if !secret.expose().is_empty() => Ok(secret),
+        _ => Err(invalid(
+            "ghaSharedSecret",
+            format!("no shared secret: set ghaSharedSecretFile, {SECRET_VARIABLE} or ghaSharedSecret"),
+        )),
+    }
+}
+
+fn check_backend(file: &file::File) -> Result<(), ConfigError> {
+    let url = &file.slurmrestd.url;
+    if !(url.starts_with("http://") && url.parse::<url::Url>().is_ok() || url.starts_with("unix:/")) {
+        return Err(invalid("slurmrestd.url", "write http://host:port or unix:/path/of/the.socket"));
+    }
+    if !(30..=86_400).contains(&file.slurmrestd.token_seconds) {
+        return Err(invalid("slurmrestd.tokenSeconds", "from 30 to 86400"));
+    }
+    let commands = [
+        ("slurmrestd.tokenCommand", &file.slurmrestd.token_command),
+        ("sbatch.sbatch", &file.sbatch.sbatch),
+        ("sbatch.squeue", &file.sbatch.squeue),
+        ("sbatch.scancel", &file.sbatch.scancel),
+    ];
+    match commands.iter().find(|(_, command)| command.is_empty()) {
+        Some((key, _)) => Err(invalid(*key, "an empty command")),
+        None => Ok(()),
+    }
+}
+
+fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {
+    if job.runner.is_none() && !own_template {
+        return Err(invalid(
+            "job.runner",
+            "name the folder or .tar.gz of GitHub's runner as the compute nodes see it (or bring a jobTemplate)",
+        ));
+    }
+    let archive = job.runner.as_deref().is_some_and(|runner| runner.ends_with(".tar.gz"));
+    match &job.runner_sha256 {
+        Some(sum) if sum.len() != 64 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            return Err(invalid("job.runnerSha256", "64 hexadecimal digits"));
+        }
+        None if archive => {
+            return Err(invalid("job.runnerSha256", "needed for an archive; GitHub's release page has it"));
+        }
+        _ => {}
+    }
+    for (key, value) in [("job.idleSeconds", job.idle_seconds), ("job.retrySeconds", job.retry_seconds)] {
+        if !(1..=86_400).contains(&value) {
+            return Err(invalid(key, "from 1 to 86400"));
+        }
+    }
+    if !(1..=3600).contains(&job.grace_seconds) {
+        return Err(invalid("job.graceSeconds", "from 1 to 3600"));
+    }
+    let paths = [
+        ("job.output", Some(&job.output)),
+        ("job.directory", Some(&job.directory)),
+        ("job.scratch", job.scratch.as_ref()),
+        ("job.runner", job.runner.as_ref()),
+    ];
+    for (key, path) in paths {
+        if path.is_some_and(|path| !(path.starts_with('/') || path.starts_with("{home}")) || !plain_path(path)) {
+            return Err(invalid(key, "an absolute path of letters, digits and -_./%{}@+"));
+        }
+    }
+    if !job.output.contains("%j") {
+        return Err(invalid("job.output", "needs %j, so that each Slurm job has a file of its own"));
+    }
+    check_environment(&job.environment)
+}
+
+/// A path that no shell and no Slurm reads as anything else.
+fn plain_path(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./%{}@+".contains(&byte))
+}
+
+fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    for (name, value) in environment {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !plain || !name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+            return Err(invalid(format!("job.environment.{name}"), "not a name of an environment variable"));
+        }
+        if name.starts_with("GHA_SLURM_") {
+            return Err(invalid(format!("job.environment.{name}"), "names with GHA_SLURM_ are the gateway's own"));
+        }
+        if value.contains(['\0', '\n']) {
+            return Err(invalid(format!("job.environment.{name}"), "must be one line"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

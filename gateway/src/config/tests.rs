@@ -1,0 +1,104 @@
+use super::*;
+
+const ORIGINAL: &str = r"
+jobTemplate: |
+  #!/bin/bash
+  TOKEN=%LAUNCH_TOKEN%
+  ./config.sh %RUNNER_CONFIG_LINE%
+logging: DEBUG
+ghaSharedSecret: ChangeThisToSomethingSecret
+repositories:
+  - gitHubURL: https://github.com/ripley-cloud/test-project
+    slurmUser: ci-runner
+";
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("gateway.yaml"), &|_| None)
+}
+
+fn user_of(config: &Config, url: &str) -> Option<String> {
+    config.mapping.find(&RepositoryUrl::parse(url)?).map(|(user, _)| user.to_owned())
+}
+
+#[test]
+fn the_originals_file_is_read_unchanged() {
+    let config = parse(ORIGINAL).unwrap();
+    assert_eq!(config.secret.expose(), "ChangeThisToSomethingSecret");
+    assert!(config.template.as_deref().is_some_and(|text| text.starts_with("#!/bin/bash\nTOKEN=")));
+    for spelling in ["https://github.com/ripley-cloud/test-project", "https://GitHub.com/Ripley-Cloud/Test-Project/"] {
+        assert_eq!(user_of(&config, spelling).as_deref(), Some("ci-runner"), "{spelling}");
+    }
+    assert_eq!(user_of(&config, "https://github.com/ripley-cloud/test-project2"), None);
+    assert_eq!(user_of(&config, "https://github.com.evil.example/ripley-cloud/test-project"), None);
+}
+
+#[test]
+fn an_exact_entry_goes_before_a_pattern() {
+    let config = parse(
+        "ghaSharedSecret: s\njob: {runner: /opt/runner}\nslurmUsers:\n  alice:\n    repositories: \
+         ['https://github.com/octo-org/*']\n  bob:\n    repositories: ['https://github.com/octo-org/special']\n",
+    )
+    .unwrap();
+    assert_eq!(user_of(&config, "https://github.com/octo-org/other").as_deref(), Some("alice"));
+    assert_eq!(user_of(&config, "https://github.com/OCTO-ORG/Special").as_deref(), Some("bob"));
+    assert_eq!(user_of(&config, "https://ghes.example/octo-org/other"), None, "another server is another place");
+}
+
+#[test]
+fn a_mistake_is_told_with_line_and_column_and_without_the_secret() {
+    for (text, line) in [
+        ("ghaSharedSecret: hunter2\nrepositories: [\n", 2),
+        ("ghaSharedSecret: {hunter2: 1}\n", 1),
+        ("ghaSharedSecret: hunter2\nlisten: nowhere\n", 2),
+        ("ghaSharedSecret: hunter2\nslurmUsers:\n  alice:\n    limit: {}\n", 4),
+        ("ghaSharedSecret: hunter2\nslurmUsers:\n  alice:\n    limits: {memory: lots}\n", 4),
+        ("- a list\n", 1),
+    ] {
+        let error = parse(text).unwrap_err();
+        let ConfigError::Malformed { line: found, column, .. } = &error else { panic!("{error}") };
+        assert!(*found == line && *column > 0, "{text:?}: {error}");
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let base = "ghaSharedSecret: s\nrepositories: [{gitHubURL: 'https://github.com/o/r', slurmUser: alice}]\n";
+    parse(&format!("{base}job: {{runner: /opt/runner}}\n")).unwrap();
+    for (text, key) in [
+        (base.to_owned(), "job.runner"),
+        (base.replace("ghaSharedSecret: s", "ghaSharedSecret: ''"), "ghaSharedSecret"),
+        (format!("{base}job: {{runner: /opt/runner.tar.gz}}\n"), "job.runnerSha256"),
+        (format!("{base}job: {{runner: relative}}\n"), "job.runner"),
+        (format!("{base}job: {{runner: '/opt/$(id)'}}\n"), "job.runner"),
+        (format!("{base}job: {{runner: /opt/runner, output: /tmp/out}}\n"), "job.output"),
+        (format!("{base}job: {{runner: /opt/runner, environment: {{'A;B': x}}}}\n"), "job.environment.A;B"),
+        (format!("{base}job: {{runner: /opt/runner, environment: {{GHA_SLURM_TOKEN: x}}}}\n"), "job.environment"),
+        (format!("{base}job: {{runner: /opt/runner, idleSeconds: 0}}\n"), "job.idleSeconds"),
+        (format!("{base}job: {{runner: /opt/runner}}\nslurmrestd: {{url: 'ftp://x'}}\n"), "slurmrestd.url"),
+        (format!("{base}job: {{runner: /opt/runner}}\nsbatch: {{sbatch: []}}\n"), "sbatch.sbatch"),
+        (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{root: {{}}}}\n"), "slurmUsers"),
+        (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{alice: {{qos: --x}}}}\n"), "slurmUsers.alice.qos"),
+        (
+            format!(
+                "{base}job: {{runner: /opt/runner}}\nslurmUsers: {{bob: {{repositories: ['https://github.com/O/R']}}}}"
+            ),
+            "slurmUsers.bob.repositories",
+        ),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with(key), "{key}: {error}");
+    }
+}
+
+#[test]
+fn the_secret_may_come_from_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "from-file\n").unwrap();
+    let text = format!("ghaSharedSecretFile: secret\n{}", ORIGINAL.replace("ghaSharedSecret: Change", "#"));
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(Config::load(&path, &|_| None).unwrap().secret.expose(), "from-file");
+    let environment = |name: &str| (name == SECRET_VARIABLE).then(|| "from-environment".to_owned());
+    assert_eq!(Config::load(&path, &environment).unwrap().secret.expose(), "from-environment");
+}

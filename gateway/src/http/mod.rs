@@ -1,0 +1,209 @@
+//! The routes. The shared secret is checked before a body is read; an error becomes a status here and nowhere else.
+
+pub mod serving;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use gha_slurm_core::gateway::{CancelRunner, StartRunner};
+use gha_slurm_core::secret::Secret;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::backend::BackendError;
+use crate::config::ConfigError;
+use crate::launch::{Launch, LaunchKey, Rejected};
+use crate::service::{Service, ServiceError};
+
+/// A request is a launch token of at most some 25 kB and little else.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// So much of a body that is too long is read and dropped, so that its sender hears why.
+const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(15);
+/// For all that Slurm is asked in one request. What was under way then is looked for by the next request.
+const SLURM_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The gateway over HTTP.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/runner/start", post(start))
+        .route("/runner/cancel", post(cancel))
+        .route("/runner/{launch}", get(state))
+        .route("/api/reload", post(reload))
+        .route("/healthz", get(async || Json(json!({"status": "OK!"}))))
+        .route("/metrics", get(metrics))
+        .layer(from_fn_with_state(Arc::clone(&service), authenticate))
+        .with_state(service)
+}
+
+fn message(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({"message": text}))).into_response()
+}
+
+/// Compares digests, so that neither the time nor the length tells anything.
+fn is_secret(presented: &[u8], secret: &Secret) -> bool {
+    Sha256::digest(presented).ct_eq(&Sha256::digest(secret.expose())).into()
+}
+
+async fn authenticate(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let route = match path {
+        "/runner/start" => "start",
+        "/runner/cancel" => "cancel",
+        "/api/reload" => "reload",
+        "/healthz" => "healthz",
+        "/metrics" => "metrics",
+        _ if path.starts_with("/runner/") => "state",
+        _ => "other",
+    };
+    let config = service.config();
+    let open = route == "healthz" || route == "metrics" && config.open_metrics;
+    let presented = request.headers().get("auth-token");
+    let response = if open || presented.is_some_and(|value| is_secret(value.as_bytes(), &config.secret)) {
+        next.run(request).await
+    } else {
+        // The original's words, for a wrong token too.
+        let _ = drain(request.into_body(), 0).await;
+        message(StatusCode::UNAUTHORIZED, "auth-token missing")
+    };
+    service.metrics.count(route, response.status().as_u16());
+    response
+}
+
+/// The body, or `None` when it is longer than `limit`.
+async fn drain(mut body: Body, limit: usize) -> Result<Option<Bytes>, StatusCode> {
+    let whole = async {
+        let (mut kept, mut length) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
+            length += data.len();
+            if length <= limit {
+                kept.extend_from_slice(&data);
+            } else if length > MAX_DRAINED_BYTES {
+                break;
+            }
+        }
+        Ok((length <= limit).then(|| Bytes::from(kept)))
+    };
+    tokio::time::timeout(BODY_DEADLINE, whole).await.unwrap_or(Err(StatusCode::REQUEST_TIMEOUT))
+}
+
+/// A message, or the answer that says what is wrong with it. No value is part of that.
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Response> {
+    let body = match drain(body, MAX_BODY_BYTES).await {
+        Ok(Some(body)) => body,
+        Ok(None) => return Err(message(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB")),
+        Err(status) => return Err(message(status, "the body did not come")),
+    };
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
+    }
+    let value: Value = serde_json::from_slice(&body).map_err(|error| {
+        let place = format!("not JSON at line {} column {}", error.line(), error.column());
+        message(StatusCode::BAD_REQUEST, &place)
+    })?;
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let inner = error.inner().to_string();
+        // serde quotes what it found, which may be a token of the wrong type.
+        let problem = if inner.starts_with("missing field") || inner.starts_with("not ") {
+            inner
+        } else {
+            "not a string as it should be".to_owned()
+        };
+        let field = error.path().to_string();
+        let answer = json!({"message": format!("{field}: {problem}"), "field": field});
+        (StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response()
+    })
+}
+
+/// Work that goes on when the client hangs up: half a submission helps nobody.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, Response> {
+    match tokio::spawn(tokio::time::timeout(SLURM_DEADLINE, work)).await {
+        Ok(Ok(result)) => result.map_err(Response::from),
+        Ok(Err(_)) => Err(ServiceError::from(BackendError::Outage("not within a minute".to_owned())).into()),
+        Err(_) => Err(message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed")),
+    }
+}
+
+async fn start(State(service): State<Arc<Service>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
+    let asked: StartRunner = read(&headers, body).await?;
+    let launch = Launch::try_from(asked).map_err(|rejected| Response::from(ServiceError::from(rejected)))?;
+    let job = to_its_end(async move { service.start(&launch).await }).await?;
+    Ok(Json(json!({"status": "OK!", "job_id": job.to_string()})).into_response())
+}
+
+async fn cancel(State(service): State<Arc<Service>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
+    let asked: CancelRunner = read(&headers, body).await?;
+    let rejected =
+        |field, problem: &str| Response::from(ServiceError::from(Rejected { field, problem: problem.to_owned() }));
+    let job = asked.job_id.map(|id| id.parse()).transpose().map_err(|_| rejected("job_id", "not a Slurm job's id"))?;
+    if asked.launch.is_none() && job.is_none() {
+        return Err(rejected("launch", "name a launch or a job_id"));
+    }
+    let launch = asked.launch.map(LaunchKey::from);
+    to_its_end(async move { service.cancel(launch, job).await }).await?;
+    Ok(Json(json!({"status": "OK!"})).into_response())
+}
+
+async fn state(State(service): State<Arc<Service>>, Path(launch): Path<String>) -> Result<Response, Response> {
+    let key = LaunchKey::parse(&launch).ok_or_else(|| Response::from(ServiceError::NotFound))?;
+    let (job, state) = to_its_end(async move { service.state(&key).await }).await?;
+    let job = job.map(|job| job.to_string());
+    Ok(Json(json!({"launch": launch, "job_id": job, "state": state})).into_response())
+}
+
+async fn reload(State(service): State<Arc<Service>>) -> Response {
+    match service.reload() {
+        Ok(restart) if restart.is_empty() => Json(json!({"status": "OK!"})).into_response(),
+        Ok(restart) => Json(json!({"status": "OK!", "needs_restart": restart})).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the configuration was not reloaded");
+            let status = match &error {
+                ConfigError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            message(status, &format!("{error}; the old configuration stays"))
+        }
+    }
+}
+
+async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.text()).into_response()
+}
+
+impl From<ServiceError> for Response {
+    fn from(error: ServiceError) -> Self {
+        let text = error.to_string();
+        match error {
+            ServiceError::UnknownRepository(_) => message(StatusCode::FORBIDDEN, &text),
+            ServiceError::Rejected(Rejected { field, .. }) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"message": text, "field": field}))).into_response()
+            }
+            ServiceError::Cancelled => message(StatusCode::GONE, &text),
+            ServiceError::NotFound => message(StatusCode::NOT_FOUND, &text),
+            ServiceError::Slurm(BackendError::Refused(_)) => message(StatusCode::UNPROCESSABLE_ENTITY, &text),
+            ServiceError::Slurm(BackendError::Outage(_)) => {
+                let mut response = message(StatusCode::SERVICE_UNAVAILABLE, &text);
+                response.headers_mut().insert(header::RETRY_AFTER, 10.into());
+                response
+            }
+            ServiceError::Index(_) => {
+                tracing::error!(error = text, "the index failed");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway's launch index failed")
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Which launch is which Slurm job: a small SQLite file that survives a restart.
+//!
+//! A launch is written down *before* it is submitted. So after a crash in between there is a row without a Slurm job,
+//! which says: look in Slurm before you submit again. Rows are kept for longer than a launch token is valid.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::backend::SlurmJobId;
+
+const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// What is known of a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    /// The mapped user; empty for a launch that was cancelled before it came.
+    pub(crate) user: String,
+    /// Absent while it is not known to be submitted.
+    pub(crate) job: Option<SlurmJobId>,
+    pub(crate) cancelled: bool,
+}
+
+pub(crate) struct Index {
+    connection: Mutex<Connection>,
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let job = row.get::<_, Option<i64>>(2)?.and_then(|id| SlurmJobId::try_from(id).ok());
+    Ok(Entry { key: row.get(0)?, user: row.get(1)?, job, cancelled: row.get(3)? })
+}
+
+impl Index {
+    pub(crate) fn open(folder: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(folder.join("launches.sqlite"))?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        // A row must not be lost to a power cut: it is what prevents a second Slurm job.
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+             CREATE TABLE IF NOT EXISTS launches (
+                 key TEXT PRIMARY KEY, user TEXT NOT NULL, job INTEGER, cancelled INTEGER NOT NULL,
+                 created INTEGER NOT NULL) STRICT;
+             CREATE INDEX IF NOT EXISTS launches_by_job ON launches (job);",
+        )?;
+        let index = Self { connection: Mutex::new(connection) };
+        index.forget_old()?;
+        Ok(index)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        work(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> rusqlite::Result<Option<Entry>> {
+        let query = "SELECT key, user, job, cancelled FROM launches WHERE key = ?1";
+        self.with(|db| db.query_row(query, [key], entry).optional())
+    }
+
+    /// The newest launch with that Slurm job; ids start anew when a site resets its Slurm.
+    pub(crate) fn by_job(&self, job: SlurmJobId) -> rusqlite::Result<Option<Entry>> {
+        let job = i64::try_from(job).unwrap_or(-1);
+        let query = "SELECT key, user, job, cancelled FROM launches WHERE job = ?1 ORDER BY created DESC LIMIT 1";
+        self.with(|db| db.query_row(query, [job], entry).optional())
+    }
+
+    /// Writes down that a launch is about to be submitted.
+    pub(crate) fn begin(&self, key: &str, user: &str) -> rusqlite::Result<()> {
+        let query = "INSERT INTO launches VALUES (?1, ?2, NULL, 0, ?3) ON CONFLICT (key) DO UPDATE SET user = ?2";
+        self.with(|db| db.execute(query, params![key, user, now()])).map(drop)
+    }
+
+    pub(crate) fn submitted(&self, key: &str, job: SlurmJobId) -> rusqlite::Result<()> {
+        let job = i64::try_from(job).unwrap_or(i64::MAX);
+        self.with(|db| db.execute("UPDATE launches SET job = ?2 WHERE key = ?1", params![key, job])).map(drop)
+    }
+
+    /// Slurm said no: the launch may come again.
+    pub(crate) fn abandon(&self, key: &str) -> rusqlite::Result<()> {
+        self.with(|db| db.execute("DELETE FROM launches WHERE key = ?1 AND job IS NULL", [key])).map(drop)
+    }
+
+    pub(crate) fn cancel(&self, key: &str) -> rusqlite::Result<()> {
+        let query = "INSERT INTO launches VALUES (?1, '', NULL, 1, ?2) ON CONFLICT (key) DO UPDATE SET cancelled = 1";
+        self.with(|db| db.execute(query, params![key, now()])).map(drop)
+    }
+
+    pub(crate) fn forget_old(&self) -> rusqlite::Result<()> {
+        self.with(|db| db.execute("DELETE FROM launches WHERE created < ?1", [now() - KEPT_SECONDS])).map(drop)
+    }
+}

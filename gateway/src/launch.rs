@@ -1,0 +1,332 @@
+//! A launch request as the gateway takes it: every value checked against a strict pattern, or refused by its field's
+//! name.
+//!
+//! What comes through here is inert: no character that a shell, Slurm or an HTTP header reads as anything but itself.
+//! The values are quoted all the same where they are used; either would do alone.
+
+use std::fmt;
+
+use gha_slurm_core::gateway::StartRunner;
+use gha_slurm_core::identity::LaunchId;
+use gha_slurm_core::resources::Resources;
+use gha_slurm_core::secret::Secret;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use url::Url;
+
+use crate::config::{Policy, RepositoryUrl};
+
+/// A value that the gateway does not take.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{field}: {problem}")]
+pub struct Rejected {
+    /// The field's name as it is on the wire.
+    pub field: &'static str,
+    /// What is wrong. Never the value of a secret.
+    pub problem: String,
+}
+
+fn rejected(field: &'static str, problem: impl Into<String>) -> Rejected {
+    Rejected { field, problem: problem.into() }
+}
+
+/// What names a launch here: its id, or, for an app that sends none, a digest of its token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LaunchKey(String);
+
+impl LaunchKey {
+    /// Reads a key as [`fmt::Display`] writes it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digest = text.strip_prefix("t-");
+        let known = match digest {
+            Some(digest) => digest.len() == 32 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
+            None => text.parse::<LaunchId>().is_ok(),
+        };
+        known.then(|| Self(text.to_owned()))
+    }
+
+    /// The Slurm job's name, by which it is found again.
+    pub fn slurm_name(&self) -> String {
+        format!("gha-slurm-{self}")
+    }
+}
+
+impl From<LaunchId> for LaunchKey {
+    fn from(id: LaunchId) -> Self {
+        Self(id.to_string())
+    }
+}
+
+impl fmt::Display for LaunchKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A checked request.
+#[derive(Debug)]
+pub struct Launch {
+    /// Its name.
+    pub key: LaunchKey,
+    /// Whose runner it is.
+    pub repository: RepositoryUrl,
+    /// The repository's page as it was sent.
+    pub url: String,
+    /// What the job script exchanges.
+    pub token: Secret,
+    /// Where.
+    pub token_url: String,
+    /// The labels, comma-separated; may be empty.
+    pub labels: String,
+    /// The name to register under.
+    pub runner_name: String,
+    /// What was asked of Slurm.
+    pub resources: Resources,
+}
+
+impl TryFrom<StartRunner> for Launch {
+    type Error = Rejected;
+
+    fn try_from(asked: StartRunner) -> Result<Self, Rejected> {
+        let repository = RepositoryUrl::parse(&asked.github_url).filter(|_| plain(&asked.github_url, b"-_.:/", 300));
+        let repository = repository.ok_or_else(|| rejected("gitHubURL", "not the page of a repository"))?;
+        if !is_jwt(asked.launcher_token.expose()) {
+            return Err(rejected("launcherToken", "not a JWT"));
+        }
+        let http = Url::parse(&asked.token_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+        if !http || !plain(&asked.token_url, b"-_.~:/%?=[]", 2000) {
+            return Err(rejected("tokenURL", "not a plain http or https URL"));
+        }
+        check_labels(&asked.runner_labels)?;
+        let key = asked.launch.map_or_else(|| key_of_token(&asked.launcher_token), LaunchKey::from);
+        let runner_name = Some(asked.runner_name.clone()).filter(|name| !name.is_empty());
+        // The original's default is the host's name, which two runners of one node would share.
+        let runner_name = runner_name.unwrap_or_else(|| key.slurm_name());
+        if !plain(&runner_name, b"-_.", 64) || runner_name.starts_with('-') {
+            return Err(rejected("runnerName", "up to 64 letters, digits and -_."));
+        }
+        let resources = resources(&asked)?;
+        Ok(Self {
+            key,
+            repository,
+            url: asked.github_url.trim_end_matches('/').to_owned(),
+            token: asked.launcher_token,
+            token_url: asked.token_url,
+            labels: asked.runner_labels,
+            runner_name,
+            resources,
+        })
+    }
+}
+
+fn key_of_token(token: &Secret) -> LaunchKey {
+    let digest = Sha256::digest(token.expose());
+    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    LaunchKey(format!("t-{digits}"))
+}
+
+fn plain(text: &str, punctuation: &[u8], longest: usize) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || punctuation.contains(&byte);
+    !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
+}
+
+/// Three parts of base64url (RFC 7515, 7.1), the signature among them.
+fn is_jwt(token: &str) -> bool {
+    token.split('.').count() == 3 && token.split('.').all(|part| plain(part, b"-_", 8192))
+}
+
+fn check_labels(labels: &str) -> Result<(), Rejected> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    if labels.split(',').count() > 100 {
+        return Err(rejected("runnerLabels", "more than 100 labels"));
+    }
+    match labels.split(',').all(|label| plain(label, b"-_.:=+@/", 256) && !label.starts_with('-')) {
+        true => Ok(()),
+        false => Err(rejected("runnerLabels", "labels are of letters, digits and -_.:=+@/, separated by commas")),
+    }
+}
+
+fn resources(asked: &StartRunner) -> Result<Resources, Rejected> {
+    let text = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
+    let cpus = text(&asked.cpus).map(|text| match text.parse() {
+        Ok(cpus) if (1..=65_535).contains(&cpus) && !text.starts_with('+') => Ok(cpus),
+        _ => Err(rejected("cpus", "not a number of CPUs")),
+    });
+    let memory = text(&asked.memory).map(|text| text.parse().map_err(|_| rejected("memory", "not a memory size")));
+    let time_limit =
+        text(&asked.duration).map(|text| text.parse().map_err(|_| rejected("duration", "not a time limit")));
+    let partition = text(&asked.partition);
+    if partition.as_deref().is_some_and(|name| !crate::config::is_slurm_name(name)) {
+        return Err(rejected("partition", "no name that a partition has"));
+    }
+    let gres = text(&asked.gres);
+    if gres.as_deref().is_some_and(|gres| !gres.split(',').all(|one| gres_count(one).is_some())) {
+        return Err(rejected("gres", "write name:count or name:type:count"));
+    }
+    let exclusive = match asked.exclusive.as_deref() {
+        None | Some("" | "false") => false,
+        Some("true") => true,
+        Some(_) => return Err(rejected("exclusive", "true or false")),
+    };
+    Ok(Resources {
+        partition,
+        cpus: cpus.transpose()?,
+        memory: memory.transpose()?,
+        gres,
+        time_limit: time_limit.transpose()?,
+        exclusive,
+    })
+}
+
+/// The amount of one generic resource: `gpu` is 1, `gpu:2` and `gpu:a100:2` are 2.
+fn gres_count(gres: &str) -> Option<u32> {
+    let parts: Vec<&str> = gres.split(':').collect();
+    let named = |part: &str| plain(part, b"-_.", 64) && !part.starts_with('-');
+    match parts.as_slice() {
+        [name] if named(name) => Some(1),
+        [name, last] if named(name) && named(last) => Some(last.parse().unwrap_or(1)),
+        [name, kind, count] if named(name) && named(kind) => count.parse().ok(),
+        _ => None,
+    }
+}
+
+/// What Slurm is asked for under a user's policy, or the field that goes beyond it.
+pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Rejected> {
+    let limits = &policy.limits;
+    let mut granted = asked.clone();
+    match (&asked.partition, &policy.partition) {
+        (None, default) => granted.partition.clone_from(default),
+        (Some(asked), default) => {
+            let free = default.is_none() && policy.partitions.is_empty();
+            if !free && default.as_ref() != Some(asked) && !policy.partitions.contains(asked) {
+                return Err(rejected("partition", "not open to this Slurm user"));
+            }
+        }
+    }
+    let over = |what: &str, limit: &dyn fmt::Display| format!("{what} than the {limit} that this Slurm user may have");
+    if let (Some(asked), Some(limit)) = (asked.cpus, limits.cpus)
+        && asked > limit
+    {
+        return Err(rejected("cpus", over("more", &limit)));
+    }
+    granted.memory = match (asked.memory, limits.memory) {
+        (Some(asked), Some(limit)) if asked > limit => return Err(rejected("memory", over("more", &limit))),
+        (asked, limit) => asked.or(limit),
+    };
+    granted.time_limit = match (asked.time_limit, limits.time) {
+        (Some(asked), Some(limit)) if asked > limit => {
+            return Err(rejected("duration", over("longer", &format!("{limit} minutes"))));
+        }
+        (asked, limit) => asked.or(limit),
+    };
+    let gpus = asked.gres.as_deref().unwrap_or_default().split(',').filter(|one| one.split(':').next() == Some("gpu"));
+    let gpus = gpus.filter_map(gres_count).fold(0, u32::saturating_add);
+    if let Some(limit) = limits.gpus
+        && gpus > limit
+    {
+        return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
+    }
+    if asked.exclusive && limits.exclusive == Some(false) {
+        return Err(rejected("exclusive", "whole nodes are not for this Slurm user"));
+    }
+    Ok(granted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn launch(changes: Value) -> Result<Launch, Rejected> {
+        let mut body = json!({
+            "gitHubURL": "https://github.com/octo-org/simulation",
+            "launcherToken": "eyJh.eyJz.c2ln",
+            "runnerLabels": "self-hosted,slurm,slurm-cpus=8",
+            "tokenURL": "https://app.example/gha/runner",
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        Launch::try_from(serde_json::from_value::<StartRunner>(body).unwrap())
+    }
+
+    #[test]
+    fn the_originals_request_is_taken() {
+        let first = launch(json!({"runnerName": "r", "cpus": "2", "memory": "16gb", "exclusive": "true"})).unwrap();
+        assert_eq!((first.resources.cpus, first.resources.exclusive), (Some(2), true));
+        assert_eq!(first.resources.memory.unwrap().mebibytes(), 16_384);
+        let unnamed = launch(json!({})).unwrap();
+        assert_eq!(unnamed.key, first.key, "the same token is the same launch");
+        assert_eq!(unnamed.runner_name, unnamed.key.slurm_name());
+        assert_eq!(LaunchKey::parse(&unnamed.key.to_string()), Some(unnamed.key));
+    }
+
+    #[test]
+    fn nothing_that_a_shell_would_read_passes() {
+        let evil = "x$`\";touch /tmp/x;#";
+        let strings = [
+            evil, "a'b", "a b", "a\nb", "a\\b", "$(id)", "a|b", "a&b", "a>b", "ä", "a\0b", "--x", "*", "~", "{a,b}",
+            "!x",
+        ];
+        let fields = [
+            "gitHubURL",
+            "launcherToken",
+            "runnerLabels",
+            "tokenURL",
+            "runnerName",
+            "cpus",
+            "memory",
+            "duration",
+            "partition",
+            "gres",
+            "exclusive",
+        ];
+        for field in fields {
+            for text in strings {
+                let refused = launch(json!({field: text})).map(|_| ()).unwrap_err();
+                assert_eq!(refused.field, field, "{text:?}");
+                assert!(field != "launcherToken" || !refused.to_string().contains(text), "{refused}");
+            }
+        }
+        for url in ["https://github.com/o/r?x=$(id)", "https://u:p@github.com/o/r", "ftp://github.com/o/r", "o/r"] {
+            assert_eq!(launch(json!({"gitHubURL": url})).map(|_| ()).unwrap_err().field, "gitHubURL", "{url}");
+        }
+        for token in ["", "a.b", "a.b.c.d", "a..c", ".b.c", "a.b.c "] {
+            assert_eq!(launch(json!({"launcherToken": token})).map(|_| ()).unwrap_err().field, "launcherToken");
+        }
+        for labels in [",", "a,", "a,,b", &["x"; 101].join(","), &"x".repeat(257)] {
+            assert_eq!(launch(json!({"runnerLabels": labels})).map(|_| ()).unwrap_err().field, "runnerLabels");
+        }
+    }
+
+    #[test]
+    fn a_policy_fills_in_and_limits() {
+        let policy: Policy = serde_json::from_value(json!({
+            "partition": "gha", "partitions": ["big"],
+            "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false},
+        }))
+        .unwrap();
+        let asked = |changes: Value| launch(changes).unwrap().resources;
+        let granted = within(&policy, &asked(json!({}))).unwrap();
+        assert_eq!(granted.partition.as_deref(), Some("gha"));
+        assert_eq!((granted.memory.unwrap().mebibytes(), granted.time_limit.unwrap().minutes()), (16_384, 120));
+        let most =
+            json!({"partition": "big", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
+        within(&policy, &asked(most)).unwrap();
+        for (changes, field) in [
+            (json!({"partition": "secret"}), "partition"),
+            (json!({"cpus": "9"}), "cpus"),
+            (json!({"memory": "17G"}), "memory"),
+            (json!({"duration": "2:00:01"}), "duration"),
+            (json!({"gres": "gpu:3"}), "gres"),
+            (json!({"gres": "gpu:2,gpu:a100:1"}), "gres"),
+            (json!({"exclusive": "true"}), "exclusive"),
+        ] {
+            assert_eq!(within(&policy, &asked(changes)).unwrap_err().field, field);
+        }
+        within(&Policy::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"}))).unwrap();
+    }
+}

@@ -1,0 +1,19 @@
+//! The Slurm side of gha-slurm.
+//!
+//! The gateway lives where Slurm trusts it. It takes launch requests from the app, which it knows by a shared secret,
+//! maps the repository to a Slurm user, and submits the runner as that user's Slurm job. It shares only message types
+//! with the app; it holds no GitHub credential and sees none: the job's script exchanges the launch token by itself.
+//!
+//! What must never happen here: text from a request read by a shell, a Slurm job as anybody but the mapped user, two
+//! Slurm jobs for one launch, a secret in a log or an argv.
+
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod config;
+pub mod http;
+mod index;
+pub mod launch;
+mod metrics;
+pub mod script;
+pub mod service;

@@ -1,0 +1,256 @@
+#!/bin/bash
+# One GitHub Actions runner as a Slurm job: gets a credential for its launch token, runs one job, leaves nothing behind.
+#
+# It is the same text for every launch. What differs comes in the environment, which Slurm shows to nobody but the
+# user, root and Slurm's operators:
+#   GHA_SLURM_TOKEN, GHA_SLURM_TOKEN_URL      the launch token, and where it is exchanged
+#   GHA_SLURM_URL, _NAME, _LABELS             the registration
+#   GHA_SLURM_RUNNER, _RUNNER_SHA256          GitHub's runner: a folder, or a .tar.gz with its checksum
+#   GHA_SLURM_SCRATCH                         where the private folder is made (default: TMPDIR, or /tmp)
+#   GHA_SLURM_CONTAINER                       a command to run the runner in, one word a line; {work} is the private folder
+#   GHA_SLURM_IDLE_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS
+# shellcheck disable=SC2317  # the functions of traps are reached
+set -euo pipefail
+umask 077
+
+say() { printf '%(%FT%T%z)T gha-slurm: %s\n' -1 "$*"; }
+
+# Sleeps so that a signal is heard at once.
+nap() {
+    sleep "$1" &
+    wait $! || true
+}
+
+# The whole process group of the runner, which is its own.
+signal_runner() { kill "-$1" -- "-$runner_pid" 2>/dev/null || true; }
+
+runner_lives() { [[ -n $runner_pid ]] && kill -0 "$runner_pid" 2>/dev/null; }
+
+# What the runner says when it takes a job; the worker's log is the second witness.
+job_taken() { grep -qs 'Running job:' "$log" || compgen -G "$runner/_diag/Worker_*" >/dev/null; }
+
+# The processes that the runner started, wherever they went.
+strays() { grep -lsFz -- "GHA_SLURM_WORK=$work" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3 || true; }
+
+end_strays() {
+    local round pids
+    for round in 1 2 3; do
+        mapfile -t pids < <(strays)
+        [[ ${#pids[@]} -gt 0 ]] || return 0
+        [[ $round -gt 1 ]] || say "ends ${#pids[@]} processes that the runner left"
+        kill -KILL "${pids[@]}" 2>/dev/null || true
+    done
+}
+
+# Asks the runner to end, and gives it until the deadline.
+stop_runner() {
+    [[ -n $stop_at ]] || stop_at=$((SECONDS + grace))
+    signal_runner TERM
+    signal_runner CONT
+}
+
+# scancel and the time limit. Slurm tells every process at once, the runner too, and kills what is left after KillWait.
+on_signal() {
+    stopped=yes
+    [[ -n $runner_pid ]] || exit 143
+    say "told to end; so is the runner"
+    if runner_lives; then stop_runner; fi
+}
+
+clean_up() {
+    trap - EXIT
+    trap '' TERM INT HUP
+    if runner_lives; then signal_runner KILL; fi
+    end_strays
+    cd /
+    # A build may have left folders that not even their owner may write to.
+    chmod -R u+rwX -- "$work" 2>/dev/null || true
+    rm -rf -- "$work"
+}
+
+# A copy of its own for each Slurm job, since the runner writes beside its programs.
+prepare_runner() {
+    mkdir "$runner" "$work/tmp"
+    if [[ $source == *.tar.gz ]]; then
+        # Checked after copying: what was checked is what is unpacked.
+        cp -- "$source" "$work/runner.tar.gz"
+        if ! sha256sum --check --status <<<"$checksum  $work/runner.tar.gz"; then
+            say "the runner's archive $source does not have the checksum $checksum"
+            exit 1
+        fi
+        tar -xzf "$work/runner.tar.gz" -C "$runner"
+        rm -f -- "$work/runner.tar.gz"
+        return
+    fi
+    local entry
+    shopt -s dotglob
+    for entry in "$source"/*; do
+        case ${entry##*/} in
+            .runner | .credentials* | .service | _diag | _work) ;; # another registration's
+            externals) ln -s -- "$entry" "$runner/" ;;             # large, and only read
+            *) cp -R --reflink=auto -- "$entry" "$runner/" ;;
+        esac
+    done
+    shopt -u dotglob
+}
+
+# Prints the status, 000 without an answer. The token goes in by standard input: an argv can be seen by others.
+ask_for_credential() {
+    printf 'header = "Authorization: Bearer %s"\n' "$token" |
+        curl --disable --config - --silent --show-error --connect-timeout 10 --max-time 60 --max-filesize 1000000 \
+            --header 'Content-Type: application/json' --data '{"credential":"jit"}' \
+            --dump-header "$work/headers" --output "$work/answer" --write-out '%{http_code}' "$token_url" || true
+}
+
+# A string of the answer. Both credentials are of these characters only.
+answered() {
+    sed -n 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"\([A-Za-z0-9+/=_.-]*\)".*/\1/p' "$work/answer" | head -n 1
+}
+
+get_credential() {
+    local deadline=$((SECONDS + retry)) pause=2 status wanted
+    while true; do
+        rm -f -- "$work/headers" "$work/answer"
+        status=$(ask_for_credential)
+        case $status in
+            200) break ;;
+            401) say "the launch token is not valid (any more): nothing to do" && exit 0 ;;
+            409) say "the launch token was exchanged before: nothing to do" && exit 0 ;;
+            410) say "nothing waits for this runner any more: nothing to do" && exit 0 ;;
+            408 | 425 | 429 | 5?? | 000) ;;
+            *) say "the app gives no credential (status $status)" && exit 1 ;;
+        esac
+        wanted=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]\{1,4\}\)[[:space:]]*$/\1/p' "$work/headers" 2>/dev/null || true)
+        ((${wanted:-0} > pause)) && pause=$wanted
+        if ((SECONDS + pause > deadline)); then
+            say "no credential within $retry s (last status $status)"
+            exit 1
+        fi
+        say "no credential yet (status $status), tries again in about $pause s"
+        # Of many that failed together, not all come back together.
+        nap "$((pause - 1)).$((RANDOM % 10))"
+        nap "$((RANDOM % (pause + 1))).$((RANDOM % 10))"
+        pause=$((pause * 2 > 60 ? 60 : pause * 2))
+    done
+    jit=$(answered encoded_jit_config)
+    registration=$(answered token)
+    rm -f -- "$work/headers" "$work/answer"
+    if [[ -z $jit && -z $registration ]]; then
+        say "the app's answer holds no credential"
+        exit 1
+    fi
+}
+
+# Runs a program of the runner's, where the site wants it.
+# In the background, so that its process is a group and a session of its own.
+in_place() { TMPDIR=$work/tmp GHA_SLURM_WORK=$work exec setsid "${container[@]}" "$@"; }
+
+register() {
+    local options=(--unattended --ephemeral --replace --url "$url" --name "$name" --work _work)
+    [[ -z $labels ]] || options+=(--labels "$labels")
+    # In the background, so that a signal is heard; in the environment, where only this user sees it.
+    ACTIONS_RUNNER_INPUT_TOKEN=$registration in_place ./config.sh "${options[@]}" </dev/null &
+    if ! wait $!; then
+        say "the runner could not be registered"
+        exit 1
+    fi
+    registered=yes
+}
+
+# A runner that took no job would stay at GitHub, offline, for a day.
+deregister() {
+    [[ -n $registered && -z $taken ]] || return 0
+    ACTIONS_RUNNER_INPUT_TOKEN=$registration GHA_SLURM_WORK=$work \
+        timeout --kill-after=2 10 "${container[@]}" ./config.sh remove </dev/null >/dev/null 2>&1 || true
+}
+
+# No job in time: ends the runner, unless it takes one in this very moment. It stands still while that is looked at.
+end_if_idle() {
+    signal_runner STOP
+    if job_taken; then
+        signal_runner CONT
+    else
+        say "no job within $idle s: the runner ends"
+        stop_runner
+    fi
+}
+
+watch_runner() {
+    local begun=$SECONDS
+    while runner_lives; do
+        if [[ -n $stop_at ]]; then
+            if ((SECONDS >= stop_at)); then
+                say "the runner does not end by itself"
+                signal_runner KILL
+            fi
+        elif [[ -z $taken ]]; then
+            if job_taken; then
+                taken=yes
+            elif ((SECONDS - begun >= idle)); then
+                end_if_idle
+            fi
+        fi
+        nap 1
+    done
+    if job_taken; then taken=yes; fi
+}
+
+main() {
+    local stream
+    # Slurm makes the output file by its own umask.
+    for stream in 1 2; do
+        if [[ -f /proc/self/fd/$stream ]]; then chmod 0600 "/proc/self/fd/$stream" || true; fi
+    done
+    token=$GHA_SLURM_TOKEN token_url=$GHA_SLURM_TOKEN_URL
+    url=$GHA_SLURM_URL name=$GHA_SLURM_NAME labels=${GHA_SLURM_LABELS:-}
+    source=$GHA_SLURM_RUNNER checksum=${GHA_SLURM_RUNNER_SHA256:-}
+    idle=${GHA_SLURM_IDLE_SECONDS:-120} retry=${GHA_SLURM_RETRY_SECONDS:-600} grace=${GHA_SLURM_GRACE_SECONDS:-25}
+    local scratch=${GHA_SLURM_SCRATCH:-${TMPDIR:-/tmp}} words=${GHA_SLURM_CONTAINER:-}
+    # None of it is for the runner's builds.
+    unset "${!GHA_SLURM_@}"
+    runner_pid='' stop_at='' stopped='' taken='' registered='' jit='' registration='' container=()
+
+    work=$(mktemp -d -- "$scratch/gha-slurm-${SLURM_JOB_ID:-0}.XXXXXXXXXX")
+    runner=$work/runner log=$work/runner.log
+    trap clean_up EXIT
+    trap on_signal TERM INT HUP
+    if [[ -n $words ]]; then mapfile -t container <<<"${words//\{work\}/$work}"; fi
+
+    say "Slurm job ${SLURM_JOB_ID:-?} on $(uname -n) runs $name for $url"
+    # Before the exchange: a token is exchanged once, and should not be for a runner that cannot start.
+    prepare_runner
+    cd "$runner"
+    get_credential
+    if [[ -z $jit ]]; then register; fi
+
+    # To a file, since what a stopped runner wrote there is all that it wrote.
+    : >"$log"
+    if [[ -n $jit ]]; then
+        ACTIONS_RUNNER_INPUT_JITCONFIG=$jit in_place ./run.sh </dev/null >>"$log" 2>&1 &
+    else
+        in_place ./run.sh </dev/null >>"$log" 2>&1 &
+    fi
+    runner_pid=$!
+    # To the end of the log, whoever is told to end before.
+    (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$runner_pid" -f "$log" 2>/dev/null) &
+    local printer=$! status=0
+    watch_runner
+    wait "$runner_pid" || status=$?
+    wait "$printer" || true
+    deregister
+
+    if [[ -n $stopped ]]; then
+        say "ended as told"
+        exit 143
+    elif [[ -z $taken ]]; then
+        say "ended without a job"
+        [[ -n $stop_at ]] || exit "$status"
+    else
+        say "the runner ended with status $status"
+        exit "$status"
+    fi
+}
+
+# In one piece: whatever reads this text line by line has read all of it now.
+main
+exit

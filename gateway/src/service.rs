@@ -1,0 +1,219 @@
+//! Starting and cancelling launches: the one place that knows a launch's whole life here.
+//!
+//! Steps of one launch happen one after another, however many requests for it come at once. A launch is in the index
+//! before it is in Slurm; what the index does not know for sure, Slurm is asked for by the Slurm job's name.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use gha_slurm_core::secret::Secret;
+use thiserror::Error;
+
+use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId};
+use crate::config::{Config, ConfigError, SECRET_VARIABLE};
+use crate::index::Index;
+use crate::launch::{Launch, LaunchKey, Rejected, within};
+use crate::metrics::Metrics;
+use crate::script;
+
+/// Why a request was not carried out.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// No entry for this repository.
+    #[error("no Slurm user is mapped to {0}")]
+    UnknownRepository(String),
+    /// A value is malformed or beyond a limit.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// It was cancelled before.
+    #[error("this launch was cancelled")]
+    Cancelled,
+    /// No such launch, or no such Slurm job of a launch.
+    #[error("no launch of that name or Slurm job is known")]
+    NotFound,
+    /// Slurm's.
+    #[error(transparent)]
+    Slurm(#[from] BackendError),
+    /// The index could not be read or written.
+    #[error("the launch index failed: {0}")]
+    Index(#[from] rusqlite::Error),
+}
+
+/// The gateway itself, without HTTP.
+pub struct Service {
+    config: RwLock<Arc<Config>>,
+    path: PathBuf,
+    backend: Box<dyn Backend>,
+    index: Index,
+    turns: Mutex<HashMap<LaunchKey, Weak<tokio::sync::Mutex<()>>>>,
+    pub(crate) metrics: Metrics,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state folder.
+    #[error("stateDirectory {}: {error}", folder.display())]
+    State {
+        /// The folder.
+        folder: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+}
+
+impl Service {
+    /// A gateway by the configuration that was read from `path`.
+    pub fn open(config: Config, path: PathBuf) -> Result<Self, OpenError> {
+        let backend = backend::open(&config)?;
+        let folder = config.state_directory.clone();
+        let index = Index::open(&folder).map_err(|error| OpenError::State { folder, error })?;
+        let config = RwLock::new(Arc::new(config));
+        Ok(Self { config, path, backend, index, turns: Mutex::default(), metrics: Metrics::default() })
+    }
+
+    /// The configuration now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the configuration again. After an error the old one stays.
+    pub fn reload(&self) -> Result<Vec<&'static str>, ConfigError> {
+        let fresh = Config::load(&self.path, &|name| std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE))?;
+        let restart = fresh.needs_restart(&self.config());
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        Ok(restart)
+    }
+
+    fn turn(&self, key: &LaunchKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::default();
+        turns.insert(key.clone(), Arc::downgrade(&turn));
+        turn
+    }
+
+    /// Submits a launch, or finds the Slurm job that it has already.
+    pub async fn start(&self, launch: &Launch) -> Result<SlurmJobId, ServiceError> {
+        let config = self.config();
+        let unknown = || ServiceError::UnknownRepository(launch.repository.to_string());
+        let (user, policy) = config.mapping.find(&launch.repository).ok_or_else(unknown)?;
+        let resources = within(policy, &launch.resources)?;
+        let turn = self.turn(&launch.key);
+        let _turn = turn.lock().await;
+        let key = launch.key.to_string();
+        match self.index.get(&key)? {
+            Some(entry) if entry.cancelled => return Err(ServiceError::Cancelled),
+            Some(entry) => {
+                let known = match entry.job {
+                    Some(job) => Some(job),
+                    // A crash, or a lost answer: it may be in Slurm.
+                    None => self.backend.find(&entry.user, &launch.key.slurm_name()).await?,
+                };
+                if let Some(job) = known {
+                    self.index.submitted(&key, job)?;
+                    return Ok(job);
+                }
+            }
+            None => {}
+        }
+        let home = self.backend.home(user)?;
+        let (script, environment) = match &config.template {
+            Some(template) => script::from_template(template, launch, user, &home, &config.job),
+            None => (Secret::new(script::BUILT_IN), script::environment(launch, user, &home, &config.job)),
+        };
+        let job = JobSpec {
+            name: launch.key.slurm_name(),
+            user: user.to_owned(),
+            comment: launch.url.clone(),
+            script,
+            environment,
+            resources,
+            account: policy.account.clone(),
+            qos: policy.qos.clone(),
+            output: script::fill(&config.job.output, user, &home),
+            directory: script::fill(&config.job.directory, user, &home),
+        };
+        self.index.begin(&key, user)?;
+        match self.backend.submit(&job).await {
+            Ok(id) => {
+                self.index.submitted(&key, id)?;
+                tracing::info!(launch = %key, user, slurm_job = id, repository = %launch.repository, "submitted");
+                Ok(id)
+            }
+            Err(error) => {
+                tracing::warn!(launch = %key, user, %error, "not submitted");
+                if matches!(error, BackendError::Refused(_)) {
+                    self.index.abandon(&key)?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    fn key_of(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<LaunchKey, ServiceError> {
+        let of_job = job.map(|job| self.index.by_job(job)).transpose()?.flatten();
+        let of_job = of_job.and_then(|entry| LaunchKey::parse(&entry.key));
+        // The launch decides; its Slurm job's id may have been lost on the way.
+        launch.or(of_job).ok_or(ServiceError::NotFound)
+    }
+
+    /// Cancels a launch, for good. Only Slurm jobs that this gateway started can be named.
+    pub async fn cancel(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<(), ServiceError> {
+        let key = self.key_of(launch, job)?;
+        let turn = self.turn(&key);
+        let _turn = turn.lock().await;
+        let entry = self.index.get(&key.to_string())?;
+        self.index.cancel(&key.to_string())?;
+        let Some(entry) = entry.filter(|entry| !entry.user.is_empty()) else { return Err(ServiceError::NotFound) };
+        let job = match entry.job {
+            Some(job) => Some(job),
+            None => self.backend.find(&entry.user, &key.slurm_name()).await?,
+        };
+        let Some(job) = job else { return Err(ServiceError::NotFound) };
+        self.backend.cancel(&entry.user, job).await?;
+        tracing::info!(launch = %key, user = entry.user, slurm_job = job, "cancelled");
+        Ok(())
+    }
+
+    /// The Slurm job of a launch and its state in Slurm's word, `UNKNOWN` when Slurm has forgotten it.
+    pub async fn state(&self, key: &LaunchKey) -> Result<(Option<SlurmJobId>, String), ServiceError> {
+        let entry = self.index.get(&key.to_string())?.ok_or(ServiceError::NotFound)?;
+        match entry.job {
+            Some(job) => {
+                let state = self.backend.state(&entry.user, job).await?;
+                Ok((Some(job), state.unwrap_or_else(|| "UNKNOWN".to_owned())))
+            }
+            None if entry.cancelled => Ok((None, "CANCELLED".to_owned())),
+            None => Ok((None, "UNKNOWN".to_owned())),
+        }
+    }
+
+    /// Asks Slurm something harmless as each mapped user; a line for each.
+    pub async fn check(&self) -> Vec<(String, Result<String, BackendError>)> {
+        let config = self.config();
+        let mut lines = Vec::new();
+        for user in config.mapping.users() {
+            let answer = match self.backend.home(user) {
+                Ok(_) => self.backend.probe(user).await,
+                Err(error) => Err(error),
+            };
+            lines.push((user.to_owned(), answer));
+        }
+        lines
+    }
+
+    /// Drops what is older than any launch.
+    pub fn tidy(&self) {
+        if let Err(error) = self.index.forget_old() {
+            tracing::warn!(%error, "old launches stay in the index");
+        }
+    }
+}

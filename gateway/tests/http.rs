@@ -1,0 +1,376 @@
+//! The gateway over HTTP, with a strict fake slurmrestd that answers as 22.05 or 24.11, and without any Slurm.
+
+// Tests fail by panicking, in helpers too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use support::{App, Gateway, ONE, SECRET, TWO, get_json, post_json, runner_folder, within};
+
+#[derive(Default)]
+struct Slurm {
+    new: bool,
+    jobs: Vec<Value>,
+    cancelled: Vec<u64>,
+    refuse_tokens: u32,
+    tokens: Vec<String>,
+}
+
+type Shared = Arc<Mutex<Slurm>>;
+
+async fn slurmrestd(new: bool) -> (String, Shared) {
+    let slurm = Arc::new(Mutex::new(Slurm { new, ..Slurm::default() }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&slurm));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, slurm)
+}
+
+async fn answer(State(slurm): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let mut slurm = slurm.lock().unwrap();
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let new = slurm.new;
+    let fail = |status: u16, number: u64, words: &str| {
+        let error = match new {
+            false => json!({"error_code": number, "error": words}),
+            true => json!({"description": words, "error_number": number, "error": words, "source": "x"}),
+        };
+        (StatusCode::from_u16(status).unwrap(), axum::Json(json!({"meta": {}, "errors": [error]}))).into_response()
+    };
+    let ok = |body: Value| axum::Json(body).into_response();
+    if headers.contains_key("transfer-encoding") {
+        return StatusCode::NOT_ACCEPTABLE.into_response();
+    }
+    let user = text("x-slurm-user-name");
+    slurm.tokens.push(text("x-slurm-user-token"));
+    if slurm.refuse_tokens > 0 {
+        slurm.refuse_tokens -= 1;
+        return if new { fail(511, 1007, "Protocol authentication error") } else { fail(500, 5005, "Unspecified") };
+    }
+    let versions = if new { 40..=42 } else { 36..=38 };
+    if uri.path() == "/openapi/v3" {
+        let paths: serde_json::Map<_, _> =
+            versions.map(|v| (format!("/slurm/v0.0.{v}/job/submit"), json!({}))).collect();
+        return ok(json!({"paths": paths}));
+    }
+    let root = format!("/slurm/v0.0.{}/", versions.end());
+    let Some(path) = uri.path().strip_prefix(&root) else { return StatusCode::NOT_FOUND.into_response() };
+    match (method.as_str(), path) {
+        ("POST", "job/submit") => {
+            if text("content-type") != "application/json" || text("content-length").is_empty() {
+                return StatusCode::BAD_REQUEST.into_response();
+            }
+            let asked: Value = serde_json::from_slice(&body).unwrap();
+            let fits =
+                if new { asked["job"]["environment"].is_array() } else { asked["job"]["environment"].is_object() };
+            if !fits || !asked["script"].as_str().unwrap().starts_with("#!") {
+                return fail(400, 2127, "Environment is missing in job");
+            }
+            let id = slurm.jobs.len() + 1;
+            if asked["job"]["partition"] == "nowhere" {
+                return fail(500, 2000, "Invalid partition name specified");
+            }
+            let mut job = asked["job"].clone();
+            job["user_name"] = user.into();
+            job["job_id"] = id.into();
+            job["job_state"] = if new { json!(["PENDING"]) } else { json!("PENDING") };
+            slurm.jobs.push(job);
+            if asked["job"]["cpus_per_task"] == 999 {
+                return ok(json!({"job_id": id, "errors": [{"error_code": 2015, "error": "not available now"}]}));
+            }
+            ok(json!({"job_id": id, "step_id": "BATCH", "errors": [], "warnings": []}))
+        }
+        ("GET", "jobs") => ok(json!({"jobs": slurm.jobs, "errors": []})),
+        ("GET", "ping") => ok(json!({"pings": [], "errors": []})),
+        (method, path) => {
+            let id: u64 = path.strip_prefix("job/").unwrap().parse().unwrap();
+            match (method, usize::try_from(id).ok().and_then(|id| slurm.jobs.get(id - 1).cloned())) {
+                ("GET", Some(job)) => ok(json!({"jobs": [job], "errors": []})),
+                ("DELETE", Some(_)) => {
+                    slurm.cancelled.push(id);
+                    ok(json!({"errors": []}))
+                }
+                _ => fail(500, 2017, "Invalid job id specified"),
+            }
+        }
+    }
+}
+
+/// Users that exist on every machine.
+fn yaml(folder: &std::path::Path, backend: &str) -> String {
+    let folder = folder.display();
+    format!(
+        "listen: 127.0.0.1:0\nghaSharedSecret: {SECRET}\nstateDirectory: {folder}\njob: {{runner: {folder}/runner}}\n\
+         slurmUsers: {{daemon: {{repositories: ['https://github.com/{ONE}'], limits: {{cpus: 999}}}}, nobody-at-all: {{repositories: ['https://github.com/{TWO}']}}}}\n{backend}\n"
+    )
+}
+
+fn rest(url: &str, folder: &std::path::Path) -> String {
+    let count = folder.join("minted");
+    let mint = format!("echo x >> {}; echo SLURM_JWT=$0-$(wc -l < {0})", count.display());
+    format!("slurmrestd: {{url: '{url}', tokenCommand: [sh, -c, '{mint}', '{{user}}']}}")
+}
+
+#[tokio::test]
+async fn both_generations_of_slurmrestd_are_spoken() {
+    for new in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, slurm) = slurmrestd(new).await;
+        let app = App::start().await;
+        let mut gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+        let mut request = app.request(1, ONE, "a,b");
+        let start = async |url: &str, body: &Value| post_json(url, "/runner/start", body).await;
+        let first = start(&gateway.url, &request).await;
+        assert_eq!(first, (200, json!({"status": "OK!", "job_id": "1"})), "{new}");
+        assert_eq!(start(&gateway.url, &request).await, first, "the same launch, the same Slurm job");
+        // Ten at once, and after a restart without the answer in the index.
+        request["launch"] = "2-1".into();
+        let all: Vec<_> = (0..10)
+            .map(|_| {
+                let (url, request) = (gateway.url.clone(), request.clone());
+                tokio::spawn(async move { post_json(&url, "/runner/start", &request).await })
+            })
+            .collect();
+        for one in all {
+            assert_eq!(one.await.unwrap().1["job_id"], "2");
+        }
+        drop(gateway);
+        let index = rusqlite::Connection::open(folder.path().join("launches.sqlite")).unwrap();
+        index.execute("UPDATE launches SET job = NULL", []).unwrap();
+        drop(index);
+        gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+        assert_eq!(start(&gateway.url, &request).await.1["job_id"], "2");
+        assert_eq!(slurm.lock().unwrap().jobs.len(), 2);
+        assert_eq!(get_json(&gateway.url, "/runner/2-1").await.1["state"], "PENDING");
+
+        slurm.lock().unwrap().refuse_tokens = 1;
+        assert_eq!(get_json(&gateway.url, "/runner/2-1").await.0, 200, "once more with a new token");
+        assert!(
+            slurm.lock().unwrap().tokens.iter().all(|token| token.starts_with("daemon-")),
+            "for the mapped user only"
+        );
+        slurm.lock().unwrap().refuse_tokens = 2;
+        assert_eq!(get_json(&gateway.url, "/runner/2-1").await.0, 503);
+
+        let mut refused = app.request(3, ONE, "a");
+        refused["partition"] = "nowhere".into();
+        let (status, answer) = start(&gateway.url, &refused).await;
+        assert_eq!(
+            (status, answer["message"].as_str().unwrap()),
+            (422, "Slurm refused: Invalid partition name specified (2000)")
+        );
+        refused["partition"] = "gha".into();
+        refused["cpus"] = "999".into();
+        assert_eq!(start(&gateway.url, &refused).await.0, 422, "pending for ever is a refusal");
+        assert_eq!(slurm.lock().unwrap().cancelled, [3], "and does not stay in the queue");
+        let (status, answer) = start(&gateway.url, &app.request(5, TWO, "a")).await;
+        assert!(status == 422 && answer["message"].as_str().unwrap().contains("no user nobody-at-all"), "{answer}");
+
+        let cancel = async |body: Value| post_json(&gateway.url, "/runner/cancel", &body).await.0;
+        assert_eq!((cancel(json!({"launch": "2-1"})).await, cancel(json!({"job_id": "2"})).await), (200, 200));
+        assert_eq!((cancel(json!({"launch": "9-1"})).await, cancel(json!({"job_id": "4711"})).await), (404, 404));
+        assert_eq!(start(&gateway.url, &app.request(9, ONE, "a")).await.0, 410, "a cancel that came first");
+    }
+}
+
+#[tokio::test]
+async fn bad_input_is_told_and_nothing_is_submitted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, slurm) = slurmrestd(false).await;
+    let app = App::start().await;
+    let path = folder.path().join("gateway.yaml");
+    let good = yaml(folder.path(), &rest(&url, folder.path()));
+    let gateway = Gateway::start(folder.path(), &good);
+    let client = reqwest::Client::new();
+    let send = async |path: &str, token: Option<&str>, body: Vec<u8>| {
+        let mut request = client.post(format!("{}{path}", gateway.url)).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("auth-token", token);
+        }
+        let response = request.body(body).send().await.unwrap();
+        (response.status().as_u16(), response.json::<Value>().await.unwrap_or_default())
+    };
+    let request = app.request(1, ONE, "a");
+    for token in [None, Some(""), Some("gateway-secre"), Some("gateway-secret2")] {
+        for path in ["/runner/start", "/runner/cancel", "/api/reload", "/runner/1-1", "/metrics", "/nowhere"] {
+            let answer = send(path, token, request.to_string().into_bytes()).await;
+            assert_eq!(answer, (401, json!({"message": "auth-token missing"})), "{path} {token:?}");
+        }
+    }
+    let post = async |body: Value| send("/runner/start", Some(SECRET), body.to_string().into_bytes()).await;
+    assert_eq!(send("/runner/start", Some(SECRET), vec![b' '; 10_000_000]).await.0, 413);
+    assert_eq!(send("/runner/start", Some(SECRET), b"{".to_vec()).await.0, 400);
+    assert_eq!(post(app.request(1, "octo-org/unknown", "a")).await.0, 403);
+    for (field, value) in [
+        ("runnerLabels", json!("x$`\";touch /tmp/x;#")),
+        ("launcherToken", json!("not a jwt")),
+        ("launcherToken", json!(5)),
+        ("launch", json!("1-01")),
+        ("cpus", json!("1000")),
+        ("partition", json!("--wrap=id")),
+    ] {
+        let mut bad = request.clone();
+        bad[field] = value.clone();
+        let (status, answer) = post(bad).await;
+        assert!(status == 422 && answer["message"].as_str().unwrap().contains(field), "{value}: {status} {answer}");
+    }
+    let mut missing = request.clone();
+    missing.as_object_mut().unwrap().remove("tokenURL");
+    assert!(post(missing).await.1["message"].as_str().unwrap().contains("tokenURL"));
+    assert_eq!(slurm.lock().unwrap().jobs.len(), 0);
+
+    let reload = async || send("/api/reload", Some(SECRET), Vec::new()).await;
+    std::fs::write(&path, "ghaSharedSecret: other\nrepositories: [").unwrap();
+    let (status, answer) = reload().await;
+    assert!(status == 422 && answer["message"].as_str().unwrap().contains(":2:"), "{answer}");
+    assert_eq!(post(request.clone()).await.0, 200, "the old configuration stays");
+    std::fs::write(&path, good.replace("listen: 127.0.0.1:0", "listen: 127.0.0.1:1")).unwrap();
+    assert_eq!(reload().await, (200, json!({"status": "OK!", "needs_restart": ["listen"]})));
+    let metrics = client.get(format!("{}/metrics", gateway.url)).header("auth-token", SECRET).send().await.unwrap();
+    let text = metrics.text().await.unwrap();
+    assert!(text.contains("gha_slurm_gateway_answers_total{route=\"start\",status=\"413\"} 1"), "{text}");
+    assert_eq!(get_json(&gateway.url, "/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_slurmrestd_that_is_away_is_an_outage() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = App::start().await;
+    let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest("http://127.0.0.1:1", folder.path())));
+    let (status, answer) = post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await;
+    assert!(status == 503 && answer["message"].as_str().unwrap().contains("refused"), "{status} {answer}");
+}
+
+#[tokio::test]
+async fn without_slurm_the_script_runs_here() {
+    let folder = tempfile::tempdir().unwrap();
+    runner_folder(folder.path());
+    let app = App::start().await;
+    let text = yaml(folder.path(), "backend: local")
+        .replace("/runner}", &format!("/runner, environment: {{STAND_IN_GITHUB: '{}'}}}}", app.github.url()));
+    let gateway = Gateway::start(folder.path(), &text);
+    app.launch_at(&gateway.url, json!({}));
+    let (job, status, answer) = app.queue(ONE).await;
+    assert_eq!(status, 200, "{answer}");
+    let state = async || get_json(&gateway.url, &format!("/runner/{job}-1")).await.1["state"].clone();
+    within(20, "it completes", async || state().await == "COMPLETED").await;
+    assert_eq!(
+        app.github.job(job).unwrap().status,
+        gha_slurm_simulator::github::JobStatus::Completed("success".into())
+    );
+}
+
+#[tokio::test]
+async fn the_originals_template_still_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = folder.path().join("words");
+    let template = format!(
+        "jobTemplate: |\n  #!/bin/bash\n  GHTOKEN=g\n  # it's a comment with one apostrophe\n  printf '%s\\n' %RUNNER_CONFIG_LINE% \"%LAUNCH_TOKEN%\" %LOG_FILE% \"$USER\" >{}\nbackend: local",
+        words.display()
+    );
+    let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &template));
+    let request = App::start().await.request(1, ONE, "a,b=1");
+    assert_eq!(post_json(&gateway.url, "/runner/start", &request).await.0, 200);
+    let state = async || get_json(&gateway.url, "/runner/1-1").await.1["state"].clone();
+    within(10, "it completes", async || state().await == "COMPLETED").await;
+    let text = std::fs::read_to_string(&words).unwrap();
+    let url = format!("https://github.com/{ONE}");
+    let start = ["--unattended", "--replace", "--url", &url, "--token", "g", "--ephemeral", "--work", "gha_work"];
+    let end = ["--name", "gha-slurm-1-1", "--labels", "a,b=1", request["launcherToken"].as_str().unwrap()];
+    let log = format!("{}/local/gha-slurm-1.out", folder.path().display());
+    let all: Vec<&str> = start.into_iter().chain(end).chain([log.as_str(), "daemon"]).collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), all);
+}
+
+#[tokio::test]
+async fn slurmrestd_may_listen_on_a_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("slurmrestd.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let router = Router::new().fallback(answer).with_state(Shared::default());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let path = folder.path().join("gateway.yaml");
+    std::fs::write(&path, yaml(folder.path(), &rest(&format!("unix:{}", socket.display()), folder.path()))).unwrap();
+    let mut check = tokio::process::Command::new(env!("CARGO_BIN_EXE_gha-slurm-gateway"));
+    let output = check.arg("check").arg("--config").arg(&path).output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("daemon: ok, slurmrestd of unknown release speaks v0.0.38"), "{said}");
+    assert!(
+        output.status.code() == Some(1) && said.contains("nobody-at-all: Slurm refused: there is no user"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn it_speaks_tls_and_ends_when_told() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("tls: {{certificate: {0}/cert.pem, key: {0}/key.pem}}\nbackend: local", folder.path().display());
+    let mut gateway = Gateway::start(folder.path(), &yaml(folder.path(), &tls));
+    let address = gateway.url.trim_start_matches("http://").to_owned();
+
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+
+    let silent = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let id = gateway.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    within(5, "it ends", async || gateway.child.try_wait().unwrap().is_some_and(|status| status.success())).await;
+    drop(silent);
+}
+
+#[test]
+fn mistakes_at_start_end_it_with_2_and_the_example_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.yaml");
+    std::fs::write(&path, "ghaSharedSecret: hunter2\nlisten: [\n").unwrap();
+    let run = |words: &[&str]| Command::new(env!("CARGO_BIN_EXE_gha-slurm-gateway")).args(words).output().unwrap();
+    let output = run(&["--config", path.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("bad.yaml:2:") && !said.contains("hunter2"), "{said}");
+    assert!(run(&["script"]).stdout.starts_with(b"#!/bin/bash"));
+    for example in [include_str!("../../deploy/gateway.example.yaml").to_owned(), uncommented()] {
+        std::fs::write(&path, example).unwrap();
+        let config = gha_slurm_gateway::config::Config::load(&path, &|_| Some("from the environment".to_owned()));
+        assert!(config.is_ok(), "{}", config.unwrap_err());
+    }
+}
+
+/// The example with every key that it shows as a default.
+fn uncommented() -> String {
+    let example = include_str!("../../deploy/gateway.example.yaml");
+    let key = |line: &str| {
+        let rest = line.trim_start().strip_prefix("# ")?;
+        let name = rest.trim_start().split_once(": ")?.0;
+        let plain = name.chars().all(|letter| letter.is_ascii_alphanumeric()) && name.starts_with(char::is_lowercase);
+        (plain && !rest.contains("# not set")).then(|| line.replacen("# ", "", 1))
+    };
+    let lines = example.lines().map(|line| match line == "# sbatch:" {
+        true => "sbatch:".to_owned(),
+        false => key(line).unwrap_or_else(|| line.to_owned()),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,211 @@
+//! The built-in job script, really run, against a stand-in runner and a stand-in for the app.
+
+// Tests fail by panicking, in helpers too.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gha_slurm_simulator::github::JobStatus;
+use support::{App, ONE, runner_folder, within};
+
+struct Run {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Run {
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.folder.join("out")).unwrap()
+    }
+
+    /// Waits for the end: status, and what it said.
+    async fn end(&mut self, seconds: u64) -> (Option<i32>, String) {
+        let mut status = None;
+        let child = &mut self.child;
+        within(seconds, "the script ends", async || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        let left =
+            std::fs::read_dir(self.folder.join("scratch")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir());
+        assert_eq!(left.count(), 0, "the private folder is gone");
+        (status.unwrap().code(), self.output())
+    }
+
+    fn signal(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+}
+
+/// A place for the script, and the job that it is started for.
+async fn start(app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&str, &str)]) -> Run {
+    let request = app.request(job, ONE, labels);
+    let text = |name: &str| request[name].as_str().unwrap().to_owned();
+    let runner = runner_folder(folder);
+    let scratch = folder.join("scratch");
+    std::fs::create_dir_all(&scratch).unwrap();
+    let output = std::fs::File::create(folder.join("out")).unwrap();
+    let mut command = Command::new("bash");
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/script/job_script.sh"))
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("GHA_SLURM_TOKEN", text("launcherToken"))
+        .env("GHA_SLURM_TOKEN_URL", text("tokenURL"))
+        .env("GHA_SLURM_URL", text("gitHubURL"))
+        .env("GHA_SLURM_NAME", text("runnerName"))
+        .env("GHA_SLURM_LABELS", labels)
+        .env("GHA_SLURM_RUNNER", &runner)
+        .env("GHA_SLURM_SCRATCH", &scratch)
+        .env("GHA_SLURM_IDLE_SECONDS", "3")
+        .env("GHA_SLURM_GRACE_SECONDS", "3")
+        .env("STAND_IN_GITHUB", app.github.url())
+        .envs(changes.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().unwrap())
+        .stderr(output);
+    Run { child: command.spawn().unwrap(), folder: folder.to_owned() }
+}
+
+async fn site() -> (Arc<App>, tempfile::TempDir) {
+    (App::start().await, tempfile::tempdir().unwrap())
+}
+
+#[tokio::test]
+async fn it_runs_one_job_and_leaves_nothing() {
+    let (app, folder) = site().await;
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted,x", &[]).await;
+    let (status, said) = run.end(20).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(app.github.job(job).unwrap().status, JobStatus::Completed("success".into()), "{said}");
+    let (authorization, body) = app.exchanges().pop().unwrap();
+    assert_eq!((authorization.starts_with("Bearer eyJ"), body.as_str()), (true, "{\"credential\":\"jit\"}"));
+    assert!(!said.contains("eyJ") && said.contains("Running job: build"), "{said}");
+}
+
+#[tokio::test]
+async fn it_tries_again_while_the_app_is_away_and_no_longer() {
+    let (app, folder) = site().await;
+    app.answer_next(&[503, 500]);
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &[]).await;
+    let (status, said) = run.end(40).await;
+    assert_eq!((status, app.exchanges().len()), (Some(0), 3), "{said}");
+
+    let nowhere = [("GHA_SLURM_TOKEN_URL", "http://127.0.0.1:1/gha/runner"), ("GHA_SLURM_RETRY_SECONDS", "3")];
+    let mut run = start(&app, folder.path(), 2, "x", &nowhere).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(1) && said.contains("no credential within 3 s (last status 000)"), "{status:?} {said}");
+}
+
+#[tokio::test]
+async fn it_ends_at_once_when_there_is_nothing_to_do() {
+    let (app, folder) = site().await;
+    for (answer, status, words) in [
+        (401, 0, "not valid"),
+        (409, 0, "exchanged before"),
+        (410, 0, "nothing waits"),
+        (403, 1, "gives no credential (status 403)"),
+    ] {
+        app.answer_next(&[answer]);
+        let begun = Instant::now();
+        let mut run = start(&app, folder.path(), 1, "x", &[]).await;
+        let (code, said) = run.end(10).await;
+        assert!(code == Some(status) && said.contains(words), "{answer}: {code:?} {said}");
+        assert!(begun.elapsed().as_secs() < 5 && !said.contains("Runner successfully added"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_runner_ends_and_a_busy_one_stays() {
+    let (app, folder) = site().await;
+    let stray = folder.path().join("stray");
+    let stubborn = [("STAND_IN_STUBBORN", stray.to_str().unwrap())];
+    let mut run = start(&app, folder.path(), 1, "unwanted", &stubborn).await;
+    let (status, said) = run.end(25).await;
+    assert!(
+        status == Some(0) && said.contains("no job within 3 s") && said.contains("does not end by itself"),
+        "{said}"
+    );
+    let child = std::fs::read_to_string(&stray).unwrap();
+    let command = std::fs::read(Path::new("/proc").join(child.trim()).join("cmdline"));
+    assert!(command.is_err() || command.is_ok_and(|line| line.is_empty()), "its child is gone too");
+
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &[("STAND_IN_JOB_SECONDS", "6")]).await;
+    let (status, said) = run.end(25).await;
+    assert!(status == Some(0) && !said.contains("no job within"), "longer than the idle limit: {said}");
+    assert_eq!(app.github.job(job).unwrap().status, JobStatus::Completed("success".into()));
+}
+
+#[tokio::test]
+async fn a_job_in_the_very_last_moment_is_not_killed() {
+    let (app, folder) = site().await;
+    let mut run = start(&app, folder.path(), 1, "self-hosted", &[("STAND_IN_JOB_SECONDS", "4")]).await;
+    within(10, "it listens", async || run.output().contains("Listening for Jobs")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(2600)).await;
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let (_, said) = run.end(25).await;
+    let taken = said.contains("Running job: build");
+    let done = app.github.job(job).unwrap().status == JobStatus::Completed("success".into());
+    assert_eq!(taken, done, "taken and done, or left alone: {said}");
+}
+
+#[tokio::test]
+async fn it_ends_when_told() {
+    let (app, folder) = site().await;
+    let mut run = start(&app, folder.path(), 1, "unwanted", &[("GHA_SLURM_IDLE_SECONDS", "60")]).await;
+    within(10, "it listens", async || run.output().contains("Listening for Jobs")).await;
+    run.signal();
+    let (status, said) = run.end(10).await;
+    assert!(status == Some(143) && said.contains("ended as told"), "{status:?} {said}");
+    let (job, _) = app.github.queue_job(ONE, &["unwanted"]).await;
+    assert_eq!(app.github.job(job).unwrap().status, JobStatus::Queued, "the runner is not registered any more");
+
+    app.answer_next(&[503; 9]);
+    let mut run = start(&app, folder.path(), 2, "x", &[]).await;
+    within(10, "it waits for a credential", async || run.output().contains("no credential yet")).await;
+    run.signal();
+    assert_eq!(run.end(5).await.0, Some(143));
+}
+
+#[tokio::test]
+async fn a_jit_configuration_needs_no_registration() {
+    let (app, folder) = site().await;
+    app.answer_jit();
+    let mut run = start(&app, folder.path(), 1, "x", &[]).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(0) && !said.contains("Runner successfully added"), "{said}");
+    assert!(said.contains("Listening for Jobs") && !said.contains("eyJ"), "{said}");
+}
+
+#[tokio::test]
+async fn an_archive_is_checked_and_unpacked() {
+    let (app, folder) = site().await;
+    let runner = runner_folder(folder.path());
+    let archive = folder.path().join("runner.tar.gz");
+    let packed = Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&runner).arg(".").status().unwrap();
+    assert!(packed.success());
+    let sum = Command::new("sha256sum").arg(&archive).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap()[..64].to_owned();
+    let archive = archive.to_str().unwrap();
+    let container = "env\nIN_CONTAINER={work}";
+    let good = [("GHA_SLURM_RUNNER", archive), ("GHA_SLURM_RUNNER_SHA256", &sum), ("GHA_SLURM_CONTAINER", container)];
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &good).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(0) && said.contains("Running job"), "{said}");
+    let bad = "0".repeat(64);
+    let mut run = start(&app, folder.path(), 2, "x", &[good[0], ("GHA_SLURM_RUNNER_SHA256", &bad)]).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(1) && said.contains("does not have the checksum"), "{said}");
+    assert_eq!(app.exchanges().len(), 1, "no token is spent on a runner that cannot start");
+}
