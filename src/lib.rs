@@ -2,3 +2,4 @@
 
 pub mod building;
 pub mod host;
+pub mod ticking;

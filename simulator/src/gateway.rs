@@ -1,6 +1,7 @@
 //! A gateway with the original's contract, and behind it a Slurm of one idea: a job waits while the partition is held,
 //! then its script runs. The script exchanges the launch token, registers an ephemeral runner and waits for one job.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -47,6 +48,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     starts: Vec<Value>,
+    cancelled: Vec<Value>,
+    /// Slurm jobs by launch, so that a repeated submission starts nothing.
+    launches: HashMap<String, u64>,
     faults: Vec<Fault>,
     last_job: u64,
 }
@@ -70,7 +74,10 @@ impl Gateway {
             held: watch::Sender::new(false),
             state: Mutex::default(),
         });
-        let router = Router::new().route("/runner/start", post(start_runner)).with_state(Arc::clone(&shared));
+        let router = Router::new()
+            .route("/runner/start", post(start_runner))
+            .route("/runner/cancel", post(cancel_runner))
+            .with_state(Arc::clone(&shared));
         let address = crate::serve(router).await?;
         Ok(Self { shared, address })
     }
@@ -93,6 +100,11 @@ impl Gateway {
     /// The body of every launch request that was accepted.
     pub fn starts(&self) -> Vec<Value> {
         self.shared.state().starts.clone()
+    }
+
+    /// The launches that the app had cancelled.
+    pub fn cancelled(&self) -> Vec<Value> {
+        self.shared.state().cancelled.clone()
     }
 
     /// Exchanges a launch's token, as its job script would: status (0 without an answer) and body.
@@ -129,9 +141,15 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
     }
     let slurm_job = {
         let mut state = shared.state();
+        let launch = start["launch"].as_str().map(str::to_owned);
+        if let Some(job) = launch.as_ref().and_then(|launch| state.launches.get(launch)) {
+            return Json(json!({"status": "OK!", "job_id": job})).into_response();
+        }
         state.starts.push(start.clone());
         state.last_job += 1;
-        state.last_job
+        let job = state.last_job;
+        state.launches.extend(launch.map(|launch| (launch, job)));
+        job
     };
     shared.events.emit(Event::LaunchRequested { body: start.clone() });
     tokio::spawn(async move {
@@ -139,6 +157,20 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
         shared.events.emit(Event::SlurmJobEnded { slurm_job, why });
     });
     Json(json!({"status": "OK!", "job_id": slurm_job})).into_response()
+}
+
+async fn cancel_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    if headers.get("auth-token").and_then(|value| value.to_str().ok()) != Some(&shared.secret) {
+        return (StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response();
+    }
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut state = shared.state();
+    let known = asked["launch"].as_str().is_some_and(|launch| state.launches.contains_key(launch));
+    if !known {
+        return (StatusCode::NOT_FOUND, Json(json!({"message": "no such launch"}))).into_response();
+    }
+    state.cancelled.push(asked["launch"].clone());
+    Json(json!({"status": "OK!"})).into_response()
 }
 
 async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {

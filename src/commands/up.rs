@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use gha_slurm::building;
 use gha_slurm::host::variables::Provider;
 use gha_slurm::host::{self, Options, State};
+use gha_slurm::{building, ticking};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Args)]
@@ -90,6 +90,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         Some(folder) => State::Folder(folder.into()),
         None => State::Folder(arguments.from.with_file_name(".spin")),
     };
+    let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
     let options =
         Options { manifest: arguments.from, listen: arguments.listen, variables, state, quiet: arguments.quiet };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(error.to_string()))?;
@@ -97,7 +98,19 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         let server = host::start(options).await?;
         println!("listening on http://{}", server.address());
         let _ = std::io::stdout().flush();
-        server.run(stop_signal()).await;
+        match admin_token {
+            Some(token) if server.serves(ticking::ROUTE) => {
+                tracing::info!("{} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
+                let ticking = tokio::spawn(ticking::run(server.address(), token));
+                server.run(stop_signal()).await;
+                ticking.abort();
+            }
+            None if server.serves(ticking::ROUTE) => {
+                tracing::warn!("no periodic repair: the variable admin_token is not set");
+                server.run(stop_signal()).await;
+            }
+            _ => server.run(stop_signal()).await,
+        }
         tracing::info!("stopped");
         Ok(())
     })

@@ -35,6 +35,7 @@ mod bindings {
                 import fermyon:spin/key-value@2.0.0;
                 import wasi:keyvalue/store@0.2.0-draft2;
                 import wasi:keyvalue/atomics@0.2.0-draft2;
+                import wasi:keyvalue/batch@0.2.0-draft2;
             }
 
             package fermyon:spin@2.0.0 {
@@ -68,6 +69,14 @@ mod bindings {
                         list-keys: func(cursor: option<string>) -> result<key-response, error>;
                     }
                 }
+                interface batch {
+                    use store.{bucket, error};
+                    get-many: func(bucket: borrow<bucket>, keys: list<string>)
+                        -> result<list<tuple<string, option<list<u8>>>>, error>;
+                    set-many: func(bucket: borrow<bucket>, key-values: list<tuple<string, list<u8>>>)
+                        -> result<_, error>;
+                    delete-many: func(bucket: borrow<bucket>, keys: list<string>) -> result<_, error>;
+                }
                 interface atomics {
                     use store.{bucket, error};
                     increment: func(bucket: borrow<bucket>, key: string, delta: s64) -> result<s64, error>;
@@ -83,7 +92,7 @@ mod bindings {
 }
 
 use bindings::fermyon::spin::{key_value as spin_store, variables as spin_variables};
-use bindings::wasi::keyvalue::{atomics, store as wasi_store};
+use bindings::wasi::keyvalue::{atomics, batch, store as wasi_store};
 
 /// A store that a guest opened.
 pub struct Bucket(String);
@@ -338,5 +347,44 @@ impl atomics::Host for State {
     ) -> wasmtime::Result<Result<i64, wasi_store::Error>> {
         let (values, store) = self.bucket(&bucket)?;
         Ok(values.increment(&store, key, delta).await.map_err(|error| wasi_store::Error::Other(error.to_string())))
+    }
+}
+
+/// Values by key, as guests have them.
+type Values = Vec<(String, Option<Vec<u8>>)>;
+
+impl batch::Host for State {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<Values, wasi_store::Error>> {
+        let (values, store) = self.bucket(&bucket)?;
+        let mut found = Vec::new();
+        for key in keys {
+            match values.get(&store, key.clone()).await {
+                Ok(value) => found.push((key, value)),
+                Err(error) => return Ok(Err(wasi_store::Error::Other(error.to_string()))),
+            }
+        }
+        Ok(Ok(found))
+    }
+
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key_values: Vec<(String, Vec<u8>)>,
+    ) -> wasmtime::Result<Result<(), wasi_store::Error>> {
+        let (values, store) = self.bucket(&bucket)?;
+        Ok(values.set_many(&store, key_values).await.map_err(|error| wasi_store::Error::Other(error.to_string())))
+    }
+
+    async fn delete_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<(), wasi_store::Error>> {
+        let (values, store) = self.bucket(&bucket)?;
+        Ok(values.delete_many(&store, keys).await.map_err(|error| wasi_store::Error::Other(error.to_string())))
     }
 }

@@ -90,16 +90,36 @@ impl KeyValue {
         self.blocking(move |connection| put(connection, &store, &key, &value)).await
     }
 
+    /// Sets keys in one transaction.
+    pub async fn set_many(&self, store: &str, values: Vec<(String, Vec<u8>)>) -> Result<(), KeyValueError> {
+        let store = store.to_owned();
+        self.blocking(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for (key, value) in &values {
+                put(&transaction, &store, key, value)?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
+    /// Removes keys in one transaction.
+    pub async fn delete_many(&self, store: &str, keys: Vec<String>) -> Result<(), KeyValueError> {
+        let store = store.to_owned();
+        self.blocking(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for key in &keys {
+                remove(&transaction, &store, key)?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .await
+    }
+
     /// Removes a key, if it is there.
     pub async fn delete(&self, store: &str, key: String) -> Result<(), KeyValueError> {
         let store = store.to_owned();
-        self.blocking(move |connection| {
-            let mut statement =
-                connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?;
-            statement.execute(params![store, key])?;
-            Ok(())
-        })
-        .await
+        self.blocking(move |connection| remove(connection, &store, &key)).await
     }
 
     /// All keys of a store.
@@ -137,6 +157,12 @@ impl KeyValue {
     }
 }
 
+fn remove(connection: &Connection, store: &str, key: &str) -> Result<(), KeyValueError> {
+    let mut statement = connection.prepare_cached("DELETE FROM spin_key_value WHERE store = ?1 AND key = ?2")?;
+    statement.execute(params![store, key])?;
+    Ok(())
+}
+
 fn put(connection: &Connection, store: &str, key: &str, value: &[u8]) -> Result<(), KeyValueError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO spin_key_value (store, key, value) VALUES (?1, ?2, ?3)
@@ -169,6 +195,10 @@ mod tests {
         assert!(store.increment("default", key("m"), 1).await.is_err(), "an overflow is an error");
         store.delete("default", key("a")).await.unwrap();
         store.delete("default", key("a")).await.unwrap();
+        assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
+        store.set_many("default", vec![(key("x"), b"1".to_vec()), (key("y"), b"2".to_vec())]).await.unwrap();
+        assert_eq!(store.get("default", key("y")).await, Ok(Some(b"2".to_vec())));
+        store.delete_many("default", vec![key("x"), key("y"), key("never")]).await.unwrap();
         assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
     }
 

@@ -64,6 +64,11 @@ impl Server {
         self.address
     }
 
+    /// Whether a component serves this path.
+    pub fn serves(&self, path: &str) -> bool {
+        self.app.router.find(path).is_some()
+    }
+
     /// Serves until `stop`, then lets running requests end, for at most 10 s.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let graceful = GracefulShutdown::new();

@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod configuration;
+mod crash;
 mod examples;
 mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
+mod races;
 mod redeem_bad_input;
+mod repair;
 mod support;
 mod wasm;
 mod webhook_bad_input;

@@ -16,6 +16,7 @@ use serde_json::Value;
 pub(crate) const REPOSITORY: &str = "octo-org/simulation";
 pub(crate) const LABELS: &[&str] = &["self-hosted", "slurm"];
 pub(crate) const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
+pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-of-32-characters!";
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
@@ -45,7 +46,7 @@ impl Drop for App {
         let log = self.log.take().map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
         // Shown with a failed test only.
         println!("{log}");
-        for secret in [WEBHOOK_SECRET, "gateway-secret", "ghs_", "MIIE"] {
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
             assert!(std::thread::panicking() || !log.contains(secret), "the log shows a secret: {secret}");
         }
     }
@@ -84,6 +85,7 @@ impl App {
             ("gateway_url", gateway.url()),
             ("gateway_secret", "gateway-secret".to_owned()),
             ("public_url", url.clone()),
+            ("admin_token", ADMIN_TOKEN.to_owned()),
         ];
         for (name, value) in &variables {
             command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
@@ -108,6 +110,12 @@ impl App {
         let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
         assert!(line.starts_with("listening on"), "the host says {line:?}");
         app
+    }
+
+    /// Ends the host as a power cut would end it.
+    pub(crate) fn kill(&mut self) {
+        self.host.kill().unwrap();
+        self.host.wait().unwrap();
     }
 
     /// Asks the host to end, as an init system does.
@@ -146,6 +154,14 @@ impl App {
             request = request.header("authorization", value);
         }
         request.send().await.unwrap()
+    }
+
+    /// Runs the periodic repair; what it did.
+    pub(crate) async fn tick(&self) -> Value {
+        let url = format!("{}/internal/tick", self.url);
+        let (status, report) = json(self.client.post(url).bearer_auth(ADMIN_TOKEN).send().await.unwrap()).await;
+        assert_eq!(status, 200, "{report}");
+        report
     }
 
     pub(crate) async fn request(&self, method: Method, path: &str) -> Response {

@@ -14,13 +14,14 @@ const IMPORTS: &[&str] = &[
     "fermyon:spin/variables@2.0.0",
     "wasi:keyvalue/store@0.2.0-draft2",
     "wasi:keyvalue/atomics@0.2.0-draft2",
+    "wasi:keyvalue/batch@0.2.0-draft2",
     "wasi_snapshot_preview1",
 ];
 
 #[test]
 fn imports_exports_and_size() {
     built();
-    for name in ["webhook", "runner"] {
+    for name in ["webhook", "runner", "tick"] {
         let path = format!("{}/target/wasm32-wasip1/wasm/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
         let wasm = std::fs::read(&path).unwrap();
         assert!(wasm.len() < 1_000_000, "{name} has {} bytes", wasm.len());

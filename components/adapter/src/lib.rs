@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError, VariableError, Variables};
 use spin_sdk::variables;
-use spin_sdk::wit::wasi::keyvalue::{atomics, store};
+use spin_sdk::wit::wasi::keyvalue::{atomics, batch, store};
 
 /// What Spin lends a component, for one request.
 #[derive(Default)]
@@ -52,6 +52,18 @@ impl Store for Spin {
 
     fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.bucket()?.delete(key).map_err(store_error)
+    }
+
+    fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        match values {
+            // One is as good alone, and every backend has that.
+            [(key, value)] => self.set(key, value),
+            _ => batch::set_many(self.bucket()?, values).map_err(store_error),
+        }
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
+        batch::delete_many(self.bucket()?, keys).map_err(store_error)
     }
 
     fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {

@@ -105,12 +105,17 @@ pub enum GatewayError {
     /// It could not be reached, or its answer was lost.
     #[error("the gateway cannot be reached: {0}")]
     Unreachable(#[from] SendError),
-    /// 401 or 403.
-    #[error("the gateway refused the shared secret ({0}): gateway_secret must be the same on both sides")]
-    Unauthorized(u16),
-    /// Another 4xx: it will not start this runner as things stand.
-    #[error("the gateway refused the launch ({0})")]
-    Refused(u16),
+    /// 401.
+    #[error("the gateway refused the shared secret: gateway_secret must be the same on both sides")]
+    Unauthorized,
+    /// Another 4xx: it will not do it as things stand.
+    #[error("the gateway refused ({status}): {message}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The gateway's words, often Slurm's.
+        message: String,
+    },
     /// 5xx, or what no gateway answers.
     #[error("the gateway failed ({0})")]
     Failed(u16),
@@ -139,7 +144,7 @@ pub fn cancel_runner(
 ) -> Result<(), GatewayError> {
     let body = CancelRunner { launch: Some(launch), job_id: None };
     match post(http, gateway, "runner/cancel", &body, deadline) {
-        Ok(_) | Err(GatewayError::Refused(404 | 405 | 410)) => Ok(()),
+        Ok(_) | Err(GatewayError::Refused { status: 404 | 405 | 410, .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
@@ -158,8 +163,8 @@ fn post(
     let response = http.send(&HttpRequest { method: HttpMethod::Post, url, headers, body, deadline })?;
     match response.status {
         200..=299 => Ok(response),
-        401 | 403 => Err(GatewayError::Unauthorized(response.status)),
-        400..=499 => Err(GatewayError::Refused(response.status)),
+        401 => Err(GatewayError::Unauthorized),
+        status @ 400..=499 => Err(GatewayError::Refused { status, message: response.message() }),
         _ => Err(GatewayError::Failed(response.status)),
     }
 }

@@ -85,6 +85,16 @@ impl HttpResponse {
     }
 }
 
+impl HttpResponse {
+    /// The `message` of an error's JSON body, as GitHub and the gateway have it; cut and without control characters,
+    /// because it goes to a log.
+    pub fn message(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let message = body.get("message").and_then(serde_json::Value::as_str).unwrap_or("(no message)");
+        message.chars().filter(|c| !c.is_control()).take(200).collect()
+    }
+}
+
 /// The longest answer that is read from another server.
 pub const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 

@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{Refusal, administrator, app, check_headers, refuse};
+use super::auth::{Need, Refusal, app, check_headers, permitted, refuse};
 use super::jobs::Runner;
 use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, runner};
 use crate::event::Event;
@@ -169,7 +169,9 @@ async fn access_tokens(
         let expires_at = unix_seconds() + HOUR;
         let names: Vec<_> = repositories.iter().cloned().collect();
         let administers = administers && state.may_administer;
-        state.installation_tokens.insert(token.clone(), InstallationToken { repositories, administers, expires_at });
+        let reads_actions = asked.is_empty() || asked.contains_key("actions");
+        let granted = InstallationToken { repositories, administers, reads_actions, expires_at };
+        state.installation_tokens.insert(token.clone(), granted);
         drop(state);
         shared.events.emit(Event::InstallationToken { repositories: names });
         let body = json!({"token": token, "expires_at": rfc3339(expires_at), "permissions": asked});
@@ -201,7 +203,7 @@ async fn registration_token(
     let repository = format!("{owner}/{repo}");
     let answer = || -> Answer {
         let mut state = shared.state();
-        administrator(&state, &headers, &repository)?;
+        permitted(&state, &headers, &repository, Need::Administration)?;
         let token = format!("A{}", random_text(28));
         let expires_at = unix_seconds() + HOUR;
         state.registration_tokens.insert(token.clone(), (repository.clone(), expires_at));
@@ -228,7 +230,7 @@ async fn jit_config(
     let repository = format!("{owner}/{repo}");
     let answer = || -> Answer {
         let mut state = shared.state();
-        administrator(&state, &headers, &repository)?;
+        permitted(&state, &headers, &repository, Need::Administration)?;
         let asked: JitRequest = serde_json::from_slice(&body)
             .map_err(|_| refuse(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request: name, runner_group_id, labels"))?;
         if asked.labels.is_empty() || asked.labels.len() > 100 {
@@ -259,7 +261,7 @@ async fn job(
     let repository = format!("{owner}/{repo}");
     let answer = || -> Answer {
         let state = shared.state();
-        administrator(&state, &headers, &repository)?;
+        permitted(&state, &headers, &repository, Need::Actions)?;
         let job = state.jobs.get(&id).filter(|job| job.repository == repository);
         let job = job.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found"))?;
         let (status, conclusion) = match &job.status {

@@ -67,14 +67,27 @@ pub(super) fn app(key: &RS256KeyPair, headers: &HeaderMap) -> Result<(), Refusal
     }
 }
 
-/// An installation token that covers `repository` and may administer it.
-pub(super) fn administrator(state: &State, headers: &HeaderMap, repository: &str) -> Result<(), Refusal> {
+/// What a call takes.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Need {
+    /// `administration: write`
+    Administration,
+    /// `actions: read`
+    Actions,
+}
+
+/// An installation token that covers `repository` and has the permission.
+pub(super) fn permitted(state: &State, headers: &HeaderMap, repository: &str, need: Need) -> Result<(), Refusal> {
     let token = state.installation_tokens.get(credential(headers)?).filter(|token| !expired(token.expires_at));
     let token = token.ok_or_else(|| refuse(StatusCode::UNAUTHORIZED, "Bad credentials"))?;
     if !token.repositories.contains(repository) || !state.installed.contains(repository) {
         return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
     }
-    if !token.administers {
+    let has = match need {
+        Need::Administration => token.administers,
+        Need::Actions => token.reads_actions,
+    };
+    if !has {
         return Err(refuse(StatusCode::FORBIDDEN, "Resource not accessible by integration"));
     }
     Ok(())

@@ -115,6 +115,7 @@ struct State {
 struct InstallationToken {
     repositories: BTreeSet<String>,
     administers: bool,
+    reads_actions: bool,
     expires_at: u64,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::api::{Answer, respond};
 use super::auth::refuse;
 use super::jobs::{Runner, assign, finish};
-use super::{Shared, expired, webhooks};
+use super::{GitHub, Shared, expired, webhooks};
 use crate::event::Event;
 
 #[derive(Deserialize)]
@@ -24,29 +24,40 @@ pub(super) struct Registration {
     labels: Vec<String>,
 }
 
+impl GitHub {
+    /// Registers a runner, as the runner program would.
+    pub fn register_runner(&self, registration: &Value) -> bool {
+        let registered =
+            serde_json::from_value(registration.clone()).is_ok_and(|asked| enrol(&self.shared, &asked).is_ok());
+        assign(&self.shared);
+        registered
+    }
+}
+
 /// `config.sh --url … --token … --name … --labels … --ephemeral`
 pub(super) async fn register(Axum(shared): Axum<Arc<Shared>>, Json(asked): Json<Registration>) -> Response {
-    let answer = || -> Answer {
-        let mut state = shared.state();
-        let valid = state
-            .registration_tokens
-            .get(&asked.token)
-            .is_some_and(|(repository, end)| *repository == asked.repository && !expired(*end));
-        if !valid {
-            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
-        }
-        // `--replace`: a runner of the same name gives way.
-        state.runners.retain(|runner| runner.name != asked.name);
-        let id = state.next_id();
-        let (name, labels) = (asked.name.clone(), asked.labels.clone());
-        state.runners.push(Runner { id, name, repository: asked.repository.clone(), labels, job: None, online: true });
-        drop(state);
-        shared.events.emit(Event::RunnerRegistered { name: asked.name.clone(), labels: asked.labels.clone() });
-        Ok((StatusCode::CREATED, Json(json!({"id": id}))))
-    };
-    let response = respond(answer());
+    let response = respond(enrol(&shared, &asked));
     assign(&shared);
     response
+}
+
+fn enrol(shared: &Shared, asked: &Registration) -> Answer {
+    let mut state = shared.state();
+    let valid = state
+        .registration_tokens
+        .get(&asked.token)
+        .is_some_and(|(repository, end)| *repository == asked.repository && !expired(*end));
+    if !valid {
+        return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+    }
+    // `--replace`: a runner of the same name gives way.
+    state.runners.retain(|runner| runner.name != asked.name);
+    let id = state.next_id();
+    let (name, labels) = (asked.name.clone(), asked.labels.clone());
+    state.runners.push(Runner { id, name, repository: asked.repository.clone(), labels, job: None, online: true });
+    drop(state);
+    shared.events.emit(Event::RunnerRegistered { name: asked.name.clone(), labels: asked.labels.clone() });
+    Ok((StatusCode::CREATED, Json(json!({"id": id}))))
 }
 
 #[derive(Deserialize)]

@@ -233,7 +233,7 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
     }
 
     fn failure(&self, path: &str, status: u16, response: &HttpResponse) -> GitHubError {
-        let message = message_of(response);
+        let message = response.message();
         let detail = format!("{path}: {status} {message}");
         let header = |name| response.header(name).and_then(|value| value.trim().parse::<u64>().ok());
         let limited = status == 429
@@ -284,11 +284,4 @@ fn next_cursor(link: &str) -> Option<String> {
     // It goes into a URL again.
     let plain = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     (plain && cursor.len() <= 200).then(|| cursor.into_owned())
-}
-
-/// The `message` of GitHub's error body, cut and without control characters: it goes to a log.
-fn message_of(response: &HttpResponse) -> String {
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
-    let message = body.get("message").and_then(Value::as_str).unwrap_or("(no message)");
-    message.chars().filter(|c| !c.is_control()).take(200).collect()
 }

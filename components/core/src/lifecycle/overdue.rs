@@ -26,8 +26,8 @@ impl<P: Store + Clock> Overdue<'_, P> {
 pub fn retry_overdue<P: Platform>(platform: &P, destination: &Destination) -> Result<bool, Fault> {
     // The one read that this costs while all is well.
     let Some(last) = read::<i64>(platform, &key("last"))? else { return Ok(false) };
-    let mut low = read::<i64>(platform, &key("low"))?.unwrap_or(1);
-    let begin = low;
+    let low = read::<i64>(platform, &key("low"))?.unwrap_or(1);
+    let mut front = low;
     let mut tried = 0;
     for number in low..=last.min(low + LOOK) {
         if tried >= RETRIES || destination.late(platform) {
@@ -50,18 +50,18 @@ pub fn retry_overdue<P: Platform>(platform: &P, destination: &Destination) -> Re
         };
         if done {
             platform.delete(&entry)?;
-            if number == low {
-                low = number + 1;
+            if number == front {
+                front = number + 1;
             }
         }
     }
-    if low > last {
+    if front > last {
         platform.delete(&key("last"))?;
     }
-    if low != begin {
-        write(platform, &key("low"), &low)?;
+    if front != low {
+        write(platform, &key("low"), &front)?;
     }
-    Ok(low != begin && low <= last)
+    Ok(front != low && front <= last)
 }
 
 fn key(name: &str) -> String {
