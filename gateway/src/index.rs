@@ -3,6 +3,7 @@
 //! A launch is written down *before* it is submitted. So after a crash in between there is a row without a Slurm job,
 //! which says: look in Slurm before you submit again. Rows are kept for longer than a launch token is valid.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -39,7 +40,10 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 impl Index {
+    /// Opens or makes the file in `folder`, which only its owner may enter when it is made here.
     pub(crate) fn open(folder: &Path) -> rusqlite::Result<Self> {
+        // What cannot be made is told by SQLite, which then cannot open its file.
+        let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         let connection = Connection::open(folder.join("launches.sqlite"))?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         // A row must not be lost to a power cut: it is what prevents a second Slurm job.

@@ -12,6 +12,7 @@ mod github_faults;
 mod happy;
 mod host;
 mod races;
+mod real_gateway;
 mod redeem_bad_input;
 mod repair;
 mod support;

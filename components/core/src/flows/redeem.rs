@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::answer::Answer;
-use crate::github::client::{GitHub, GitHubError};
+use crate::github::client::{ExpiringToken, GitHub, GitHubError};
 use crate::github::credentials::{Credentials, Reach};
 use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
@@ -17,6 +18,7 @@ use crate::ledger::{Claim, Ledger};
 use crate::lifecycle::Need;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
+use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// A redemption has no body; what a client sends by habit is small.
@@ -41,7 +43,7 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
         Err(error) => return error.into(),
     };
     match LaunchTokens::new(platform, audience.as_str()).verify(token) {
-        Ok((id, launch)) => exchange(platform, id, &launch).unwrap_or_else(Answer::from),
+        Ok((id, launch)) => exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from),
         Err(TokenError::Store(error)) => error.into(),
         Err(TokenError::Refused(detail)) => {
             unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
@@ -53,7 +55,44 @@ fn unauthorized(message: &str, challenge: &str) -> Answer {
     Answer::error(401, message).with_header("www-authenticate", challenge)
 }
 
-fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<Answer, StoreError> {
+/// Whether the job script can start a runner by a JIT config: `{"credential": "jit"}`. The original's sends no body.
+fn takes_jit(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Wish {
+        credential: String,
+    }
+    serde_json::from_slice::<Wish>(body).is_ok_and(|wish| wish.credential == "jit")
+}
+
+/// What starts a runner.
+enum Credential {
+    /// For one runner and one job.
+    Jit(Secret),
+    /// For any number of runners within an hour; what the original's job script needs.
+    Registration(ExpiringToken),
+}
+
+impl Credential {
+    fn get<P: Platform>(
+        credentials: &Credentials<'_, P>,
+        reach: Reach<'_>,
+        id: LaunchId,
+        launch: &Launch,
+        jit: bool,
+    ) -> Result<Self, GitHubError> {
+        if jit {
+            match credentials.jit_config(reach, &id.runner_name(), &launch.labels) {
+                Ok(config) => return Ok(Self::Jit(config)),
+                // An earlier attempt made the runner and died: a registration replaces it.
+                Err(GitHubError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        credentials.registration_token(reach).map(Self::Registration)
+    }
+}
+
+fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool) -> Result<Answer, StoreError> {
     if let Some(refusal) = refusal(platform, id)? {
         return Ok(refusal);
     }
@@ -66,7 +105,7 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<
         return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
     };
     let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
-    let credential = match Credentials::new(platform, &github).registration_token(reach) {
+    let credential = match Credential::get(&Credentials::new(platform, &github), reach, id, launch, jit) {
         Ok(credential) => credential,
         Err(error) => {
             facts.redemptions().record_failed(attempt, &error.to_string())?;
@@ -80,11 +119,15 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch) -> Result<
     if !facts.commit_redemption()? {
         return Ok(already_redeemed());
     }
-    let answer = Answer::confidential(
-        200,
-        json!({"token": credential.token.expose(), "expires_at": credential.expires_at}),
-        json!({"launch": id, "repository": launch.repository, "expires_at": credential.expires_at}),
-    );
+    let (body, expires_at) = match &credential {
+        Credential::Jit(config) => (json!({"encoded_jit_config": config.expose()}), None),
+        Credential::Registration(token) => {
+            (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at))
+        }
+    };
+    let log =
+        json!({"launch": id, "repository": launch.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
+    let answer = Answer::confidential(200, body, log);
     Ok(match facts.record_redeemed() {
         Ok(()) => answer,
         // Nobody else can get one any more, so this one is handed out.

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::app_jwt::AppKey;
 use crate::identity::{InstallationId, JobId, RepositoryName};
+use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError, Store};
 use crate::secret::Secret;
@@ -20,6 +21,8 @@ use crate::settings::{GitHubSettings, SettingError};
 const USER_AGENT: &str = concat!("gha-slurm/", env!("CARGO_PKG_VERSION"));
 const API_VERSION: &str = "2022-11-28";
 const CALL_DEADLINE: Duration = Duration::from_secs(8);
+/// The runner group of every repository; others are an organisation's.
+const DEFAULT_GROUP: u64 = 1;
 /// When GitHub names no time to wait.
 const DEFAULT_RETRY_SECONDS: u64 = 30;
 const MAX_RETRY_SECONDS: u64 = 3600;
@@ -59,7 +62,7 @@ pub enum GitHubError {
     /// 404, or a redirect: not there, or not for this App to see.
     #[error("GitHub does not find it: {0}")]
     NotFound(String),
-    /// 403 or 422: GitHub will not do it as things stand.
+    /// 403, 409 or 422: GitHub will not do it as things stand.
     #[error("GitHub refuses: {0}")]
     Refused(String),
     /// The App's settings do not let the call be made.
@@ -144,6 +147,25 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         };
         let scope = json!({"repositories": [repository.name()], "permissions": {name: level}});
         self.call(HttpMethod::Post, &path, app_jwt, Some(&scope))
+    }
+
+    /// `POST /repos/{owner}/{repo}/actions/runners/generate-jitconfig`: registers one ephemeral runner, and the secret
+    /// that starts it. A name that is taken is refused.
+    pub fn jit_config(
+        &self,
+        token: &Secret,
+        repository: &RepositoryName,
+        name: &str,
+        labels: &LabelSet,
+    ) -> Result<Secret, GitHubError> {
+        #[derive(Deserialize)]
+        struct Made {
+            encoded_jit_config: Secret,
+        }
+        let path = format!("repos/{repository}/actions/runners/generate-jitconfig");
+        let labels: Vec<&str> = labels.iter().collect();
+        let asked = json!({"name": name, "runner_group_id": DEFAULT_GROUP, "labels": labels, "work_folder": "_work"});
+        Ok(self.call::<Made>(HttpMethod::Post, &path, token, Some(&asked))?.encoded_jit_config)
     }
 
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
@@ -253,7 +275,7 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
             }
             401 => GitHubError::Unauthorized(detail),
             404 | 410 | 300..=399 => GitHubError::NotFound(detail),
-            403 | 422 => GitHubError::Refused(detail),
+            403 | 409 | 422 => GitHubError::Refused(detail),
             _ => {
                 let retry_after = header("retry-after").unwrap_or(DEFAULT_RETRY_SECONDS).clamp(1, MAX_RETRY_SECONDS);
                 GitHubError::Unavailable { retry_after, detail }

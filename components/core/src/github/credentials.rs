@@ -8,6 +8,7 @@ use chrono::DateTime;
 
 use super::client::{ExpiringToken, GitHub, GitHubError, JobState, Permission};
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
+use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Http, Store, Variables};
 use crate::secret::Secret;
@@ -52,6 +53,13 @@ impl<'a, P: Store + Http + Clock + Variables> Credentials<'a, P> {
         })?;
         self.keep(&key, &token);
         Ok(token)
+    }
+
+    /// A JIT config for one runner, which is good for one job.
+    pub fn jit_config(&self, reach: Reach<'_>, name: &str, labels: &LabelSet) -> Result<Secret, GitHubError> {
+        self.with_installation(reach, Permission::AdministrationWrite, |token| {
+            self.github.jit_config(token, reach.name, name, labels)
+        })
     }
 
     /// What GitHub says of a job.
