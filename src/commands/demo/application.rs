@@ -47,6 +47,7 @@ impl Application {
             ("GATEWAY_SECRET", gateway_secret),
             ("PUBLIC_URL", &url),
             ("PROFILES", ""),
+            ("ADMIN_TOKEN", &random_secret()?),
         ] {
             command.env(format!("SPIN_VARIABLE_{name}"), value);
         }

@@ -146,11 +146,11 @@ fn refusal<P: Platform>(platform: &P, id: LaunchId) -> Result<Option<Answer>, St
     if !withdrawn && Need(platform).needed(id)? {
         return Ok(None);
     }
-    if !withdrawn {
+    let view = ledger.job(id.job).view()?;
+    if !withdrawn && view.requested.is_some() {
         // From now on no job counts on this launch: its Slurm job ends.
         facts.record_withdrawn()?;
     }
-    let view = ledger.job(id.job).view()?;
     let why = match (&view.finished, &view.started, &view.requested) {
         (Some(finished), _, _) => {
             format!("the job is over ({})", finished.conclusion.as_deref().unwrap_or("completed"))

@@ -3,6 +3,8 @@
 //! dies between any two operations of the store. At the end of each history the world calms down, and everything must
 //! have come to a good end.
 
+mod world;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,13 +14,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use self::world::{Job, Runner, Status, Webhook, World};
 use super::receive::receive;
 use super::redeem::redeem;
 use super::tick::{RETENTION_SECONDS, tick};
 use crate::answer::Answer;
-use crate::ports::{Clock, HttpRequest, HttpResponse, SendError, Store};
+use crate::ports::{Clock, Store};
 use crate::request::Request;
-use crate::testing::{Memory, answer};
+use crate::testing::Memory;
 
 /// Labels of the two pools: the second's runners can take the first's jobs.
 const POOLS: [&[&str]; 2] = [&["slurm"], &["self-hosted", "slurm"]];
@@ -72,183 +75,6 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::LoseAnswer),
         2 => (0..40u32).prop_map(Act::Die),
     ]
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Status {
-    Queued,
-    Running,
-    Done(&'static str),
-}
-
-#[derive(Debug)]
-struct Job {
-    pool: usize,
-    status: Status,
-    runner: Option<String>,
-    created_at: u64,
-    /// The app answered its *queued* with a 2xx.
-    accepted: bool,
-}
-
-#[derive(Debug, Clone)]
-struct SlurmJob {
-    start: Value,
-    pending: bool,
-}
-
-#[derive(Debug)]
-struct Runner {
-    name: String,
-    pool: usize,
-    job: Option<u64>,
-}
-
-#[derive(Debug, Clone)]
-struct Webhook {
-    /// Of this attempt to deliver it.
-    id: u64,
-    /// Of all of them.
-    guid: u64,
-    action: &'static str,
-    job: u64,
-    body: Value,
-}
-
-/// GitHub, the gateway and Slurm, as they are in truth.
-#[derive(Debug, Default)]
-struct World {
-    jobs: BTreeMap<u64, Job>,
-    slurm: Vec<SlurmJob>,
-    runners: Vec<Runner>,
-    webhooks: Vec<Webhook>,
-    failed: Vec<Webhook>,
-    away: bool,
-    lose_answer: bool,
-    /// What may cost a job one launch more.
-    adversities: usize,
-    credentials: BTreeMap<String, u32>,
-    /// How often each webhook failed, by guid.
-    failures: BTreeMap<u64, u32>,
-    /// The most Slurm jobs that lived at once.
-    most_living: usize,
-    last_id: u64,
-    now: u64,
-}
-
-impl World {
-    fn notify(&mut self, action: &'static str, id: u64) {
-        let job = &self.jobs[&id];
-        let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
-        let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
-        let body = json!({
-            "action": action,
-            "workflow_job": {
-                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
-                "runner_name": job.runner, "created_at": created_at,
-            },
-            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
-            "installation": {"id": 9},
-        });
-        self.last_id += 1;
-        self.webhooks.push(Webhook { id: self.last_id, guid: self.last_id, action, job: id, body });
-    }
-
-    fn fail(&mut self, webhook: Webhook) {
-        self.last_id += 1;
-        *self.failures.entry(webhook.guid).or_default() += 1;
-        self.failed.push(Webhook { id: self.last_id, ..webhook });
-    }
-
-    /// Slurm jobs that take a place: pending, or with a runner.
-    fn living(&self) -> usize {
-        self.slurm.iter().filter(|job| job.pending).count() + self.runners.len()
-    }
-
-    fn finish(&mut self, id: u64, conclusion: &'static str) {
-        let job = self.jobs.get_mut(&id).unwrap();
-        job.status = Status::Done(conclusion);
-        self.runners.retain(|runner| runner.job != Some(id));
-        self.notify("completed", id);
-    }
-
-    fn assign(&mut self, id: u64, runner: usize) {
-        let runner = &mut self.runners[runner];
-        let job = self.jobs.get_mut(&id).unwrap();
-        runner.job = Some(id);
-        job.status = Status::Running;
-        job.runner = Some(runner.name.clone());
-        if runner.name != format!("gha-slurm-{id}-1") {
-            self.adversities += 1;
-        }
-        self.notify("in_progress", id);
-    }
-
-    /// A fitting pair of a queued job and an idle runner, if there is one.
-    fn fitting(&self, job: usize, runner: usize) -> Option<(u64, usize)> {
-        let queued: Vec<_> = self.jobs.iter().filter(|(_, job)| job.status == Status::Queued).collect();
-        let (id, job) = queued.get(job % queued.len().max(1))?;
-        let idle: Vec<usize> = (0..self.runners.len())
-            .filter(|index| self.runners[*index].job.is_none() && self.runners[*index].pool >= job.pool)
-            .collect();
-        Some((**id, *idle.get(runner % idle.len().max(1))?))
-    }
-
-    fn serve(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
-        let path = request.url.path();
-        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        if path.starts_with("/runner/") {
-            if self.away {
-                return Err(SendError::Broken("connection refused".to_owned()));
-            }
-            let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
-            let reply = match (path, known) {
-                ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
-                ("/runner/start", None) => {
-                    self.slurm.push(SlurmJob { start: body, pending: true });
-                    self.most_living = self.most_living.max(self.living());
-                    answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
-                }
-                (_, Some(index)) => {
-                    self.slurm[index].pending = false;
-                    answer(200, &json!({"status": "OK!"}))
-                }
-                (_, None) => answer(404, &json!({})),
-            };
-            if std::mem::take(&mut self.lose_answer) {
-                return Err(SendError::Broken("connection reset".to_owned()));
-            }
-            return reply;
-        }
-        let expires_at = chrono::DateTime::from_timestamp((self.now + 3600).cast_signed(), 0).unwrap().to_rfc3339();
-        if path.ends_with("/access_tokens") || path.ends_with("/registration-token") {
-            return answer(201, &json!({"token": "secret", "expires_at": expires_at}));
-        }
-        if path == "/app/hook/deliveries" {
-            let listed: Vec<_> = self
-                .failed
-                .iter()
-                .rev()
-                .map(|webhook| {
-                    json!({"id": webhook.id, "guid": webhook.guid.to_string(), "status": "failed", "event": "workflow_job"})
-                })
-                .collect();
-            return answer(200, &json!(listed));
-        }
-        if let Some(id) = path.strip_prefix("/app/hook/deliveries/").and_then(|rest| rest.strip_suffix("/attempts")) {
-            let webhook = self.failed.iter().find(|webhook| webhook.id.to_string() == id).cloned();
-            self.webhooks.push(webhook.unwrap());
-            return answer(202, &json!({}));
-        }
-        let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
-        let job = &self.jobs[&id];
-        let (status, conclusion) = match job.status {
-            Status::Queued => ("queued", None),
-            Status::Running => ("in_progress", None),
-            Status::Done(conclusion) => ("completed", Some(conclusion)),
-        };
-        answer(200, &json!({"status": status, "conclusion": conclusion, "runner_name": job.runner}))
-    }
 }
 
 struct History {
