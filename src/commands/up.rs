@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// The folder of the key-value store [default: .spin beside the manifest]; empty keeps it in memory.
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<OsString>,
+    /// Where the key-value store is, in Spin's form: `[key_value_store.default]` with `type = "redis"` and `url`.
+    #[arg(long, value_name = "FILE")]
+    runtime_config_file: Option<PathBuf>,
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
@@ -89,6 +92,10 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         Some(folder) if folder.is_empty() => State::Memory,
         Some(folder) => State::Folder(folder.into()),
         None => State::Folder(arguments.from.with_file_name(".spin")),
+    };
+    let state = match (&arguments.runtime_config_file, state) {
+        (Some(file), State::Folder(folder)) => host::runtime_config::state(file, folder).map_err(usage)?,
+        (_, state) => state,
     };
     let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
     let options =

@@ -13,6 +13,7 @@ pub mod key_value;
 pub mod manifest;
 pub mod outbound_http;
 pub mod routing;
+pub mod runtime_config;
 pub mod serving;
 pub mod variables;
 
@@ -31,12 +32,24 @@ use self::serving::Server;
 use self::variables::Provider;
 
 /// Where the key-value store is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum State {
     /// In a folder, in the file that Spin uses as well.
     Folder(PathBuf),
     /// Gone with the process.
     Memory,
+    /// On the Redis or Valkey server of this URL, which may hold a password.
+    Redis(String),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "Folder({})", folder.display()),
+            Self::Memory => f.write_str("Memory"),
+            Self::Redis(_) => f.write_str("Redis(…)"),
+        }
+    }
 }
 
 /// What to run, and how.
@@ -103,6 +116,7 @@ pub async fn start(options: Options) -> Result<Server, Error> {
     let key_value = match &options.state {
         State::Folder(folder) => KeyValue::open(folder)?,
         State::Memory => KeyValue::in_memory()?,
+        State::Redis(url) => KeyValue::redis(url).await?,
     };
     let engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
     let folder = options.manifest.parent().map(std::path::Path::to_path_buf).unwrap_or_default();

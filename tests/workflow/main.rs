@@ -15,6 +15,7 @@ mod races;
 mod real_gateway;
 mod redeem_bad_input;
 mod repair;
+mod replicas;
 mod support;
 mod wasm;
 mod webhook_bad_input;

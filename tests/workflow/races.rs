@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 
 use crate::support::{App, WEBHOOK_SECRET, json, queued};
 
-const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 64;
 /// Times 64 requests; `.ci/run` asks for more.
-fn rounds() -> u64 {
+pub(crate) fn rounds() -> u64 {
     std::env::var("GHA_SLURM_RACES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10)
 }
 

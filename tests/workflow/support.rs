@@ -64,7 +64,7 @@ impl App {
         Self::start_beside(github, events, "", changes).await
     }
 
-    /// Starts with its store in `state`, beside a GitHub that is there already.
+    /// Starts with its store in `state`, a folder or the URL of a Redis, beside a GitHub that is there already.
     pub(crate) async fn start_beside(github: GitHub, events: Events, state: &str, changes: &[(&str, &str)]) -> Self {
         built();
         let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
@@ -74,9 +74,17 @@ impl App {
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
         command
-            .args(["up", "--from", MANIFEST, "--state-dir", state, "--listen", &format!("127.0.0.1:{port}")])
+            .args(["up", "--from", MANIFEST, "--listen", &format!("127.0.0.1:{port}")])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        let config = tempfile::NamedTempFile::new().unwrap();
+        if state.starts_with("redis://") {
+            let text = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{state}\"\n");
+            std::fs::write(config.path(), text).unwrap();
+            command.arg("--runtime-config-file").arg(config.path());
+        } else {
+            command.args(["--state-dir", state]);
+        }
         let variables = [
             ("github_app_id", APP_ID.to_owned()),
             ("github_private_key", github.private_key()),

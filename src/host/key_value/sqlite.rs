@@ -1,4 +1,4 @@
-//! The key-value store, in SQLite: the file and the table that Spin has, so that either can take over from the other.
+//! The key-value store in SQLite: the file and the table that Spin has, so that either can take over from the other.
 //!
 //! A counter is a signed 64-bit number in little-endian bytes, changed in one immediate transaction, which makes
 //! `increment` atomic across threads and processes.
@@ -8,17 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use thiserror::Error;
+
+use super::KeyValueError;
 
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS spin_key_value (
     store TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (store, key))";
-
-/// The store could not do what was asked.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
-#[error("{0}")]
-pub struct KeyValueError(String);
 
 impl From<rusqlite::Error> for KeyValueError {
     fn from(error: rusqlite::Error) -> Self {
@@ -26,17 +22,11 @@ impl From<rusqlite::Error> for KeyValueError {
     }
 }
 
-/// All stores of one application. Cheap to clone.
+/// All stores of one application, in one file. Cheap to clone.
 #[derive(Clone)]
-pub struct KeyValue(Arc<Mutex<Connection>>);
+pub struct Sqlite(Arc<Mutex<Connection>>);
 
-impl std::fmt::Debug for KeyValue {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeyValue")
-    }
-}
-
-impl KeyValue {
+impl Sqlite {
     /// Opens or makes `sqlite_key_value.db` in `folder`, which only its owner may enter when it is made here.
     pub fn open(folder: &Path) -> Result<Self, KeyValueError> {
         let failed = |error: std::io::Error| KeyValueError(format!("{}: {error}", folder.display()));
@@ -180,7 +170,7 @@ mod tests {
         name.to_owned()
     }
 
-    async fn behaves(store: KeyValue) {
+    async fn behaves(store: Sqlite) {
         assert_eq!(store.get("default", key("a")).await, Ok(None));
         store.set("default", key("a"), b"1".to_vec()).await.unwrap();
         store.set("default", key("a"), b"2".to_vec()).await.unwrap();
@@ -205,14 +195,14 @@ mod tests {
     #[tokio::test]
     async fn a_store_in_memory_and_one_in_a_file_behave_alike() {
         let folder = tempfile::tempdir().unwrap();
-        behaves(KeyValue::in_memory().unwrap()).await;
-        behaves(KeyValue::open(&folder.path().join("new/.spin")).unwrap()).await;
+        behaves(Sqlite::in_memory().unwrap()).await;
+        behaves(Sqlite::open(&folder.path().join("new/.spin")).unwrap()).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn of_concurrent_increments_on_two_connections_each_sum_comes_once() {
         let folder = tempfile::tempdir().unwrap();
-        let handles = [KeyValue::open(folder.path()).unwrap(), KeyValue::open(folder.path()).unwrap()];
+        let handles = [Sqlite::open(folder.path()).unwrap(), Sqlite::open(folder.path()).unwrap()];
         let mut tasks = tokio::task::JoinSet::new();
         for index in 0..100 {
             let store = handles[index % 2].clone();
