@@ -49,6 +49,8 @@ enum Act {
     Idle(usize),
     Tick,
     Wait(u64),
+    /// The next requests meet a replica whose clock is two minutes ahead, or one whose clock is right.
+    Ahead(bool),
     /// The gateway is away, or back.
     Gateway(bool),
     /// The gateway does the next thing, but its answer is lost.
@@ -72,6 +74,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::Tick),
         1 => prop_oneof![Just(1), Just(30), Just(301), Just(2000)].prop_map(Act::Wait),
         1 => any::<bool>().prop_map(Act::Gateway),
+        1 => any::<bool>().prop_map(Act::Ahead),
         1 => Just(Act::LoseAnswer),
         2 => (0..40u32).prop_map(Act::Die),
     ]
@@ -253,6 +256,10 @@ impl History {
             }
             Act::Tick => drop(self.tick()),
             Act::Wait(seconds) => self.wait(seconds),
+            Act::Ahead(ahead) => {
+                let now = self.world.borrow().now;
+                self.platform.seconds.set(if ahead { now + 120 } else { now });
+            }
             Act::Gateway(away) => self.world.borrow_mut().away = away,
             Act::LoseAnswer => self.world.borrow_mut().lose_answer = true,
             Act::Die(operations) => self.platform.lives.set(Some(operations)),
@@ -262,6 +269,7 @@ impl History {
     /// The world calms down: everything works, and everything under way arrives.
     fn calm(&self) {
         self.platform.lives.set(None);
+        self.act(&Act::Ahead(false));
         {
             let mut world = self.world.borrow_mut();
             world.away = false;
@@ -423,4 +431,45 @@ proptest! {
     ) {
         wastes_nothing(&acts, limit)?;
     }
+}
+
+#[test]
+fn a_hundred_thousand_jobs_leave_nothing_behind() {
+    let history = History::new(Some(50));
+    history.tick();
+    let before = history.platform.keys();
+    for number in 0..100_000u64 {
+        let mut world = history.world.borrow_mut();
+        let id = 1_000_000 + number;
+        let created_at = world.now;
+        let job = Job { pool: 0, status: Status::Queued, runner: None, created_at, accepted: false };
+        world.jobs.insert(id, job);
+        world.notify("queued", id);
+        drop(world);
+        history.act(&Act::Deliver(0));
+        let mut world = history.world.borrow_mut();
+        world.runners.push(Runner { name: format!("gha-slurm-{id}-1"), pool: 0, job: None });
+        let last = world.runners.len() - 1;
+        world.assign(id, last);
+        world.finish(id, "success");
+        drop(world);
+        history.act(&Act::Deliver(0));
+        history.act(&Act::Deliver(0));
+        let mut world = history.world.borrow_mut();
+        world.jobs.clear();
+        world.slurm.clear();
+        drop(world);
+        // All of it in five hours.
+        if number % 5 == 0 {
+            history.wait(1);
+        }
+    }
+    let held = history.platform.keys().len();
+    assert!(held > 500_000, "{held} keys of the retention time");
+    history.wait(RETENTION_SECONDS + 2 * 60 * 60);
+    let report = history.tick();
+    assert_eq!(report["deleted"], 100_000, "{report}");
+    let after = history.platform.keys();
+    assert!(after.len() <= before.len() + 8, "{before:#?}\n{after:#?}");
+    println!("{} keys, then {held}, then {}", before.len(), after.len());
 }
