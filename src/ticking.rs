@@ -32,7 +32,7 @@ pub async fn run(address: SocketAddr, admin_token: String) {
 }
 
 /// One tick; the status of its answer. What it did stands in the component's own log line.
-async fn tick(address: SocketAddr, admin_token: &str) -> anyhow::Result<u16> {
+pub async fn tick(address: SocketAddr, admin_token: &str) -> anyhow::Result<u16> {
     let stream = TcpStream::connect(reachable(address)).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driving = tokio::spawn(connection);

@@ -26,7 +26,9 @@ async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_launch() {
     }
     assert!(versions["api.github.com"].len() > 100, "there are many examples");
 
-    for labels in [&["self-hosted", "k8s"][..], &["ubuntu-latest"]] {
+    for (labels, age) in
+        [(&["self-hosted", "k8s"][..], "fresh"), (&["self-hosted", "k8s"], "recorded"), (&["ubuntu-latest"], "fresh")]
+    {
         let profile = format!("[[profile]]\nname = 'examples'\nlabels = {labels:?}");
         let mut launches = 0;
         for (version, examples) in &versions {
@@ -34,8 +36,8 @@ async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_launch() {
             app.gateway.hold(true);
             let (mut expected, mut over) = (BTreeSet::new(), BTreeSet::new());
             for example in examples {
-                let (event, body) = (example["event"].as_str().unwrap(), example["body"].as_str().unwrap());
-                let signature = example["signature"].as_str().unwrap();
+                let (event, body) = (example["event"].as_str().unwrap(), example[age]["body"].as_str().unwrap());
+                let signature = example[age]["signature"].as_str().unwrap();
                 let answered = app.deliver_signed(event, body.as_bytes().to_vec(), signature).await;
                 let (status, answer) = json(answered).await;
                 assert!((200..300).contains(&status), "{version} {event}: {status} {answer}");
@@ -49,7 +51,9 @@ async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_launch() {
                     continue;
                 };
                 match payload["action"].as_str().unwrap() {
-                    "queued" if !over.contains(&job) => drop(expected.insert(job)),
+                    "queued" if !over.contains(&job) && age == "fresh" => drop(expected.insert(job)),
+                    // Years old, it launches nothing before GitHub was asked.
+                    "queued" if !over.contains(&job) => assert_eq!(answer["decision"], "deferred", "{answer}"),
                     "in_progress" | "completed" => drop(over.insert(job)),
                     _ => {}
                 }
@@ -63,6 +67,7 @@ async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_launch() {
             assert_eq!((launched.len(), &launched), (app.gateway.starts().len(), &expected), "{version}");
             launches += launched.len();
         }
-        assert!(labels.len() == 1 || launches > 0, "the examples have a queued self-hosted job");
+        let some = labels.len() == 2 && age == "fresh";
+        assert_eq!(launches > 0, some, "the examples have a queued self-hosted job: {labels:?}, {age}");
     }
 }

@@ -14,12 +14,19 @@ const file = typeof target === "string" ? target : target.import ?? target.defau
 const { sign } = await import(pathToFileURL(join(dirname(methods), file)));
 const examples = dirname(require.resolve("@octokit/webhooks-examples/package.json"));
 
+const signed = async (payload) => {
+  const body = JSON.stringify(payload);
+  return { body, signature: await sign(secret, body) };
+};
+
 for (const version of readdirSync(examples, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
   for (const { name, examples: payloads } of require(join(examples, version.name, "index.json"))) {
     for (const payload of payloads) {
-      const body = JSON.stringify(payload);
-      const signature = await sign(secret, body);
-      process.stdout.write(`${JSON.stringify({ version: version.name, event: name, body, signature })}\n`);
+      const recorded = await signed(payload);
+      // The same as if GitHub sent it now: the examples are years old.
+      if (payload.workflow_job) payload.workflow_job.created_at = new Date().toISOString();
+      const fresh = await signed(payload);
+      process.stdout.write(`${JSON.stringify({ version: version.name, event: name, recorded, fresh })}\n`);
     }
   }
 }

@@ -1,13 +1,14 @@
 //! The application in a process of its own, as `gha-slurm up`, with its secrets in its environment.
 
 use std::collections::VecDeque;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+use gha_slurm::ticking;
 use gha_slurm_simulator::gateway::Gateway;
 use gha_slurm_simulator::github::{APP_ID, GitHub};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -20,6 +21,8 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 /// Ends with its last owner.
 pub(super) struct Application {
     pub(super) url: String,
+    address: SocketAddr,
+    admin_token: String,
     log: Arc<Mutex<VecDeque<String>>>,
     _process: Child,
 }
@@ -35,6 +38,7 @@ impl Application {
         // The application has to know its own address before it listens there.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let url = format!("http://{address}");
+        let admin_token = random_secret()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up").arg("--from").arg(manifest);
         command.args(["--state-dir", "", "--listen", &address.to_string()]);
@@ -47,7 +51,7 @@ impl Application {
             ("GATEWAY_SECRET", gateway_secret),
             ("PUBLIC_URL", &url),
             ("PROFILES", ""),
-            ("ADMIN_TOKEN", &random_secret()?),
+            ("ADMIN_TOKEN", &admin_token),
         ] {
             command.env(format!("SPIN_VARIABLE_{name}"), value);
         }
@@ -68,7 +72,7 @@ impl Application {
         });
         let stdout = process.stdout.take().context("the application has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
-        let app = Self { url, log, _process: process };
+        let app = Self { url, address, admin_token, log, _process: process };
         match tokio::time::timeout(START_DEADLINE, lines.next_line()).await {
             Ok(Ok(Some(line))) if line.starts_with("listening on") => Ok(app),
             _ => {
@@ -77,6 +81,13 @@ impl Application {
                 anyhow::bail!("the application does not start:\n{}", app.last_log_lines())
             }
         }
+    }
+
+    /// Runs the periodic repair now instead of in 30 s.
+    pub(super) async fn tick(&self) -> anyhow::Result<()> {
+        let status = ticking::tick(self.address, &self.admin_token).await?;
+        anyhow::ensure!(status == 200, "the tick was answered with {status}");
+        Ok(())
     }
 
     pub(super) fn last_log_lines(&self) -> String {

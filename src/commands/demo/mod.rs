@@ -4,6 +4,7 @@
 //! simulator's. What is shown is what they saw happen; nothing is shown because it should have happened.
 
 mod application;
+mod scenario;
 mod screen;
 mod story;
 
@@ -30,9 +31,24 @@ pub(crate) struct Arguments {
     /// End after the workflow instead of serving on.
     #[arg(long)]
     once: bool,
+    /// What to show.
+    #[arg(long, value_enum, default_value_t = Scenario::Workflow)]
+    scenario: Scenario,
     /// Whether to use colours.
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     color: Color,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// One job from queued to completed, then what is refused.
+    Workflow,
+    /// GitHub gives a job's runner to another job; no launch is wasted, and both run.
+    StolenRunner,
+    /// A webhook does not reach the app; GitHub is asked to repeat it.
+    LostWebhook,
+    /// The gateway is away while jobs are queued; they are launched when it is back.
+    GatewayDown,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -87,7 +103,13 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     screen.party("gateway and Slurm (simulated)", &gateway.url());
     screen.party("app: webhook.wasm and runner.wasm", &app.url);
 
-    let complete = story::tell(screen, &github, &gateway, &events, &app.url).await?;
+    let complete = match arguments.scenario {
+        Scenario::Workflow => story::tell(screen, &github, &gateway, &events, &app.url).await?,
+        other => {
+            let mut stage = scenario::Stage { screen, github: &github, gateway: &gateway, app: &app };
+            stage.play(other, &mut events.subscribe()).await?
+        }
+    };
     if !complete {
         eprintln!("\nThe application's last lines of log:\n{}", app.last_log_lines());
     }

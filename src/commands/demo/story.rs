@@ -36,7 +36,7 @@ pub(super) async fn tell(
     let mut happening = events.subscribe();
     screen.heading("A workflow asks for `runs-on: [self-hosted, slurm]`");
     let queued = github.queue_job(REPOSITORY, &["self-hosted", "slurm"]);
-    let mut watcher = Watcher { screen, seen: BTreeSet::new(), closed: 0, ended: false };
+    let mut watcher = Watcher::new(screen);
     let (_, watched) = tokio::join!(queued, tokio::time::timeout(DEADLINE, watcher.watch(&mut happening)));
     if watched.is_err() {
         screen.note("not everything happened in time");
@@ -66,7 +66,8 @@ pub(super) async fn tell(
     Ok(complete)
 }
 
-struct Watcher<'a> {
+/// Shows what happens, and remembers which steps were seen.
+pub(super) struct Watcher<'a> {
     screen: &'a Screen,
     seen: BTreeSet<u8>,
     /// Of *in_progress* and *completed*, how many the app has recorded.
@@ -74,7 +75,11 @@ struct Watcher<'a> {
     ended: bool,
 }
 
-impl Watcher<'_> {
+impl<'a> Watcher<'a> {
+    pub(super) fn new(screen: &'a Screen) -> Self {
+        Self { screen, seen: BTreeSet::new(), closed: 0, ended: false }
+    }
+
     /// Shows what happens until the job is done and its Slurm job has ended.
     async fn watch(&mut self, happening: &mut Receiver<Event>) {
         while !(self.ended && self.closed == 2) {
@@ -89,7 +94,7 @@ impl Watcher<'_> {
         self.screen.step(number, who, what);
     }
 
-    fn show(&mut self, event: Event) {
+    pub(super) fn show(&mut self, event: Event) {
         match event {
             Event::WebhookSent { action, job, bytes } => {
                 let number = if action == "queued" { 1 } else { 7 };

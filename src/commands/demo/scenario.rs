@@ -1,0 +1,87 @@
+//! What goes wrong in practice, and how it comes right: one scenario each.
+
+use std::time::Duration;
+
+use gha_slurm_simulator::event::Event;
+use gha_slurm_simulator::gateway::{Fault, Gateway};
+use gha_slurm_simulator::github::{GitHub, JobStatus, WebhookFault};
+use tokio::sync::broadcast::Receiver;
+
+use super::application::Application;
+use super::screen::Screen;
+use super::story::Watcher;
+use super::{REPOSITORY, Scenario};
+
+const LABELS: &[&str] = &["self-hosted", "slurm"];
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two ticks, while something is to come right.
+const PACE: Duration = Duration::from_secs(2);
+
+pub(super) struct Stage<'a> {
+    pub(super) screen: &'a Screen,
+    pub(super) github: &'a GitHub,
+    pub(super) gateway: &'a Gateway,
+    pub(super) app: &'a Application,
+}
+
+impl Stage<'_> {
+    /// Whether it came to a good end.
+    pub(super) async fn play(&mut self, scenario: Scenario, happening: &mut Receiver<Event>) -> anyhow::Result<bool> {
+        let (jobs, what) = match scenario {
+            Scenario::GatewayDown => {
+                self.screen.heading("Three jobs are queued while the gateway is away");
+                let mut jobs = Vec::new();
+                for _ in 0..3 {
+                    self.gateway.fail(Fault::Status(503));
+                    jobs.push(self.github.queue_job(REPOSITORY, LABELS).await.0);
+                }
+                (jobs, "the gateway was away, every job was kept, and each was launched once")
+            }
+            Scenario::LostWebhook => {
+                self.screen.heading("A job is queued, but its webhook does not reach the app");
+                self.github.disturb_webhook(WebhookFault::Unreachable);
+                let (job, _) = self.github.queue_job(REPOSITORY, LABELS).await;
+                (vec![job], "the delivery had failed, GitHub repeated it on request, and the job was launched once")
+            }
+            Scenario::StolenRunner | Scenario::Workflow => {
+                self.screen
+                    .heading("Two jobs wait; the webhook of the first comes late, and it gets the second's runner");
+                self.gateway.hold(true);
+                self.github.disturb_webhook(WebhookFault::Unreachable);
+                let (robber, _) = self.github.queue_job(REPOSITORY, LABELS).await;
+                let (robbed, _) = self.github.queue_job(REPOSITORY, LABELS).await;
+                let late = self.github.deliveries().into_iter().find(|delivery| delivery.job == robber);
+                if let Some(late) = late {
+                    self.github.redeliver(&late).await;
+                }
+                self.gateway.hold(false);
+                (vec![robber, robbed], "one runner was stolen, the robber's own launch served the robbed job")
+            }
+        };
+        let ended = tokio::time::timeout(DEADLINE, self.until_done(&jobs, happening)).await;
+        let launches = self.gateway.starts().len();
+        let good = matches!(ended, Ok(Ok(()))) && launches == jobs.len();
+        self.screen.heading("Summary");
+        self.screen.verdict(good, &format!("{what} ({launches} launches for {} jobs)", jobs.len()));
+        if let Ok(Err(error)) = ended {
+            return Err(error);
+        }
+        Ok(good)
+    }
+
+    /// Shows what happens, with a tick now and then, until all jobs are done.
+    async fn until_done(&self, jobs: &[u64], happening: &mut Receiver<Event>) -> anyhow::Result<()> {
+        let mut watcher = Watcher::new(self.screen);
+        loop {
+            while let Ok(event) = tokio::time::timeout(PACE, happening.recv()).await {
+                watcher.show(event?);
+            }
+            let success = JobStatus::Completed("success".to_owned());
+            if jobs.iter().all(|job| self.github.job(*job).is_some_and(|job| job.status == success)) {
+                return Ok(());
+            }
+            self.screen.note("    the periodic repair runs (POST /internal/tick)");
+            self.app.tick().await?;
+        }
+    }
+}
