@@ -41,8 +41,27 @@ struct Shared {
     idle_limit: Duration,
     events: Events,
     client: reqwest::Client,
-    held: watch::Sender<bool>,
+    held: watch::Sender<Hold>,
     state: Mutex<State>,
+}
+
+/// Which Slurm jobs stay pending.
+#[derive(Debug, Clone, PartialEq)]
+enum Hold {
+    Nothing,
+    All,
+    /// All but this launch's.
+    AllBut(String),
+}
+
+impl Hold {
+    fn lets_run(&self, launch: &str) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::All => false,
+            Self::AllBut(only) => only == launch,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -71,7 +90,7 @@ impl Gateway {
             idle_limit,
             events,
             client: reqwest::Client::new(),
-            held: watch::Sender::new(false),
+            held: watch::Sender::new(Hold::Nothing),
             state: Mutex::default(),
         });
         let router = Router::new()
@@ -89,7 +108,12 @@ impl Gateway {
 
     /// Keeps Slurm jobs pending, or lets them run.
     pub fn hold(&self, held: bool) {
-        self.shared.held.send_replace(held);
+        self.shared.held.send_replace(if held { Hold::All } else { Hold::Nothing });
+    }
+
+    /// Lets the Slurm job of this one launch run; others stay pending.
+    pub fn let_run(&self, launch: &str) {
+        self.shared.held.send_replace(Hold::AllBut(launch.to_owned()));
     }
 
     /// Makes the next submission fail; several wait in line.
@@ -187,7 +211,8 @@ async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {
 /// What the Slurm job does; returns why it ended.
 async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
     let mut held = shared.held.subscribe();
-    if held.wait_for(|held| !held).await.is_err() {
+    let launch = start["launch"].as_str().unwrap_or_default();
+    if held.wait_for(|held| held.lets_run(launch)).await.is_err() {
         return "the cluster is gone".to_owned();
     }
     let runner = start["runnerName"].as_str().unwrap_or("unnamed").to_owned();

@@ -85,14 +85,17 @@ async fn a_failed_delivery_is_repeated() {
 async fn a_runner_stolen_within_its_pool_costs_no_launch() {
     let app = App::start().await;
     app.gateway.hold(true);
-    app.github.disturb_webhook(WebhookFault::Unreachable);
-    // Its webhook comes late: GitHub gives it the runner of the second one.
     let (robber, _) = app.github.queue_job(REPOSITORY, LABELS).await;
     let (robbed, _) = app.github.queue_job(REPOSITORY, LABELS).await;
-    let failed = app.github.deliveries().into_iter().find(|delivery| delivery.job == robber).unwrap();
-    assert_eq!(app.github.redeliver(&failed).await.answer["decision"], "launched");
+    // The second one's runner comes first, and GitHub gives it to the first.
+    app.gateway.let_run(&format!("{robbed}-1"));
+    app.within_seconds(15, "the first is done", || done(&app, &[robber])).await;
+    assert_eq!(app.github.job(robber).unwrap().runner.unwrap().1, format!("gha-slurm-{robbed}-1"));
+    assert_eq!(app.github.job(robbed).unwrap().status, JobStatus::Queued);
+    app.tick().await;
     app.gateway.hold(false);
     app.within_seconds(15, "both are done", || done(&app, &[robber, robbed])).await;
+    assert_eq!(app.github.job(robbed).unwrap().runner.unwrap().1, format!("gha-slurm-{robber}-1"));
     assert_eq!(launches(&app).len(), 2, "{:?}", launches(&app));
 }
 

@@ -45,17 +45,15 @@ impl Stage<'_> {
             }
             Scenario::StolenRunner | Scenario::Workflow => {
                 self.screen
-                    .heading("Two jobs wait; the webhook of the first comes late, and it gets the second's runner");
+                    .heading("Two jobs wait; the runner of the second comes first, and GitHub gives it to the first");
                 self.gateway.hold(true);
-                self.github.disturb_webhook(WebhookFault::Unreachable);
                 let (robber, _) = self.github.queue_job(REPOSITORY, LABELS).await;
                 let (robbed, _) = self.github.queue_job(REPOSITORY, LABELS).await;
-                let late = self.github.deliveries().into_iter().find(|delivery| delivery.job == robber);
-                if let Some(late) = late {
-                    self.github.redeliver(&late).await;
-                }
+                self.gateway.let_run(&format!("{robbed}-1"));
+                let stolen = tokio::time::timeout(DEADLINE, self.until_taken(robber)).await;
+                anyhow::ensure!(stolen.is_ok_and(|by| by == format!("gha-slurm-{robbed}-1")), "no runner was stolen");
                 self.gateway.hold(false);
-                (vec![robber, robbed], "one runner was stolen, the robber's own launch served the robbed job")
+                (vec![robber, robbed], "a runner was stolen, and the robber's own launch served the robbed job")
             }
         };
         let ended = tokio::time::timeout(DEADLINE, self.until_done(&jobs, happening)).await;
@@ -67,6 +65,16 @@ impl Stage<'_> {
             return Err(error);
         }
         Ok(good)
+    }
+
+    /// The name of the runner that took a job.
+    async fn until_taken(&self, job: u64) -> String {
+        loop {
+            if let Some((_, name)) = self.github.job(job).and_then(|job| job.runner) {
+                return name;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Shows what happens, with a tick now and then, until all jobs are done.
