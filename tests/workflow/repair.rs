@@ -82,6 +82,15 @@ async fn a_failed_delivery_is_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_host_repairs_by_itself() {
+    let app = App::start().await;
+    app.github.disturb_webhook(WebhookFault::Unreachable);
+    let (job, _) = app.github.queue_job(REPOSITORY, LABELS).await;
+    // Every 30 s.
+    app.within_seconds(50, "the job is done, and nobody asked for it", || done(&app, &[job])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_runner_stolen_within_its_pool_costs_no_launch() {
     let app = App::start().await;
     app.gateway.hold(true);
