@@ -5,9 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
 use crate::ports::{
     Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
+use crate::request::Request;
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
 type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;
@@ -176,4 +180,24 @@ impl Http for Memory {
 /// An answer with a JSON body.
 pub(crate) fn answer(status: u16, body: &serde_json::Value) -> Result<HttpResponse, SendError> {
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
+}
+
+/// A *workflow_job* delivery, signed with the secret of [`Memory::configured`].
+pub(crate) fn delivery(event: &serde_json::Value) -> Request {
+    let body = event.to_string().into_bytes();
+    let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
+    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
+    let headers = vec![
+        header("X-GitHub-Event", "workflow_job"),
+        header("X-GitHub-Delivery", "1"),
+        header("X-Hub-Signature-256", &format!("sha256={digest}")),
+    ];
+    Request { method: "POST".to_owned(), headers, body }
+}
+
+/// A POST without a body that carries a credential.
+pub(crate) fn authorized(credential: &str) -> Request {
+    let headers = vec![("authorization".to_owned(), credential.as_bytes().to_vec())];
+    Request { method: "POST".to_owned(), headers, body: Vec::new() }
 }

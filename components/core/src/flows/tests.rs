@@ -3,17 +3,14 @@
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use hmac::{Hmac, Mac};
 use jwt_simple::prelude::RS256KeyPair;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use super::receive::receive;
 use super::redeem::redeem;
 use crate::answer::Answer;
 use crate::ports::{HttpRequest, HttpResponse, SendError};
-use crate::request::Request;
-use crate::testing::{Memory, answer};
+use crate::testing::{Memory, answer, authorized, delivery};
 
 type Reply = Result<HttpResponse, SendError>;
 
@@ -51,21 +48,11 @@ fn event(action: &str, job: u64) -> Value {
 }
 
 fn deliver(platform: &Memory, event: &Value) -> Answer {
-    let body = event.to_string().into_bytes();
-    let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
-    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
-    let headers = vec![
-        header("X-GitHub-Event", "workflow_job"),
-        header("X-GitHub-Delivery", "1"),
-        header("X-Hub-Signature-256", &format!("sha256={digest}")),
-    ];
-    receive(platform, &Request { method: "POST".to_owned(), headers, body })
+    receive(platform, &delivery(event))
 }
 
 fn exchange(platform: &Memory, token: &str) -> Answer {
-    let headers = vec![("authorization".to_owned(), token.as_bytes().to_vec())];
-    redeem(platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() })
+    redeem(platform, &authorized(token))
 }
 
 fn sent_to(platform: &Memory, end: &str) -> Vec<HttpRequest> {

@@ -9,10 +9,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use hmac::{Hmac, Mac};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use self::world::{Job, Runner, Status, Webhook, World};
 use super::receive::receive;
@@ -20,8 +18,7 @@ use super::redeem::redeem;
 use super::tick::{RETENTION_SECONDS, tick};
 use crate::answer::Answer;
 use crate::ports::{Clock, Store};
-use crate::request::Request;
-use crate::testing::Memory;
+use crate::testing::{Memory, authorized, delivery};
 
 /// Labels of the two pools: the second's runners can take the first's jobs.
 const POOLS: [&[&str]; 2] = [&["slurm"], &["self-hosted", "slurm"]];
@@ -121,16 +118,7 @@ impl History {
     }
 
     fn deliver(&self, webhook: &Webhook) {
-        let body = webhook.body.to_string().into_bytes();
-        let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
-        let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
-        let headers = vec![
-            header("x-github-event", "workflow_job"),
-            header("x-github-delivery", "1"),
-            header("x-hub-signature-256", &format!("sha256={digest}")),
-        ];
-        let answer = receive(&self.platform, &Request { method: "POST".to_owned(), headers, body });
+        let answer = receive(&self.platform, &delivery(&webhook.body));
         let died = self.platform.lives.get() == Some(0);
         let mut world = self.world.borrow_mut();
         // The dead answer nothing: GitHub lists the delivery as failed.
@@ -146,9 +134,7 @@ impl History {
     }
 
     fn redeem(&self, start: &Value) -> Answer {
-        let token = start["launcherToken"].as_str().unwrap().as_bytes().to_vec();
-        let headers = vec![("authorization".to_owned(), token)];
-        let answer = redeem(&self.platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() });
+        let answer = redeem(&self.platform, &authorized(start["launcherToken"].as_str().unwrap()));
         if answer.status == 200 {
             let launch = start["launch"].as_str().unwrap().to_owned();
             *self.world.borrow_mut().credentials.entry(launch).or_default() += 1;
@@ -177,8 +163,7 @@ impl History {
     }
 
     fn tick(&self) -> Value {
-        let headers = vec![("authorization".to_owned(), b"Bearer an-admin-token-of-32-characters!".to_vec())];
-        let answer = tick(&self.platform, &Request { method: "POST".to_owned(), headers, body: Vec::new() });
+        let answer = tick(&self.platform, &authorized("Bearer an-admin-token-of-32-characters!"));
         self.survive();
         answer.body
     }
