@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
+use gha_slurm_core::gateway::SlurmJob;
 use gha_slurm_core::secret::Secret;
 use thiserror::Error;
 
-use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId};
+use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::{Config, ConfigError, SECRET_VARIABLE};
 use crate::index::Index;
 use crate::launch::{Launch, LaunchKey, Rejected, within};
@@ -183,17 +184,21 @@ impl Service {
         Ok(())
     }
 
-    /// The Slurm job of a launch and its state in Slurm's word, `UNKNOWN` when Slurm has forgotten it.
-    pub async fn state(&self, key: &LaunchKey) -> Result<(Option<SlurmJobId>, String), ServiceError> {
+    /// The Slurm job of a launch; its state is `UNKNOWN` when Slurm has forgotten it.
+    pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
         let entry = self.index.get(&key.to_string())?.ok_or(ServiceError::NotFound)?;
-        match entry.job {
-            Some(job) => {
-                let state = self.backend.state(&entry.user, job).await?;
-                Ok((Some(job), state.unwrap_or_else(|| "UNKNOWN".to_owned())))
+        let state = match entry.job {
+            Some(job) => self.backend.state(&entry.user, job).await?,
+            None => None,
+        };
+        let job_id = entry.job.map(|job| job.to_string());
+        Ok(match state {
+            Some(State { state, reason }) => SlurmJob { job_id, state, reason },
+            None if job_id.is_none() && entry.cancelled => {
+                SlurmJob { job_id, state: "CANCELLED".to_owned(), reason: None }
             }
-            None if entry.cancelled => Ok((None, "CANCELLED".to_owned())),
-            None => Ok((None, "UNKNOWN".to_owned())),
-        }
+            None => SlurmJob { job_id, state: "UNKNOWN".to_owned(), reason: None },
+        })
     }
 
     /// Asks Slurm something harmless as each mapped user; a line for each.

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::script;
 
 /// This machine as a cluster of one node without limits.
@@ -90,8 +90,8 @@ impl Backend for Local {
         Box::pin(async move { Ok(found) })
     }
 
-    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
-        let state = lock(&self.jobs).get(&job).map(|job| job.state.to_owned());
+    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
+        let state = lock(&self.jobs).get(&job).map(|job| State::new(job.state, None));
         Box::pin(async move { Ok(state) })
     }
 

@@ -59,6 +59,23 @@ pub struct JobSpec {
     pub directory: String,
 }
 
+/// What Slurm says of a Slurm job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// In Slurm's word, such as `PENDING`.
+    pub state: String,
+    /// Why, in Slurm's word, such as `Resources`; when it says so.
+    pub reason: Option<String>,
+}
+
+impl State {
+    /// Slurm writes `None` for no reason.
+    fn new(state: &str, reason: Option<&str>) -> Self {
+        let reason = reason.map(str::trim).filter(|reason| !matches!(*reason, "" | "None"));
+        Self { state: state.trim().to_owned(), reason: reason.map(str::to_owned) }
+    }
+}
+
 /// A Slurm.
 pub trait Backend: Send + Sync {
     /// Submits, and answers the Slurm job's id.
@@ -67,8 +84,8 @@ pub trait Backend: Send + Sync {
     /// The newest Slurm job of that user with that name that Slurm still knows.
     fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>>;
 
-    /// The state in Slurm's word, such as `PENDING`; `None` when Slurm does not know the Slurm job (any more).
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>>;
+    /// Its state; `None` when Slurm does not know the Slurm job (any more).
+    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>>;
 
     /// Cancels. A Slurm job that is over or forgotten is no error.
     fn cancel<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, ()>;
