@@ -19,12 +19,7 @@ impl Drop for Gateway {
 }
 
 fn start(folder: &Path, github: &GitHub) -> Gateway {
-    let runner = folder.join("runner");
-    std::fs::create_dir_all(runner.join("externals")).unwrap();
-    for name in ["config.sh", "run.sh"] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/tests/runner").join(name);
-        std::fs::copy(source, runner.join(name)).unwrap();
-    }
+    gha_slurm_simulator::runner::install(&folder.join("runner")).unwrap();
     let (here, github) = (folder.display(), github.url());
     let yaml = format!(
         "listen: 127.0.0.1:0\nghaSharedSecret: gateway-secret\nbackend: local\nstateDirectory: {here}/state\n\

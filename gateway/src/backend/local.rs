@@ -1,5 +1,5 @@
 //! No Slurm at all: the job script runs as a child of the gateway, as the gateway's own user. For the demo and for
-//! development; a gateway that is started anew knows nothing of the children of the one before.
+//! development; what still runs when the gateway ends is told to end as well.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -77,6 +77,14 @@ impl Local {
             }
         });
         Ok(id)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        for process in lock(&self.jobs).values().filter_map(|job| job.process) {
+            let _ = killpg(process, Signal::SIGTERM);
+        }
     }
 }
 
