@@ -118,7 +118,7 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
         let mut hourly = tokio::time::interval(Duration::from_secs(3600));
         loop {
             tokio::select! {
-                _ = hourly.tick() => housekeeper.tidy(),
+                _ = hourly.tick() => housekeeper.tidy().await,
                 _ = hangup.recv() => match housekeeper.reload() {
                     Ok(restart) => tracing::info!(needs_restart = ?restart, "configuration reloaded"),
                     Err(error) => tracing::error!(%error, "the old configuration stays"),

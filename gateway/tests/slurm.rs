@@ -45,9 +45,14 @@ impl Site {
         job += &match changes {
             "stubborn" => environment(&format!(", STAND_IN_STUBBORN: '{folder}/scratch/stray'")),
             "slow" => environment(", STAND_IN_JOB_SECONDS: '60'"),
+            "endless" => environment(", STAND_IN_JOB_SECONDS: '600'"),
             _ => environment(""),
         };
         job += "}\n";
+        if changes == "endless" {
+            // Beside the others, which look whether theirs is empty.
+            job = job.replace("/scratch,", "/scratch-of-its-own,");
+        }
         if changes == "stubborn" {
             job = job.replace("idleSeconds: 20", "idleSeconds: 3");
         }
@@ -64,6 +69,12 @@ impl Site {
             }
             "command" => format!(
                 "slurmrestd: {{url: '{}', tokenCommand: [env, 'SLURM_CONF={}', scontrol, token, 'username={{user}}', 'lifespan={{seconds}}']}}\n",
+                self.cluster.rest,
+                conf.display()
+            ),
+            // The gateway believes that its tokens live for longer than they do.
+            "expiring" => format!(
+                "slurmrestd: {{url: '{}', tokenCommand: [env, 'SLURM_CONF={}', scontrol, token, 'username={{user}}', lifespan=3]}}\n",
                 self.cluster.rest,
                 conf.display()
             ),
@@ -111,12 +122,16 @@ async fn on_a_real_slurm() {
     }
     let folder = tempfile::tempdir().unwrap();
     runner_folder(folder.path());
-    std::fs::create_dir(folder.path().join("scratch")).unwrap();
-    std::fs::set_permissions(folder.path().join("scratch"), PermissionsExt::from_mode(0o1777)).unwrap();
+    for name in ["scratch", "scratch-of-its-own"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(0o1777)).unwrap();
+    }
     let cluster = Cluster::up();
     let site = Site { cluster, folder, app: App::start().await };
     let begun = Instant::now();
     let stage = |name: &str| println!("== {name} ({} s)", begun.elapsed().as_secs());
+    stage("time limit, which comes later");
+    let limited = a_job_longer_than_its_time_limit(&site).await;
     stage("workflow");
     the_whole_workflow(&site).await;
     stage("refusals");
@@ -135,6 +150,10 @@ async fn on_a_real_slurm() {
     the_same_by_sbatch(&site).await;
     stage("burst");
     a_burst_runs_once_each(&site).await;
+    stage("expired token");
+    an_expired_token_is_renewed(&site).await;
+    stage("time limit");
+    the_time_limit_ends_it_in_order(&site, &limited).await;
     stage("done");
 }
 
@@ -162,6 +181,31 @@ async fn the_whole_workflow(site: &Site) {
     assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
     let (_, state) = get_json(&gateway.url, &format!("/runner/{job}-1")).await;
     assert_eq!(state, json!({"launch": format!("{job}-1"), "job_id": id, "state": "COMPLETED"}));
+}
+
+async fn a_job_longer_than_its_time_limit(site: &Site) -> (u64, String) {
+    let _gateway = site.gateway("endless", json!({"duration": "1"}));
+    let (job, id) = site.queue(ONE).await;
+    within(20, "it runs", async || site.app.github.job(job).unwrap().status == JobStatus::InProgress).await;
+    (job, id)
+}
+
+async fn the_time_limit_ends_it_in_order(site: &Site, (job, id): &(u64, String)) {
+    site.ends(120, id, "TIMEOUT").await;
+    let own = site.folder.path().join("scratch-of-its-own");
+    within(20, "its folder is gone", async || std::fs::read_dir(&own).unwrap().next().is_none()).await;
+    let log = std::fs::read_to_string(format!("/home/ghaslurm1/gha-slurm-{id}.out")).unwrap();
+    assert!(log.contains("told to end; so is the runner") && log.contains("Exiting..."), "{log}");
+    site.app.github.cancel_job(*job).await;
+}
+
+async fn an_expired_token_is_renewed(site: &Site) {
+    let _gateway = site.gateway("expiring", json!({}));
+    for _ in 0..2 {
+        let (job, _) = site.queue(ONE).await;
+        within(30, "it runs", async || site.done(job)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
 }
 
 async fn what_slurm_refuses_is_refused(site: &Site) {

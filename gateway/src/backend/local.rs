@@ -118,7 +118,7 @@ impl Backend for Local {
         Box::pin(async { Ok("no Slurm: runners run on this machine".to_owned()) })
     }
 
-    fn home(&self, _user: &str) -> Result<String, BackendError> {
-        Ok(self.folder.to_string_lossy().into_owned())
+    fn home<'a>(&'a self, _user: &'a str) -> Answer<'a, String> {
+        Box::pin(async { Ok(self.folder.to_string_lossy().into_owned()) })
     }
 }
