@@ -25,6 +25,8 @@ pub mod ports;
 pub mod profile;
 pub mod request;
 pub mod resources;
+#[cfg(test)]
+mod scene;
 pub mod secret;
 pub mod settings;
 pub mod signature;

@@ -29,6 +29,9 @@ pub enum BackendError {
     /// Slurm said no, in these words. Asking again changes nothing.
     #[error("Slurm refused: {0}")]
     Refused(String),
+    /// The mapped user does not exist. Slurm itself would take it for uid 99.
+    #[error("there is no user {0} on the gateway's machine")]
+    NoUser(String),
     /// Slurm could not be asked, or its answer is not known.
     #[error("Slurm does not answer: {0}")]
     Outage(String),
@@ -93,9 +96,9 @@ pub trait Backend: Send + Sync {
     /// Asks something harmless as that user, and answers what is there, in a line for people.
     fn probe<'a>(&'a self, user: &'a str) -> Answer<'a, String>;
 
-    /// The user's home directory. An error when there is no such user, whom Slurm itself would take for uid 99.
-    fn home(&self, user: &str) -> Result<String, BackendError> {
-        user::home(user)
+    /// The user's home directory. An error when there is no such user.
+    fn home<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
+        Box::pin(user::home(user))
     }
 }
 

@@ -197,7 +197,9 @@ impl From<ServiceError> for Response {
             }
             ServiceError::Cancelled => message(StatusCode::GONE, &text),
             ServiceError::NotFound => message(StatusCode::NOT_FOUND, &text),
-            ServiceError::Slurm(BackendError::Refused(_)) => message(StatusCode::UNPROCESSABLE_ENTITY, &text),
+            ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
+                message(StatusCode::UNPROCESSABLE_ENTITY, &text)
+            }
             ServiceError::Slurm(BackendError::Outage(_)) => {
                 let mut response = message(StatusCode::SERVICE_UNAVAILABLE, &text);
                 response.headers_mut().insert(header::RETRY_AFTER, 10.into());

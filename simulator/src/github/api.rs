@@ -248,7 +248,16 @@ async fn jit_config(
         state.jit_configs.insert(config.clone(), id);
         let runner = json!({"id": id, "name": asked.name, "os": "unknown", "status": "offline", "busy": false});
         let (name, labels) = (asked.name, asked.labels);
-        state.runners.push(Runner { id, name, repository: repository.clone(), labels, job: None, online: false });
+        state.runners.push(Runner {
+            id,
+            name: name.clone(),
+            repository: repository.clone(),
+            labels,
+            job: None,
+            online: false,
+        });
+        drop(state);
+        shared.events.emit(Event::JitConfig { repository: repository.clone(), runner: name });
         Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": config}))))
     };
     respond(answer())

@@ -17,3 +17,6 @@ pub use self::list::{Filter, JobPage, MAX_LIMIT, StateFilter, jobs};
 pub use self::state::State;
 pub use self::summary::{JobSummary, Times};
 pub use self::timeline::{Event, JobDetail, LaunchDetail, Moment, job};
+
+#[cfg(test)]
+mod tests;
