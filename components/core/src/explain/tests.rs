@@ -52,6 +52,7 @@ fn a_job_that_left_no_fact() {
     told(&scene, "not_installed", Cause::NotInstalled, "octo/repo", 42);
     let scene = Scene::new();
     told(&scene, "unknown", Cause::Unknown, "octo/repo", 42);
+    let scene = Scene::new();
     scene.platform.set_variable("github_private_key", None);
     told(&scene, "github_not_configured", Cause::Unknown, "octo/repo", 42);
 }
@@ -80,7 +81,7 @@ fn a_job_before_the_gateway() {
     of_ours(&scene, "gateway_refuses", Cause::GatewayRefuses, 6);
     scene.gateway(Gateway::Says(401, "auth-token missing"));
     scene.queue(7);
-    of_ours(&scene, "gateway_secret", Cause::GatewayDown, 7);
+    of_ours(&scene, "gateway_secret", Cause::GatewayRefuses, 7);
 }
 
 #[test]
