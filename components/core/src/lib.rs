@@ -20,6 +20,7 @@ pub mod labels;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
 pub mod overview;
 pub mod ports;
 pub mod profile;

@@ -116,10 +116,14 @@ impl Scene {
     }
 
     fn deliver(&self, action: &str, job: u64, more: Value) -> Answer {
+        self.deliver_in("octo/repo", action, job, more)
+    }
+
+    fn deliver_in(&self, repository: &str, action: &str, job: u64, more: Value) -> Answer {
         let mut event = json!({
             "action": action,
             "workflow_job": {"id": job, "labels": ["self-hosted", "slurm"]},
-            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
+            "repository": {"id": 7, "full_name": repository, "html_url": format!("https://github.com/{repository}")},
             "installation": {"id": 9},
         });
         for (name, value) in more.as_object().unwrap() {
@@ -134,6 +138,10 @@ impl Scene {
 
     pub(crate) fn queue_with(&self, job: u64, more: Value) -> Answer {
         self.deliver("queued", job, more)
+    }
+
+    pub(crate) fn queue_in(&self, job: u64, repository: &str) -> Answer {
+        self.deliver_in(repository, "queued", job, json!({}))
     }
 
     pub(crate) fn redeem(&self, launch: &str) -> Answer {

@@ -278,11 +278,8 @@ impl<P: Platform> Teller<'_, P> {
 
     fn finished(&self) -> Told {
         let job = &self.detail.summary;
-        let headline = format!(
-            "The job ended {} ago: {}.",
-            self.age,
-            job.conclusion.as_deref().unwrap_or("without a conclusion")
-        );
+        let headline =
+            format!("The job ended {} ago: {}.", self.age, job.conclusion.as_deref().unwrap_or("without a conclusion"));
         let mut details = Vec::new();
         if let Some(runner) = &job.runner {
             details.push(format!("It ran on {runner}."));

@@ -14,7 +14,8 @@ use super::app_jwt::AppKey;
 use crate::identity::{InstallationId, JobId, RepositoryName};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
-use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError, Store};
+use crate::metrics;
+use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
 
@@ -129,7 +130,7 @@ pub struct DeliveryPage {
     pub next: Option<String>,
 }
 
-impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
+impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     /// A client whose calls all end within `budget` from now.
     pub fn new(platform: &'a P, settings: GitHubSettings, budget: Duration) -> Self {
         Self { platform, settings, give_up_at: platform.now() + budget }
@@ -265,14 +266,16 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let body = body.map(|json| json.to_string().into_bytes()).unwrap_or_default();
-        let response = self.platform.send(&HttpRequest { method, url, headers, body, deadline }).map_err(|error| {
-            let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
-            unavailable(format!("{path}: {error}{hint}"))
-        })?;
-        match response.status {
-            200..=299 => Ok(response),
-            status => Err(self.failure(path, status, &response)),
-        }
+        let answered = match self.platform.send(&HttpRequest { method, url, headers, body, deadline }) {
+            Ok(response) if (200..=299).contains(&response.status) => Ok(response),
+            Ok(response) => Err(self.failure(path, response.status, &response)),
+            Err(error) => {
+                let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
+                Err(unavailable(format!("{path}: {error}{hint}")))
+            }
+        };
+        metrics::github_call(self.platform, answered.as_ref().err());
+        answered
     }
 
     /// Nobody asks while a limit that any replica met is not over.
