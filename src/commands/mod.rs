@@ -1,4 +1,5 @@
 //! The subcommands, one module each.
 
+mod application;
 pub(crate) mod demo;
 pub(crate) mod up;

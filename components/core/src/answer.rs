@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// An HTTP answer with a JSON body.
+/// An HTTP answer with a JSON body, or with a page for people.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
@@ -13,6 +13,8 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Value,
+    /// An HTML document that is sent instead of the body.
+    pub page: Option<String>,
     /// What the log says beyond status and body; never a secret.
     pub detail: Option<String>,
     /// Fields of the body that may be logged as well. A body with a credential lists none of it.
@@ -22,13 +24,18 @@ pub struct Answer {
 impl Answer {
     /// An answer whose body may be logged as it is.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), log: body.clone(), body, detail: None }
+        Self { status, headers: Vec::new(), log: body.clone(), body, page: None, detail: None }
     }
 
     /// An answer whose body holds a credential: the log gets `log` instead.
     pub fn confidential(status: u16, body: Value, log: Value) -> Self {
         let no_store = ("cache-control", "no-store".to_owned());
-        Self { status, headers: vec![no_store], body, detail: None, log }
+        Self { status, headers: vec![no_store], body, page: None, detail: None, log }
+    }
+
+    /// An HTML page that nobody but its reader keeps; of it, the log gets `log`.
+    pub fn page(status: u16, html: impl Into<String>, log: Value) -> Self {
+        Self { page: Some(html.into()), ..Self::confidential(status, Value::Null, log) }
     }
 
     /// `{"error": message}`.

@@ -24,6 +24,7 @@ pub mod request;
 pub mod resources;
 pub mod secret;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 #[cfg(test)]
 mod testing;

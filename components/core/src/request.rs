@@ -1,10 +1,14 @@
 //! An HTTP request as it reached a component, and what is read from its headers.
 
 /// A request, whole.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Request {
     /// The method, in upper case as it came.
     pub method: String,
+    /// The path, beginning with `/`, without the query.
+    pub path: String,
+    /// The query, without `?`.
+    pub query: String,
     /// All headers, in order; names in any case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, within the component's limit.

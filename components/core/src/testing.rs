@@ -193,11 +193,11 @@ pub(crate) fn delivery(event: &serde_json::Value) -> Request {
         header("X-GitHub-Delivery", "1"),
         header("X-Hub-Signature-256", &format!("sha256={digest}")),
     ];
-    Request { method: "POST".to_owned(), headers, body }
+    Request { method: "POST".to_owned(), headers, body, ..Request::default() }
 }
 
 /// A POST without a body that carries a credential.
 pub(crate) fn authorized(credential: &str) -> Request {
     let headers = vec![("authorization".to_owned(), credential.as_bytes().to_vec())];
-    Request { method: "POST".to_owned(), headers, body: Vec::new() }
+    Request { method: "POST".to_owned(), headers, ..Request::default() }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
+use url::Url;
 
 use super::app_jwt::AppKey;
 use crate::identity::{InstallationId, JobId, RepositoryName};
@@ -86,6 +87,23 @@ pub struct JobState {
     pub conclusion: Option<String>,
     /// The runner that took it.
     pub runner_name: Option<String>,
+}
+
+/// An App that was made of a manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConvertedApp {
+    /// Its id.
+    pub id: u64,
+    /// Its name in URLs.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its page at GitHub.
+    pub html_url: Url,
+    /// Its private key.
+    pub pem: Secret,
+    /// The secret of its webhook.
+    pub webhook_secret: Option<Secret>,
 }
 
 /// One delivery of the App's webhook, as GitHub lists it.
@@ -188,6 +206,15 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         self.exchange(HttpMethod::Post, &path, app_jwt, None).map(|_| ())
     }
 
+    /// `POST /app-manifests/{code}/conversions`: the App that was made of a manifest, once per code and within an hour.
+    /// It needs no credential but the code.
+    pub fn convert_manifest(&self, code: &str) -> Result<ConvertedApp, GitHubError> {
+        let path = format!("app-manifests/{code}/conversions");
+        // What went wrong must not show the code.
+        let shown = "app-manifests/{code}/conversions";
+        parse(shown, &self.exchange_as(HttpMethod::Post, &path, shown, None, None)?)
+    }
+
     /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
     pub fn registration_token(
         &self,
@@ -215,29 +242,41 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         credential: &Secret,
         body: Option<&Value>,
     ) -> Result<HttpResponse, GitHubError> {
+        self.exchange_as(method, path, path, Some(credential), body)
+    }
+
+    /// Errors show `shown` for the path.
+    fn exchange_as(
+        &self,
+        method: HttpMethod,
+        path: &str,
+        shown: &str,
+        credential: Option<&Secret>,
+        body: Option<&Value>,
+    ) -> Result<HttpResponse, GitHubError> {
         self.check_limit()?;
         let deadline = self.give_up_at.saturating_sub(self.platform.now()).min(CALL_DEADLINE);
         if deadline.is_zero() {
             return Err(unavailable("earlier calls took all the time".to_owned()));
         }
-        let url = self.settings.api.join(path).map_err(|error| unavailable(format!("{path}: {error}")))?;
+        let url = self.settings.api.join(path).map_err(|error| unavailable(format!("{shown}: {error}")))?;
         let mut headers = vec![
             ("accept", "application/vnd.github+json".to_owned()),
-            ("authorization", format!("Bearer {}", credential.expose())),
             ("user-agent", USER_AGENT.to_owned()),
             ("x-github-api-version", API_VERSION.to_owned()),
         ];
+        headers.extend(credential.map(|credential| ("authorization", format!("Bearer {}", credential.expose()))));
         if body.is_some() {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let body = body.map(|json| json.to_string().into_bytes()).unwrap_or_default();
         let response = self.platform.send(&HttpRequest { method, url, headers, body, deadline }).map_err(|error| {
             let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
-            unavailable(format!("{path}: {error}{hint}"))
+            unavailable(format!("{shown}: {error}{hint}"))
         })?;
         match response.status {
             200..=299 => Ok(response),
-            status => Err(self.failure(path, status, &response)),
+            status => Err(self.failure(shown, status, &response)),
         }
     }
 
