@@ -16,6 +16,8 @@ mod real_gateway;
 mod redeem_bad_input;
 mod repair;
 mod replicas;
+mod setup;
+#[path = "../support/mod.rs"]
 mod support;
 mod wasm;
 mod webhook_bad_input;

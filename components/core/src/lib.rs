@@ -23,6 +23,7 @@ pub mod profile;
 pub mod request;
 pub mod resources;
 pub mod secret;
+pub mod session;
 pub mod settings;
 pub mod setup;
 pub mod signature;

@@ -181,9 +181,9 @@ impl GitHub {
         format!("http://{}", self.address)
     }
 
-    /// The App's private key, PKCS#8.
-    pub fn private_key(&self) -> String {
-        self.shared.state().app().unwrap().key.to_pem().unwrap()
+    /// The App's private key, PKCS#8, if there is an App.
+    pub fn private_key(&self) -> Option<String> {
+        self.shared.state().app().map(|app| app.key.to_pem().unwrap())
     }
 
     /// Where the App's webhooks go.

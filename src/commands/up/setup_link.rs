@@ -57,9 +57,10 @@ impl SetupLink {
             Ok(Ok(403)) => {
                 let base = self.public_url.trim().trim_end_matches('/');
                 let encoded: String = url::form_urlencoded::byte_serialize(self.secret.as_bytes()).collect();
-                println!("There is no GitHub App yet. Within an hour, set it up in your browser, once:");
-                println!("  {base}{ROUTE}?secret={encoded}");
-                let _ = std::io::stdout().flush();
+                let link = format!("{base}{ROUTE}?secret={encoded}");
+                let text = "There is no GitHub App yet. Within an hour, set it up in your browser, once:";
+                // Nobody may be listening any more.
+                let _ = writeln!(std::io::stdout(), "{text}\n  {link}");
             }
             Ok(Ok(status)) => tracing::error!("the set-up answers {status}: its line in the log says why"),
             Ok(Err(error)) => tracing::error!("the set-up cannot be asked: {error:#}"),

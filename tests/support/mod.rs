@@ -1,10 +1,13 @@
-//! One application with everything around it, for one test.
+//! One application with everything around it, for one test. What test targets share; none of them uses all of it.
+
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Events;
@@ -33,6 +36,8 @@ pub(crate) struct App {
     host: Child,
     /// Reads the log as it comes: a full pipe would stop the host.
     log: Option<std::thread::JoinHandle<String>>,
+    /// The lines of its stdout.
+    lines: Receiver<String>,
     pub(crate) url: String,
     pub(crate) github: GitHub,
     pub(crate) gateway: Gateway,
@@ -87,7 +92,7 @@ impl App {
         }
         let variables = [
             ("github_app_id", APP_ID.to_owned()),
-            ("github_private_key", github.private_key()),
+            ("github_private_key", github.private_key().unwrap_or_default()),
             ("github_webhook_secret", WEBHOOK_SECRET.to_owned()),
             ("github_api_url", github.url()),
             ("gateway_url", gateway.url()),
@@ -113,11 +118,42 @@ impl App {
             let _ = stderr.read_to_string(&mut log);
             log
         });
-        let mut line = String::new();
-        BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
+        let stdout = BufReader::new(host.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let line = lines.recv().unwrap_or_default();
+        let app = Self { host, log: Some(log), lines, url, github, gateway, client: reqwest::Client::new() };
         assert!(line.starts_with("listening on"), "the host says {line:?}");
         app
+    }
+
+    /// Starts where no variable names an App and GitHub has none; `state` as for [`App::start_beside`].
+    pub(crate) async fn start_unconfigured(state: &str, changes: &[(&str, &str)]) -> Self {
+        let events = Events::default();
+        let github = GitHub::start_without_app(&[REPOSITORY], events.clone()).await.unwrap();
+        Self::start_unconfigured_beside(github, events, state, changes).await
+    }
+
+    /// The same, beside a GitHub that is there already.
+    pub(crate) async fn start_unconfigured_beside(
+        github: GitHub,
+        events: Events,
+        state: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
+        let mut all = vec![("github_app_id", ""), ("github_private_key", ""), ("github_webhook_secret", "")];
+        all.extend(changes);
+        Self::start_beside(github, events, state, &all).await
+    }
+
+    /// The set-up link, as printed.
+    pub(crate) fn setup_link(&self) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30)).expect("a link is printed");
+            if line.contains("/setup?secret=") {
+                return line.trim().to_owned();
+            }
+        }
     }
 
     /// Ends the host as a power cut would end it.
