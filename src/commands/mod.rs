@@ -2,4 +2,5 @@
 
 mod application;
 pub(crate) mod demo;
+pub(crate) mod gateway;
 pub(crate) mod up;
