@@ -37,10 +37,8 @@ enum ReadError {
 fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadError> {
     let headers = incoming.headers().entries();
     let target = incoming.path_with_query().unwrap_or_default();
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let (path, query) = (path.to_owned(), query.to_owned());
-    let mut request = Request { method: method_of(incoming), path, query, headers, body: Vec::new() };
-    // Only POST is ever served; what comes with another method is not worth reading.
+    let mut request = Request { method: method_of(incoming), target, headers, body: Vec::new() };
+    // Only POST is ever served with a body; what comes with another method is not worth reading.
     if request.method != "POST" {
         return Ok(request);
     }
@@ -101,10 +99,7 @@ pub(crate) fn read_body(body: &IncomingBody, limit: usize, go_on: impl Fn() -> b
 }
 
 fn send(answer: &Answer, out: ResponseOutparam) {
-    let (kind, body) = match &answer.page {
-        Some(page) => ("text/html; charset=utf-8", page.clone().into_bytes()),
-        None => ("application/json", answer.body.to_string().into_bytes()),
-    };
+    let (kind, body) = answer.content();
     let headers = Fields::new();
     let set = |name: &str, value: &[u8]| {
         // Names and values are ours; one that is refused is not worth losing the answer for.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod console;
 pub mod flows;
 pub mod gateway;
 pub mod github;
@@ -18,6 +19,7 @@ pub mod labels;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod overview;
 pub mod ports;
 pub mod profile;
 pub mod request;

@@ -11,7 +11,7 @@ use crate::gateway::{StartRunner, start_runner};
 use crate::identity::{JobId, LaunchId};
 use crate::launch_token::{Launch, LaunchTokens};
 use crate::ledger::{Claim, Failure, Ledger, Requested};
-use crate::ports::{Clock, Platform, Store, Variables};
+use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
 /// Less is not worth a call.
@@ -138,6 +138,18 @@ pub fn start_waiting<P: Platform>(platform: &P, destination: &Destination, of: &
         }
     }
     Ok(())
+}
+
+/// A launch's place among those that wait in the line of its profile, from 1; `None` when it does not, or is far back.
+pub fn place_in_line<S: Store + Clock>(
+    store: &S,
+    of: &Requested,
+    launch: LaunchId,
+) -> Result<Option<usize>, StoreError> {
+    /// Who is further back need not know it exactly.
+    const LOOK: usize = 100;
+    let Some(line) = Line::of(store, of) else { return Ok(None) };
+    Ok(line.waiting(LOOK)?.iter().position(|waits| *waits == launch).map(|before| before + 1))
 }
 
 /// Forgets what a deleted job left in the line of its profile.

@@ -6,7 +6,7 @@
 
 mod dynamic;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::dynamic::Ask;
@@ -16,7 +16,7 @@ use crate::labels::LabelSet;
 use crate::resources::{Memory, Resources, TimeLimit};
 
 /// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// How logs and answers call it.
@@ -48,7 +48,8 @@ pub struct Profile {
 }
 
 /// The profiles in the order in which they are tried; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Profiles(Vec<Profile>);
 
 /// What is wrong with the profiles' text.

@@ -12,11 +12,10 @@ mod pages;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::json;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use self::manifest::Choice;
 use self::pages::Frame;
@@ -88,7 +87,7 @@ impl<'a, P: Platform> Setup<'a, P> {
 
     fn route(&self, request: &Request) -> Result<Answer, SettingError> {
         // `public_url` may have a path, which a proxy takes off or does not.
-        let path = request.path.trim_end_matches('/');
+        let path = request.path().trim_end_matches('/');
         match (request.method.as_str(), path.ends_with("/callback"), path.ends_with("/setup")) {
             ("GET", true, _) => self.callback(request),
             ("GET", _, true) => self.first_page(request),
@@ -100,7 +99,7 @@ impl<'a, P: Platform> Setup<'a, P> {
     }
 
     fn first_page(&self, request: &Request) -> Result<Answer, SettingError> {
-        let given = field(request.query.as_bytes(), "secret");
+        let given = request.query("secret").unwrap_or_default();
         let entry = match self.enter(request, &given)? {
             Ok(entry) => entry,
             Err(refusal) => return Ok(*refusal),
@@ -139,7 +138,7 @@ impl<'a, P: Platform> Setup<'a, P> {
     }
 
     fn chosen(&self, request: &Request) -> Result<Answer, SettingError> {
-        let form = |name| field(&request.body, name);
+        let form = |name| request.form(name).unwrap_or_default();
         let given = form("secret");
         let entry = match self.enter(request, &given)? {
             Ok(entry) => entry,
@@ -181,12 +180,12 @@ impl<'a, P: Platform> Setup<'a, P> {
     }
 
     fn callback(&self, request: &Request) -> Result<Answer, SettingError> {
-        let state = Secret::new(field(request.query.as_bytes(), "state"));
+        let state = Secret::new(request.query("state").unwrap_or_default());
         if !self.registration.state(&state)? {
             let text = "This answer of GitHub belongs to no set-up that was begun here, or to one that is over.";
             return Ok(self.refusal(403, text, "unknown state"));
         }
-        let code = field(request.query.as_bytes(), "code");
+        let code = request.query("code").unwrap_or_default();
         let plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if code.is_empty() || code.len() > MAX_CODE || !plain {
             return self.again(400, "GitHub sent no code that could be one.", "malformed code");
@@ -291,14 +290,6 @@ impl<'a, P: Platform> Setup<'a, P> {
 }
 
 const USED: &str = "This link was used before. Start gha-slurm again for another one.";
-
-/// A field of a query or a form; absent counts as empty.
-fn field(encoded: &[u8], name: &str) -> String {
-    form_urlencoded::parse(encoded)
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| Cow::into_owned(value))
-        .unwrap_or_default()
-}
 
 fn session_of(request: &Request) -> Option<Secret> {
     let cookies = request.header("cookie")?.split(';');
