@@ -2,5 +2,9 @@
 
 mod application;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod gateway;
+mod native;
+mod progress;
+pub(crate) mod shell;
 pub(crate) mod up;

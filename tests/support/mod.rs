@@ -40,6 +40,8 @@ pub(crate) struct App {
     log: Option<std::thread::JoinHandle<String>>,
     /// The lines of its stdout.
     lines: Receiver<String>,
+    /// What it got, for commands that look at it.
+    environment: Vec<(String, String)>,
     pub(crate) url: String,
     pub(crate) github: GitHub,
     pub(crate) gateway: Gateway,
@@ -102,17 +104,19 @@ impl App {
             ("public_url", url.clone()),
             ("admin_token", ADMIN_TOKEN.to_owned()),
         ];
+        let mut environment = Vec::new();
         for (name, value) in &variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+            let changed = changes.iter().find(|(changed, _)| changed == name).map(|(_, value)| (*value).to_owned());
+            environment.push((*name, changed.unwrap_or_else(|| value.clone())));
         }
-        for (name, value) in changes {
-            let name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
-            if value.is_empty() {
-                command.env_remove(name)
-            } else {
-                command.env(name, value)
-            };
-        }
+        let added = changes.iter().filter(|(name, _)| !variables.iter().any(|(known, _)| known == name));
+        environment.extend(added.map(|(name, value)| (*name, (*value).to_owned())));
+        let environment: Vec<(String, String)> = environment
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value))
+            .collect();
+        command.envs(environment.clone());
         let mut host = command.spawn().unwrap();
         let mut stderr = host.stderr.take().unwrap();
         let log = std::thread::spawn(move || {
@@ -124,7 +128,8 @@ impl App {
         let (sender, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let line = lines.recv().unwrap_or_default();
-        let app = Self { host, log: Some(log), lines, url, github, gateway, client: reqwest::Client::new() };
+        let app =
+            Self { host, log: Some(log), lines, environment, url, github, gateway, client: reqwest::Client::new() };
         assert!(line.starts_with("listening on"), "the host says {line:?}");
         app
     }
@@ -146,6 +151,22 @@ impl App {
         let mut all = vec![("github_app_id", ""), ("github_private_key", ""), ("github_webhook_secret", "")];
         all.extend(changes);
         Self::start_beside(github, events, state, &all).await
+    }
+
+    /// A command of the program that looks at this application, with its store in `state` and some variables set
+    /// otherwise.
+    pub(crate) fn command(&self, name: &str, state: &Path, changes: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        command.args([name, "--from", MANIFEST, "--state-dir"]).arg(state).envs(self.environment.clone());
+        for (name, value) in changes {
+            let name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
+        command
     }
 
     /// The set-up link, as printed.

@@ -6,6 +6,7 @@
 
 mod configuration;
 mod crash;
+mod doctor;
 mod examples;
 mod gateway_faults;
 mod github_faults;

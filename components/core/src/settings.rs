@@ -51,6 +51,26 @@ fn how_to_set(name: &str) -> String {
 }
 
 impl SettingError {
+    /// What is wrong, without the way to mend it.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Variable { name, problem } => format!("the variable {name} {problem}"),
+            Self::Unconfigured { name } => {
+                format!("the variable {name} is not set, and no set-up in the browser was done")
+            }
+            Self::Store(error) => error.to_string(),
+        }
+    }
+
+    /// How to put it right.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Variable { name, .. } => how_to_set(name),
+            Self::Unconfigured { .. } => "open the link that `gha-slurm up` prints".to_owned(),
+            Self::Store(_) => "see the check of the store".to_owned(),
+        }
+    }
+
     pub(crate) fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self::Variable { name, problem: problem.into() }
     }

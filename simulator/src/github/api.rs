@@ -68,11 +68,14 @@ async fn every_request(Axum(shared): Axum<Arc<Shared>>, request: Request, next: 
         let due = state.faults.iter().position(|(at, _)| Some(*at) == endpoint);
         due.map(|index| state.faults.remove(index).1)
     };
-    let response = match (check_headers(request.headers()), fault) {
+    let mut response = match (check_headers(request.headers()), fault) {
         (Err(refusal), _) => error(&refusal),
         (Ok(()), Some(fault)) => play(fault).await,
         (Ok(()), None) => next.run(request).await,
     };
+    let now = i64::try_from(shared.state().now()).unwrap();
+    let date = chrono::DateTime::from_timestamp(now, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    response.headers_mut().insert("date", date.parse().unwrap());
     if response.status().as_u16() >= 400 {
         let message = response.status().canonical_reason().unwrap_or_default().to_owned();
         shared.events.emit(Event::Refused { request: line, status: response.status().as_u16(), message });

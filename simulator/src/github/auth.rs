@@ -5,7 +5,6 @@ use jwt_simple::prelude::{Duration, NoCustomClaims, RSAPublicKeyLike, Verificati
 
 use super::app::App;
 use super::{Shared, State, expired};
-use crate::unix_seconds;
 
 /// A refusal: status and GitHub's message.
 pub(super) type Refusal = (StatusCode, String);
@@ -42,7 +41,7 @@ fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
 /// The App's own JWT: RS256 by its key, its id as `iss`, and GitHub's time rules.
 pub(super) fn app(shared: &Shared, headers: &HeaderMap) -> Result<App, Refusal> {
     let unauthorized = |message: &str| refuse(StatusCode::UNAUTHORIZED, message);
-    let now = unix_seconds();
+    let now = shared.state().now();
     // The time rules are checked below, with GitHub's messages.
     let options =
         VerificationOptions { time_tolerance: Some(Duration::from_days(1)), ..VerificationOptions::default() };

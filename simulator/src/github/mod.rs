@@ -118,6 +118,8 @@ struct State {
     webhook_faults: VecDeque<WebhookFault>,
     requests: Vec<String>,
     last_id: u64,
+    /// Seconds.
+    clock_ahead: i64,
 }
 
 struct InstallationToken {
@@ -128,6 +130,11 @@ struct InstallationToken {
 }
 
 impl State {
+    /// Seconds of Unix time by this GitHub's clock.
+    fn now(&self) -> u64 {
+        unix_seconds().saturating_add_signed(self.clock_ahead)
+    }
+
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -216,6 +223,11 @@ impl GitHub {
     /// Makes the next webhook go wrong; several wait in line.
     pub fn disturb_webhook(&self, fault: WebhookFault) {
         self.shared.state().webhook_faults.push_back(fault);
+    }
+
+    /// Puts this GitHub's clock ahead of the machine's by so many seconds, or behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.shared.state().clock_ahead = ahead;
     }
 
     /// Every request to the API so far, as method and path.

@@ -3,6 +3,7 @@
 //! The answers are told apart by what to do about them: ask again later, or give up. A rate limit is kept in the store,
 //! so that no replica asks before it is over: to go on during a limit makes it longer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -106,6 +107,30 @@ pub struct ConvertedApp {
     pub webhook_secret: Option<Secret>,
 }
 
+/// An App as GitHub shows it to itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppState {
+    /// Its name for people.
+    pub name: String,
+    /// Its page.
+    pub html_url: String,
+    /// What it may do, by name.
+    pub permissions: BTreeMap<String, String>,
+    /// What its webhook tells of.
+    pub events: Vec<String>,
+    /// On how many accounts it is installed, where GitHub says so.
+    pub installations_count: Option<u64>,
+}
+
+/// Where an App's webhook goes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HookConfig {
+    /// The URL, if there is one.
+    pub url: Option<String>,
+    /// `json` or `form`.
+    pub content_type: Option<String>,
+}
+
 /// One delivery of the App's webhook, as GitHub lists it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeliveryEntry {
@@ -115,6 +140,12 @@ pub struct DeliveryEntry {
     pub guid: String,
     /// `OK`, or what went wrong.
     pub status: String,
+    /// The application's status; 0 where there was no answer.
+    #[serde(default)]
+    pub status_code: u16,
+    /// When, RFC 3339.
+    #[serde(default)]
+    pub delivered_at: String,
     /// The event.
     pub event: String,
 }
@@ -189,6 +220,16 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
     pub fn job(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobState, GitHubError> {
         self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
+    }
+
+    /// `GET /app`: the App as it is registered.
+    pub fn app(&self, app_jwt: &Secret) -> Result<AppState, GitHubError> {
+        self.call(HttpMethod::Get, "app", app_jwt, None)
+    }
+
+    /// `GET /app/hook/config`
+    pub fn hook_config(&self, app_jwt: &Secret) -> Result<HookConfig, GitHubError> {
+        self.call(HttpMethod::Get, "app/hook/config", app_jwt, None)
     }
 
     /// `GET /app/hook/deliveries`, from `cursor` on.
