@@ -56,11 +56,19 @@ fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadEr
 }
 
 fn method_of(request: &IncomingRequest) -> String {
-    match request.method() {
-        Method::Post => "POST".to_owned(),
-        Method::Other(other) => other,
-        other => format!("{other:?}").to_uppercase(),
-    }
+    let name = match request.method() {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(other) => return other,
+    };
+    name.to_owned()
 }
 
 /// What came of reading a body.

@@ -29,7 +29,9 @@ pub mod resources;
 #[cfg(test)]
 mod scene;
 pub mod secret;
+pub mod session;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 #[cfg(test)]
 mod testing;
