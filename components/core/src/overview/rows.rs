@@ -56,6 +56,13 @@ struct Digest {
     upto: i64,
 }
 
+/// The part of a digest that says which slots are open.
+#[derive(Deserialize)]
+struct OpenSlots {
+    open: Vec<i64>,
+    upto: i64,
+}
+
 /// Strings that many rows share.
 #[derive(Default)]
 struct Shared(HashMap<String, Rc<str>>);
@@ -77,6 +84,8 @@ pub(crate) struct Reader<'a, P> {
     shared: Shared,
     /// So many jobs may still be read from their facts.
     budget: usize,
+    /// Whether jobs that are over do not matter: the larger part of a digest is skipped then.
+    open_only: bool,
     /// Whether everything was read; else the last chunk has the rows of its digest alone.
     pub(crate) complete: bool,
     /// Facts that cannot be read.
@@ -86,7 +95,22 @@ pub(crate) struct Reader<'a, P> {
 impl<'a, P: Store + Clock> Reader<'a, P> {
     /// A reader that reads the facts of at most `budget` jobs.
     pub(crate) fn new(platform: &'a P, budget: usize) -> Self {
-        Self { platform, shared: Shared::default(), budget, complete: true, problems: Vec::new() }
+        Self { platform, shared: Shared::default(), budget, open_only: false, complete: true, problems: Vec::new() }
+    }
+
+    /// Leaves out most of the jobs that are over.
+    pub(crate) fn open_only(self, open_only: bool) -> Self {
+        Self { open_only, ..self }
+    }
+
+    fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<Digest>>, StoreError> {
+        let journal = Ledger(self.platform).journal();
+        if !self.open_only {
+            return journal.digests(chunks);
+        }
+        let open =
+            |found: Option<OpenSlots>| found.map(|OpenSlots { open, upto }| Digest { open, upto, ..Digest::default() });
+        Ok(journal.digests(chunks)?.into_iter().map(open).collect())
     }
 
     /// All buckets of the retention that have slots, with their number, the newest first.
@@ -133,7 +157,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         }
         for some in chunks.chunks(AT_ONCE) {
             let wanted: Vec<(Bucket, i64)> = some.iter().map(|(bucket, chunk, _)| (*bucket, *chunk)).collect();
-            let digests = Ledger(self.platform).journal().digests::<Digest>(&wanted)?;
+            let digests = self.digests(&wanted)?;
             for ((bucket, chunk, size), digest) in some.iter().zip(digests) {
                 let rows = self.chunk(*bucket, *chunk, *size, digest.unwrap_or_default())?;
                 if !each(self, (*bucket, *chunk), rows)? {
@@ -154,6 +178,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             self.complete = false;
         } else if !slots.is_empty() {
             let (found, open, news) = self.look(bucket, &slots)?;
+            let news = if self.open_only { 0 } else { news };
             let full =
                 last == first + CHUNK - 1 || bucket.end().saturating_add(QUIET_SECONDS) < self.platform.unix_seconds();
             if news >= NEWS || (full && news > 0 && news * 4 >= slots.len()) {
