@@ -9,5 +9,6 @@
 #[allow(dead_code)]
 mod browser;
 mod harness;
+mod setup;
 #[path = "../support/mod.rs"]
 mod support;
