@@ -12,6 +12,7 @@ mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
+mod log;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;
