@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod gateway;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
