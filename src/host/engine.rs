@@ -12,7 +12,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::key_value::KeyValue;
+use super::key_value::{KeyValue, Values};
 use super::outbound_http::{AllowedHosts, OutboundHttp};
 use super::variables::VariableError;
 
@@ -350,9 +350,6 @@ impl atomics::Host for State {
     }
 }
 
-/// Values by key, as guests have them.
-type Values = Vec<(String, Option<Vec<u8>>)>;
-
 impl batch::Host for State {
     async fn get_many(
         &mut self,
@@ -360,14 +357,7 @@ impl batch::Host for State {
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<Values, wasi_store::Error>> {
         let (values, store) = self.bucket(&bucket)?;
-        let mut found = Vec::new();
-        for key in keys {
-            match values.get(&store, key.clone()).await {
-                Ok(value) => found.push((key, value)),
-                Err(error) => return Ok(Err(wasi_store::Error::Other(error.to_string()))),
-            }
-        }
-        Ok(Ok(found))
+        Ok(values.get_many(&store, keys).await.map_err(|error| wasi_store::Error::Other(error.to_string())))
     }
 
     async fn set_many(

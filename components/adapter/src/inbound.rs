@@ -36,8 +36,9 @@ enum ReadError {
 
 fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadError> {
     let headers = incoming.headers().entries();
-    let mut request = Request { method: method_of(incoming), headers, body: Vec::new() };
-    // Only POST is ever served; what comes with another method is not worth reading.
+    let target = incoming.path_with_query().unwrap_or_default();
+    let mut request = Request { method: method_of(incoming), target, headers, body: Vec::new() };
+    // Only POST is ever served with a body; what comes with another method is not worth reading.
     if request.method != "POST" {
         return Ok(request);
     }
@@ -90,13 +91,13 @@ pub(crate) fn read_body(body: &IncomingBody, limit: usize, go_on: impl Fn() -> b
 }
 
 fn send(answer: &Answer, out: ResponseOutparam) {
-    let body = answer.body.to_string().into_bytes();
+    let (kind, body) = answer.content();
     let headers = Fields::new();
     let set = |name: &str, value: &[u8]| {
         // Names and values are ours; one that is refused is not worth losing the answer for.
         let _ = headers.set(name, &[value.to_vec()]);
     };
-    set("content-type", b"application/json");
+    set("content-type", kind.as_bytes());
     set("content-length", body.len().to_string().as_bytes());
     for (name, value) in &answer.headers {
         set(name, value.as_bytes());

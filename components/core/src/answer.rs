@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// An HTTP answer with a JSON body.
+/// An HTTP answer, with a JSON body unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
@@ -13,6 +13,8 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Value,
+    /// Another body in its place, with its content type.
+    pub text: Option<(&'static str, String)>,
     /// What the log says beyond status and body; never a secret.
     pub detail: Option<String>,
     /// Fields of the body that may be logged as well. A body with a credential lists none of it.
@@ -22,13 +24,27 @@ pub struct Answer {
 impl Answer {
     /// An answer whose body may be logged as it is.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), log: body.clone(), body, detail: None }
+        Self { status, headers: Vec::new(), log: body.clone(), body, text: None, detail: None }
+    }
+
+    /// 200 with a body that is not JSON. The log gets its length.
+    pub fn text(content_type: &'static str, text: String) -> Self {
+        let log = json!({ "bytes": text.len() });
+        Self { text: Some((content_type, text)), ..Self::confidential(200, Value::Null, log) }
     }
 
     /// An answer whose body holds a credential: the log gets `log` instead.
     pub fn confidential(status: u16, body: Value, log: Value) -> Self {
         let no_store = ("cache-control", "no-store".to_owned());
-        Self { status, headers: vec![no_store], body, detail: None, log }
+        Self { status, headers: vec![no_store], body, text: None, detail: None, log }
+    }
+
+    /// The content type and the body, as they are sent.
+    pub fn content(&self) -> (&'static str, Vec<u8>) {
+        match &self.text {
+            Some((kind, text)) => (kind, text.clone().into_bytes()),
+            None => ("application/json", self.body.to_string().into_bytes()),
+        }
     }
 
     /// `{"error": message}`.

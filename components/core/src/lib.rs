@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod console;
+pub mod explain;
 pub mod flows;
 pub mod gateway;
 pub mod github;
@@ -18,6 +20,7 @@ pub mod labels;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod overview;
 pub mod ports;
 pub mod profile;
 pub mod request;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::KeyValueError;
+use super::{KeyValueError, Values};
 
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,6 +70,22 @@ impl Sqlite {
             let mut query =
                 connection.prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?;
             Ok(query.query_row(params![store, key], |row| row.get(0)).optional()?)
+        })
+        .await
+    }
+
+    /// Keys with their values.
+    pub async fn get_many(&self, store: &str, keys: Vec<String>) -> Result<Values, KeyValueError> {
+        let store = store.to_owned();
+        self.blocking(move |connection| {
+            let mut query =
+                connection.prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?;
+            let mut found = Vec::with_capacity(keys.len());
+            for key in keys {
+                let value = query.query_row(params![store, key], |row| row.get(0)).optional()?;
+                found.push((key, value));
+            }
+            Ok(found)
         })
         .await
     }
@@ -188,6 +204,9 @@ mod tests {
         assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
         store.set_many("default", vec![(key("x"), b"1".to_vec()), (key("y"), b"2".to_vec())]).await.unwrap();
         assert_eq!(store.get("default", key("y")).await, Ok(Some(b"2".to_vec())));
+        let found = store.get_many("default", vec![key("y"), key("never"), key("x"), key("y")]).await.unwrap();
+        let one = || Some(b"1".to_vec());
+        assert_eq!(found, [(key("y"), one()), (key("never"), None), (key("x"), one()), (key("y"), one())]);
         store.delete_many("default", vec![key("x"), key("y"), key("never")]).await.unwrap();
         assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
     }

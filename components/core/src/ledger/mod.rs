@@ -11,11 +11,14 @@ mod attempts;
 mod deliveries;
 mod facts;
 mod journal;
+mod records;
 
 pub use self::attempts::{Attempts, Claim, Failure};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{Finished, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
-pub use self::journal::{Bucket, Entry, Journal};
+pub(crate) use self::journal::CHUNK;
+pub use self::journal::{Bucket, Entry, Journal, Place};
+pub use self::records::{JobRecord, LaunchRecord, Tries};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -20,7 +20,8 @@ impl<P: Platform> Tick<'_, P> {
             None => last.saturating_sub(FIRST_LOOK_BUCKETS),
         };
         for bucket in (begin..=last).map(Bucket) {
-            for slot in 1..=journal.slots(bucket)? {
+            let slots = journal.slots(bucket)?;
+            for slot in 1..=slots {
                 if self.late() {
                     return Ok(());
                 }
@@ -35,7 +36,7 @@ impl<P: Platform> Tick<'_, P> {
                 journal.delete_slot(bucket, slot)?;
                 self.report.deleted += 1;
             }
-            journal.delete_bucket(bucket)?;
+            journal.delete_bucket(bucket, slots)?;
         }
         if begin <= last {
             write(platform, &done_key, &Bucket(last))?;
