@@ -8,6 +8,8 @@
 
 #[allow(dead_code)]
 mod browser;
+mod console;
 mod harness;
+mod pictures;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,7 +11,7 @@ fn sessions(platform: &Memory) -> Sessions<'_, Memory> {
 
 fn request(headers: &[(&str, &str)]) -> Request {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    Request { method: "GET".to_owned(), headers, body: Vec::new() }
+    Request { method: "GET".to_owned(), target: "/".to_owned(), headers, body: Vec::new() }
 }
 
 /// What a browser sends back of what was set.
