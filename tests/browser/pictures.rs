@@ -15,6 +15,10 @@ use crate::support::{App, WEBHOOK_SECRET, queued};
 
 const PROFILES: &str = "
 [[profile]]
+name = 'cpu'
+labels = ['self-hosted', 'slurm']
+
+[[profile]]
 name = 'gpu'
 labels = ['self-hosted', 'slurm', 'gpu']
 partition = 'gpu'
@@ -22,10 +26,6 @@ gpus = 1
 max_running = 2
 [profile.dynamic]
 cpus = 32
-
-[[profile]]
-name = 'default'
-labels = ['self-hosted', 'slurm']
 ";
 const SOLVER: &str = "octo-org/flow-solver";
 const MESH: &str = "octo-org/mesh-tools";

@@ -11,6 +11,7 @@ mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
+mod pages;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;

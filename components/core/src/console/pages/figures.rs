@@ -100,18 +100,18 @@ pub(super) fn troubles(figures: &Figures, now: u64) -> Markup {
                     tbody {
                         @for trouble in &figures.troubles {
                             tr {
-                                td.head { (Look::of(trouble.state, None).badge()) }
-                                td data-name="Job" { a href={ "/jobs/" (trouble.job) } { "#" (trouble.job) } }
-                                td.long data-name="Repository" { span { (trouble.repository) } }
-                                td.fixed data-name="Since" { span { (ago(trouble.since, now)) } }
-                                td.long data-name="Why" { span { (trouble.why) } }
+                                td { (Look::of(trouble.state, None).badge()) }
+                                td { a href={ "/jobs/" (trouble.job) } { "#" (trouble.job) } }
+                                td.line.name title=(trouble.repository) { (trouble.repository) }
+                                td.fixed { (ago(trouble.since, now)) }
+                                td.line.long { (trouble.why) }
                             }
                         }
                         @for problem in &figures.problems {
                             tr {
-                                td.head { span.badge.bad { "unreadable" } }
+                                td { span.badge.bad { "unreadable" } }
                                 td.blank {} td.blank {} td.blank {}
-                                td.long data-name="Fact" { span { (problem) } }
+                                td.line.long { (problem) }
                             }
                         }
                     }

@@ -175,14 +175,14 @@ fn launch_row(launch: &LaunchDetail, now: u64) -> Markup {
     let when = |at: Option<u64>| html! { @if let Some(at) = at { (ago(at, now)) } @else { "–" } };
     html! {
         tr {
-            td.head.mono { (launch.launch) }
-            td.mono data-name="Slurm job" { span { (launch.slurm_job.as_deref().unwrap_or("–")) } }
-            td.fixed data-name="Submitted" { span { (when(launch.submitted_at)) } }
-            td.fixed data-name="Redeemed" { span { (when(launch.redeemed_at)) } }
+            td.mono { (launch.launch) }
+            td.mono data-name="Slurm job" { (launch.slurm_job.as_deref().unwrap_or("–")) }
+            td.fixed data-name="Submitted" { (when(launch.submitted_at)) }
+            td.fixed data-name="Redeemed" { (when(launch.redeemed_at)) }
             td data-name="Took" {
-                span { @if let Some(job) = launch.took { a href={ "/jobs/" (job) } { "#" (job) } } @else { "–" } }
+                @if let Some(job) = launch.took { a href={ "/jobs/" (job) } { "#" (job) } } @else { "–" }
             }
-            td.long data-name="Became" { span { (became(launch, now)) } }
+            td.line.long { (became(launch, now)) }
         }
     }
 }

@@ -109,30 +109,45 @@ pub(super) fn ways(page: &JobPage, asked: &Asked) -> Markup {
 
 fn row(job: &JobSummary, now: u64) -> Markup {
     let look = Look::of(job.state, job.conclusion.as_deref());
+    let repository = job.repository.as_ref().map(ToString::to_string);
+    let why = why(job);
     let times = &job.times;
     let waited = times.received.map(|from| times.started.or(times.finished).unwrap_or(now).saturating_sub(from));
     let ran = times.started.map(|from| times.finished.unwrap_or(now).saturating_sub(from));
     html! {
         tr {
-            td.head {
-                (look.badge())
+            td { (look.badge()) }
+            td { a href={ "/jobs/" (job.job) } { "#" (job.job) } }
+            td.line.name title=[&repository] { (repository.as_deref().unwrap_or("–")) }
+            td.line {
+                @if let Some(profile) = &job.profile { (profile) " " }
+                @if let Some(labels) = &job.labels { (chips(labels.iter())) }
             }
-            td data-name="Job" { span { a href={ "/jobs/" (job.job) } { "#" (job.job) } } }
-            td.long data-name="Repository" { span { @if let Some(name) = &job.repository { (name) } @else { "–" } } }
-            td data-name="Profile" {
-                span {
-                    @if let Some(profile) = &job.profile { (profile) " " }
-                    @if let Some(labels) = &job.labels { (chips(labels.iter())) }
-                }
-            }
-            td.number data-name="Waited" { span { (waited.map_or("–".to_owned(), duration)) } }
-            td.number data-name="Ran" { span { (ran.map_or("–".to_owned(), duration)) } }
-            td.fixed data-name="Since" { span { (ago(job.since, now)) } }
-            td.long.why.blank[job.why.is_none()] data-name=[job.why.as_ref().map(|_| "Why")] {
-                @if let Some(why) = &job.why { span { (why) } }
-            }
+            (length("Waited", waited))
+            (length("Ran", ran))
+            td.fixed { (ago(job.since, now)) }
+            td.line.long.why.blank[why.is_none()] { @if let Some(why) = &why { (why) } }
         }
     }
+}
+
+fn length(name: &str, seconds: Option<u64>) -> Markup {
+    html! {
+        td.number.blank[seconds.is_none()] data-name=(name) { (seconds.map_or("–".to_owned(), duration)) }
+    }
+}
+
+/// Why a job that waits does: what the facts say, or where it is.
+fn why(job: &JobSummary) -> Option<String> {
+    let place = || match (job.state, &job.slurm_job) {
+        (State::Pending, Some(id)) => Some(format!("Slurm job {id} is pending or starts")),
+        (State::Pending, None) => Some("its Slurm job is pending or starts".to_owned()),
+        (State::Starting, _) => Some("its runner registers at GitHub".to_owned()),
+        (State::Unsubmitted, _) => Some("the gateway is being asked".to_owned()),
+        (State::InLine, _) => Some("it waits for its turn in the profile's line".to_owned()),
+        _ => None,
+    };
+    job.why.clone().or_else(place)
 }
 
 /// Labels, each for itself.
