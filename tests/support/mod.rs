@@ -280,3 +280,8 @@ pub(crate) fn queued(job: u64) -> Value {
         "installation": {"id": 7_654_321},
     })
 }
+
+/// Seconds of Unix time.
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}

@@ -13,6 +13,7 @@ mod github_faults;
 mod happy;
 mod host;
 mod log;
+mod pages;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;

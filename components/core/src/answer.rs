@@ -19,7 +19,7 @@ pub struct Answer {
     /// Fields of the body that may be logged as well. A body with a credential lists none of it.
     pub log: Value,
     /// How it is logged, where its status says too little.
-    level: Option<Level>,
+    pub level: Option<Level>,
 }
 
 impl Answer {

@@ -11,6 +11,7 @@
 
 pub mod answer;
 pub mod console;
+pub mod explain;
 pub mod flows;
 pub mod gateway;
 pub mod github;

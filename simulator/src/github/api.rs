@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::auth::{Need, Refusal, app, check_headers, permitted, refuse};
 use super::jobs::Runner;
-use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, manifest, runner};
+use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, manifest, run_of, runner};
 use crate::event::Event;
 use crate::{random_text, rfc3339, unix_seconds};
 
@@ -34,6 +34,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/app", get(super::app::show))
         .route("/app/hook/config", get(super::app::hook_config))
         .route("/app-manifests/{code}/conversions", post(manifest::convert))
+        .route("/repos/{owner}/{repo}/actions/runs/{id}/jobs", get(run_jobs))
         .route("/app/hook/deliveries", get(hook::deliveries))
         .route("/app/hook/deliveries/{id}/attempts", post(hook::redeliver))
         .fallback(async || error(&refuse(StatusCode::NOT_FOUND, "Not Found")))
@@ -287,16 +288,26 @@ async fn job(
         permitted(&state, &headers, &repository, Need::Actions)?;
         let job = state.jobs.get(&id).filter(|job| job.repository == repository);
         let job = job.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found"))?;
-        let (status, conclusion) = match &job.status {
-            super::JobStatus::Queued => ("queued", None),
-            super::JobStatus::InProgress => ("in_progress", None),
-            super::JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
-        };
-        let runner = job.runner.as_ref().map(|(_, name)| name);
-        let answer = json!({
-            "id": id, "status": status, "conclusion": conclusion, "labels": job.labels, "runner_name": runner,
-        });
-        Ok((StatusCode::OK, Json(answer)))
+        Ok((StatusCode::OK, Json(job.resource(id))))
+    };
+    respond(answer())
+}
+
+async fn run_jobs(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo, run)): Path<(String, String, u64)>,
+    headers: HeaderMap,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let answer = || -> Answer {
+        let state = shared.state();
+        permitted(&state, &headers, &repository, Need::Actions)?;
+        let found = state.jobs.iter().filter(|(id, job)| run_of(**id) == run && job.repository == repository);
+        let jobs: Vec<Value> = found.map(|(id, job)| job.resource(*id)).collect();
+        if jobs.is_empty() {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        Ok((StatusCode::OK, Json(json!({"total_count": jobs.len(), "jobs": jobs}))))
     };
     respond(answer())
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jwt_simple::prelude::RS256KeyPair;
 
-pub use self::jobs::{Job, JobStatus};
+pub use self::jobs::{Job, JobStatus, run_of};
 pub use self::webhooks::{Delivery, sign};
 use crate::event::Events;
 use crate::unix_seconds;

@@ -160,7 +160,7 @@ fn payload(state: &super::State, id: u64, action: &str) -> String {
     json!({
         "action": action,
         "workflow_job": {
-            "id": id, "run_id": id + 1, "run_attempt": 1, "name": "build", "workflow_name": "CI",
+            "id": id, "run_id": super::run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
             "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
             "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": crate::rfc3339(job.created_at),
             "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],

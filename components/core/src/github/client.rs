@@ -131,6 +131,25 @@ pub struct HookConfig {
     pub content_type: Option<String>,
 }
 
+/// A job as GitHub shows it to whoever looks for it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: String,
+    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
+    pub status: String,
+    /// Once completed.
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    pub runner_name: Option<String>,
+    /// The labels of its `runs-on`.
+    #[serde(default)]
+    pub labels: LabelSet,
+}
+
 /// One delivery of the App's webhook, as GitHub lists it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeliveryEntry {
@@ -230,6 +249,21 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
     /// `GET /app/hook/config`
     pub fn hook_config(&self, app_jwt: &Secret) -> Result<HookConfig, GitHubError> {
         self.call(HttpMethod::Get, "app/hook/config", app_jwt, None)
+    }
+
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`, with what a job's reader wants to know.
+    pub fn job_info(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobInfo, GitHubError> {
+        self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
+    }
+
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}/jobs`: the first hundred jobs of a run's last attempt.
+    pub fn run_jobs(&self, token: &Secret, repository: &RepositoryName, run: u64) -> Result<Vec<JobInfo>, GitHubError> {
+        #[derive(Deserialize)]
+        struct Page {
+            jobs: Vec<JobInfo>,
+        }
+        let path = format!("repos/{repository}/actions/runs/{run}/jobs?per_page=100");
+        Ok(self.call::<Page>(HttpMethod::Get, &path, token, None)?.jobs)
     }
 
     /// `GET /app/hook/deliveries`, from `cursor` on.

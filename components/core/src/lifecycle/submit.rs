@@ -182,7 +182,7 @@ fn start_of<P: Platform>(
 
 /// 5 s after the first failure, twice as long after each further one, at most 10 min; up to a fifth more, which differs
 /// from launch to launch, so that not all come back at once.
-fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
+pub(crate) fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
     let doublings = u32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LAST_RETRY_SECONDS);
     let spread = id.job.0.wrapping_mul(31).wrapping_add(failure.attempt) % (wait / 5 + 1);

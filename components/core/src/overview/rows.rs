@@ -141,7 +141,9 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             self.complete = false;
         } else if !slots.is_empty() {
             let (found, open, news) = self.look(bucket, &slots)?;
-            if news >= NEWS || (news > 0 && open.is_empty() && last == first + CHUNK - 1) {
+            let full =
+                last == first + CHUNK - 1 || bucket.end().saturating_add(QUIET_SECONDS) < self.platform.unix_seconds();
+            if news >= NEWS || (full && news > 0 && news * 4 >= slots.len()) {
                 let mut keep: Vec<Row> = rows.clone();
                 keep.extend(found.iter().filter(|row| !open.contains(&row.place.slot)).cloned());
                 let digest = pack(bucket, &keep, open, last);

@@ -143,6 +143,21 @@ impl Profiles {
         }
         Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
     }
+
+    /// The profile that lacks the fewest of the labels, with those that it lacks; of those that lack as many, the first.
+    pub fn nearest(&self, labels: &LabelSet) -> Option<(&Profile, Vec<String>)> {
+        let lacks = |profile: &Profile| -> Vec<String> {
+            let own: LabelSet = profile.labels.iter().collect();
+            let asks = |label: &str| profile.dynamic.as_ref().is_some_and(|limits| limits.ask(label).is_some());
+            labels.iter().filter(|label| !own.has(label) && !asks(label)).map(str::to_owned).collect()
+        };
+        self.0.iter().map(|profile| (profile, lacks(profile))).min_by_key(|(_, lacking)| lacking.len())
+    }
+
+    /// The names, in the order in which the profiles are tried.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|profile| profile.name.as_str())
+    }
 }
 
 impl Profile {
