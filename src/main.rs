@@ -20,6 +20,8 @@ enum Command {
     Up(commands::up::Arguments),
     /// Check variables, App, webhook, store, gateway and public URL, and say how to mend what is wrong.
     Doctor(commands::doctor::Arguments),
+    /// Say why a job does not run, and what to do.
+    Explain(commands::explain::Arguments),
     /// Show the whole workflow here: the app and the gateway as shipped, against a simulated GitHub.
     Demo(commands::demo::Arguments),
     /// The gateway, for the demo; a cluster installs `gha-slurm-gateway`.
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(arguments) => commands::up::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
         Command::Completions(arguments) => commands::shell::completions(&arguments, Cli::command()),
         Command::Man => commands::shell::man(Cli::command()),
         Command::Demo(arguments) => commands::demo::run(arguments),

@@ -3,6 +3,7 @@
 mod application;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod gateway;
 mod native;
 mod progress;

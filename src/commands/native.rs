@@ -122,7 +122,8 @@ impl Http for Native {
     }
 }
 
-async fn exchange(request: &HttpRequest) -> Result<HttpResponse, SendError> {
+/// Sends a request and reads its answer; the caller bounds the whole time.
+pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, SendError> {
     let broken = |error: &dyn std::fmt::Display| SendError::Broken(error.to_string());
     let method = match request.method {
         HttpMethod::Get => "GET",

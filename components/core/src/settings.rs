@@ -117,6 +117,15 @@ impl<V: Variables> Settings<'_, V> {
         Ok(Secret::new(token))
     }
 
+    /// `open_metrics`: whether metrics are for everybody.
+    pub fn open_metrics(&self) -> Result<bool, SettingError> {
+        match self.read("open_metrics")?.unwrap_or_default().trim() {
+            "true" => Ok(true),
+            "" | "false" => Ok(false),
+            _ => Err(SettingError::new("open_metrics", "must be true or false")),
+        }
+    }
+
     /// `gateway_url` and `gateway_secret`
     pub fn gateway(&self) -> Result<GatewaySettings, SettingError> {
         let url = self.base_url("gateway_url")?;

@@ -14,6 +14,7 @@ use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_js
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, ours, retry_overdue, settle, start_waiting};
+use crate::metrics;
 use crate::ports::Platform;
 use crate::profile::Match;
 use crate::request::Request;
@@ -41,6 +42,7 @@ pub fn receive<P: Platform>(platform: &P, request: &Request) -> Answer {
         return Answer::error(400, format!("Required headers missing: {}", missing.join(", ")));
     }
     let answer = Receiver { platform }.authentic(request).unwrap_or_else(|answer| *answer);
+    metrics::webhook(platform, &answer);
     answer.with_log("delivery", request.header(DELIVERY).unwrap_or_default())
 }
 

@@ -16,7 +16,8 @@ use super::app_jwt::AppKey;
 use crate::identity::{InstallationId, JobId, RepositoryName};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
-use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError, Store};
+use crate::metrics;
+use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
 
@@ -90,6 +91,25 @@ pub struct JobState {
     pub runner_name: Option<String>,
 }
 
+/// A job as GitHub shows it to whoever looks for it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: String,
+    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
+    pub status: String,
+    /// Once completed.
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    pub runner_name: Option<String>,
+    /// The labels of its `runs-on`.
+    #[serde(default)]
+    pub labels: LabelSet,
+}
+
 /// An App that was made of a manifest.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ConvertedApp {
@@ -131,25 +151,6 @@ pub struct HookConfig {
     pub content_type: Option<String>,
 }
 
-/// A job as GitHub shows it to whoever looks for it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct JobInfo {
-    /// Its id.
-    pub id: JobId,
-    /// Its name in the workflow.
-    #[serde(default)]
-    pub name: String,
-    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
-    pub status: String,
-    /// Once completed.
-    pub conclusion: Option<String>,
-    /// The runner that took it.
-    pub runner_name: Option<String>,
-    /// The labels of its `runs-on`.
-    #[serde(default)]
-    pub labels: LabelSet,
-}
-
 /// One delivery of the App's webhook, as GitHub lists it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeliveryEntry {
@@ -178,7 +179,7 @@ pub struct DeliveryPage {
     pub next: Option<String>,
 }
 
-impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
+impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     /// A client whose calls all end within `budget` from now.
     pub fn new(platform: &'a P, settings: GitHubSettings, budget: Duration) -> Self {
         Self { platform, settings, give_up_at: platform.now() + budget }
@@ -241,16 +242,6 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
     }
 
-    /// `GET /app`: the App as it is registered.
-    pub fn app(&self, app_jwt: &Secret) -> Result<AppState, GitHubError> {
-        self.call(HttpMethod::Get, "app", app_jwt, None)
-    }
-
-    /// `GET /app/hook/config`
-    pub fn hook_config(&self, app_jwt: &Secret) -> Result<HookConfig, GitHubError> {
-        self.call(HttpMethod::Get, "app/hook/config", app_jwt, None)
-    }
-
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`, with what a job's reader wants to know.
     pub fn job_info(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobInfo, GitHubError> {
         self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
@@ -264,6 +255,16 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         }
         let path = format!("repos/{repository}/actions/runs/{run}/jobs?per_page=100");
         Ok(self.call::<Page>(HttpMethod::Get, &path, token, None)?.jobs)
+    }
+
+    /// `GET /app`: the App as it is registered.
+    pub fn app(&self, app_jwt: &Secret) -> Result<AppState, GitHubError> {
+        self.call(HttpMethod::Get, "app", app_jwt, None)
+    }
+
+    /// `GET /app/hook/config`
+    pub fn hook_config(&self, app_jwt: &Secret) -> Result<HookConfig, GitHubError> {
+        self.call(HttpMethod::Get, "app/hook/config", app_jwt, None)
     }
 
     /// `GET /app/hook/deliveries`, from `cursor` on.
@@ -345,14 +346,16 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let body = body.map(|json| json.to_string().into_bytes()).unwrap_or_default();
-        let response = self.platform.send(&HttpRequest { method, url, headers, body, deadline }).map_err(|error| {
-            let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
-            unavailable(format!("{shown}: {error}{hint}"))
-        })?;
-        match response.status {
-            200..=299 => Ok(response),
-            status => Err(self.failure(shown, status, &response)),
-        }
+        let answered = match self.platform.send(&HttpRequest { method, url, headers, body, deadline }) {
+            Ok(response) if (200..=299).contains(&response.status) => Ok(response),
+            Ok(response) => Err(self.failure(shown, response.status, &response)),
+            Err(error) => {
+                let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
+                Err(unavailable(format!("{shown}: {error}{hint}")))
+            }
+        };
+        metrics::github_call(self.platform, answered.as_ref().err());
+        answered
     }
 
     /// Nobody asks while a limit that any replica met is not over.
