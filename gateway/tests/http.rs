@@ -43,7 +43,9 @@ async fn answer(State(slurm): State<Shared>, method: Method, uri: Uri, headers: 
     let fail = |status: u16, number: u64, words: &str| {
         let error = match new {
             false => json!({"error_code": number, "error": words}),
-            true => json!({"description": words, "error_number": number, "error": words, "source": "x"}),
+            true => {
+                json!({"description": "what was tried", "error_number": number, "error": words, "source": "x"})
+            }
         };
         (StatusCode::from_u16(status).unwrap(), axum::Json(json!({"meta": {}, "errors": [error]}))).into_response()
     };

@@ -215,6 +215,10 @@ impl Backend for Rest {
             match self.call(Method::GET, "ping", user, None).await? {
                 Reply::Body(body) => match Failure::inside(&body) {
                     Some(failure) => Err(failure.into()),
+                    None if !shapes::answers(&body) => Err(BackendError::Outage(
+                        "slurmctld is down, or does not accept the token: is the key the one of AuthAltParameters?"
+                            .to_owned(),
+                    )),
                     None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
                 },
                 Reply::Failed(failure) => Err(failure.into()),

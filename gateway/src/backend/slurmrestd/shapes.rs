@@ -19,6 +19,7 @@ impl Version {
     /// Slurm 25.11's.
     const NEWEST: Self = Self(44);
     const FIRST_WITH_OBJECTS: Self = Self(39);
+    const FIRST_WITH_SHARED: Self = Self(40);
 
     /// From the newest to the oldest.
     pub(super) fn all() -> impl Iterator<Item = Self> {
@@ -68,7 +69,11 @@ impl Version {
             );
         } else {
             set("tres_per_node", asked.gres.as_deref().map(|gres| tres(gres).into()));
-            set("exclusive", asked.exclusive.then(|| json!(["true"])));
+            // Measured on 24.11: v0.0.42 ignores `exclusive`, v0.0.40 and v0.0.41 take both; 23.02 has `exclusive`.
+            match self < Self::FIRST_WITH_SHARED {
+                true => set("exclusive", asked.exclusive.then(|| json!(["true"]))),
+                false => set("shared", asked.exclusive.then(|| json!(["none"]))),
+            }
             set(
                 "environment",
                 Some(environment.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().into()),
@@ -140,7 +145,8 @@ impl Failure {
         let mut told = each.filter_map(|error| {
             let number = ["error_number", "error_code", "number", "code", "errno"];
             let number = number.into_iter().find_map(|name| error.get(name).and_then(Value::as_u64)).unwrap_or(0);
-            let words = ["description", "error", "string", "message"].into_iter();
+            // From 23.02 on `description` says what was tried, and `error` what is wrong.
+            let words = ["error", "string", "message", "description"].into_iter();
             let words = words.filter_map(|name| error.get(name).and_then(Value::as_str)).find(|text| !text.is_empty());
             (number != 0 || words.is_some()).then(|| (number, words.unwrap_or("no reason given")))
         });
@@ -226,6 +232,16 @@ pub(super) fn newest_named(body: &Value, user: &str, name: &str) -> Option<Slurm
             && job.get("user_name").and_then(Value::as_str) == Some(user)
     };
     jobs(body).filter(mine).filter_map(|job| job.get("job_id")?.as_u64()).max()
+}
+
+/// Whether slurmctld answered a ping. 24.11 says by 200 that it did not, also when it does not accept the token.
+pub(super) fn answers(ping: &Value) -> bool {
+    let pings = ping.get("pings").and_then(Value::as_array).into_iter().flatten();
+    let up = |ping: &Value| {
+        let says = |name: &str| ping.get(name).and_then(Value::as_str) == Some("UP");
+        says("ping") || says("pinged") || ping.get("responding").and_then(Value::as_bool) == Some(true)
+    };
+    pings.map(up).reduce(|one, other| one || other).unwrap_or(true)
 }
 
 /// Slurm's release in any answer.
