@@ -2,4 +2,5 @@
 
 pub mod building;
 pub mod host;
+pub mod loopback;
 pub mod ticking;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::check;
 use crate::config::{Config, SECRET_VARIABLE};
 use crate::http;
 use crate::http::serving;
@@ -57,12 +58,16 @@ pub async fn run(arguments: Arguments) -> ExitCode {
                 return ExitCode::from(MISTAKE);
             }
         };
-    let logging = config.logging.clone().unwrap_or_else(|| "info".to_owned());
+    let default = if matches!(command, Command::Check) { "warn" } else { "info" };
+    let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
         .with_writer(std::io::stderr)
         .init();
+    if matches!(command, Command::Check) {
+        return check(&config).await;
+    }
     let service = match Service::open(config, arguments.config) {
         Ok(service) => Arc::new(service),
         Err(error) => {
@@ -70,9 +75,6 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    if matches!(command, Command::Check) {
-        return check(&service).await;
-    }
     match serve(service).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -92,15 +94,20 @@ fn level(logging: &str) -> &'static str {
     }
 }
 
-async fn check(service: &Service) -> ExitCode {
+async fn check(config: &Config) -> ExitCode {
+    let findings = match check::check(config).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(MISTAKE);
+        }
+    };
     let mut code = ExitCode::SUCCESS;
-    for (user, answer) in service.check().await {
-        match answer {
-            Ok(line) => println!("{user}: ok, {line}"),
-            Err(error) => {
-                println!("{user}: {error}");
-                code = ExitCode::FAILURE;
-            }
+    for finding in findings {
+        let (Ok(line) | Err(line)) = &finding.verdict;
+        println!("{}: {line}", finding.subject);
+        if finding.verdict.is_err() {
+            code = ExitCode::FAILURE;
         }
     }
     code

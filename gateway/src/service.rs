@@ -204,20 +204,6 @@ impl Service {
         })
     }
 
-    /// Asks Slurm something harmless as each mapped user; a line for each.
-    pub async fn check(&self) -> Vec<(String, Result<String, BackendError>)> {
-        let config = self.config();
-        let mut lines = Vec::new();
-        for user in config.mapping.users() {
-            let answer = match self.backend.home(user).await {
-                Ok(_) => self.backend.probe(user).await,
-                Err(error) => Err(error),
-            };
-            lines.push((user.to_owned(), answer));
-        }
-        lines
-    }
-
     /// Drops what is older than any launch.
     pub async fn tidy(&self) {
         if let Err(error) = self.index.forget_old().await {

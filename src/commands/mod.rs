@@ -1,5 +1,11 @@
 //! The subcommands, one module each.
 
+mod application;
 pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod gateway;
+mod native;
+mod progress;
+pub(crate) mod shell;
 pub(crate) mod up;

@@ -11,5 +11,6 @@ mod browser;
 mod console;
 mod harness;
 mod pictures;
+mod setup;
 #[path = "../support/mod.rs"]
 mod support;

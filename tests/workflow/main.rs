@@ -6,6 +6,7 @@
 
 mod configuration;
 mod crash;
+mod doctor;
 mod examples;
 mod gateway_faults;
 mod github_faults;
@@ -17,6 +18,7 @@ mod real_gateway;
 mod redeem_bad_input;
 mod repair;
 mod replicas;
+mod setup;
 #[path = "../support/mod.rs"]
 mod support;
 mod wasm;

@@ -39,6 +39,12 @@ impl Answer {
         Self { status, headers: vec![no_store], body, text: None, detail: None, log }
     }
 
+    /// An HTML page that nobody but its reader keeps; of it, the log gets `log`.
+    pub fn page(status: u16, html: impl Into<String>, log: Value) -> Self {
+        let text = Some(("text/html; charset=utf-8", html.into()));
+        Self { text, ..Self::confidential(status, Value::Null, log) }
+    }
+
     /// The content type and the body, as they are sent.
     pub fn content(&self) -> (&'static str, Vec<u8>) {
         match &self.text {

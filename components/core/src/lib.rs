@@ -20,14 +20,18 @@ pub mod labels;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
 pub mod overview;
 pub mod ports;
 pub mod profile;
 pub mod request;
 pub mod resources;
+#[cfg(test)]
+mod scene;
 pub mod secret;
 pub mod session;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 #[cfg(test)]
 mod testing;

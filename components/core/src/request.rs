@@ -21,9 +21,12 @@ impl Request {
 
     /// The first value of a name in the query, decoded.
     pub fn query(&self, name: &str) -> Option<String> {
-        let (_, query) = self.target.split_once('?')?;
-        let (_, value) = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name)?;
-        Some(value.into_owned())
+        field(self.target.split_once('?')?.1.as_bytes(), name)
+    }
+
+    /// The first value of a name in the body of a form, decoded.
+    pub fn form(&self, name: &str) -> Option<String> {
+        field(&self.body, name)
     }
 
     /// The first header of that name, compared without case. A value that is not text counts as empty, so that it is
@@ -41,4 +44,9 @@ impl Request {
             _ => Some(value),
         }
     }
+}
+
+fn field(encoded: &[u8], name: &str) -> Option<String> {
+    let (_, value) = url::form_urlencoded::parse(encoded).find(|(key, _)| key == name)?;
+    Some(value.into_owned())
 }

@@ -39,7 +39,7 @@ impl Application {
         command.args(["--state-dir", "", "--listen", &address.to_string()]);
         for (name, value) in [
             ("GITHUB_APP_ID", APP_ID),
-            ("GITHUB_PRIVATE_KEY", &github.private_key()),
+            ("GITHUB_PRIVATE_KEY", &github.private_key().unwrap_or_default()),
             ("GITHUB_WEBHOOK_SECRET", webhook_secret),
             ("GITHUB_API_URL", &github.url()),
             ("GATEWAY_URL", &wire.gateway_url()),

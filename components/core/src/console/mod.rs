@@ -3,6 +3,7 @@
 mod access;
 pub mod api;
 mod installations;
+mod metrics;
 mod pages;
 
 pub use self::access::{Refusal, authorize};
@@ -18,6 +19,7 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 pub fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     match request.path() {
         "/gha/installations" => installations::answer(platform, request),
+        "/metrics" => metrics::answer(platform, request),
         path if path.starts_with("/api/v1/") => api::answer(platform, request),
         path if pages::serves(path) => pages::answer(platform, request),
         _ => Answer::error(404, "there is nothing here"),

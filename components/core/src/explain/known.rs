@@ -115,8 +115,8 @@ impl<P: Platform> Teller<'_, P> {
         };
         let mut details = vec![format!("The last answer: {why}.")];
         details.push(match launch.submit_failures {
-            1 => format!("It was tried once; the job came {} ago.", self.age),
-            failures => format!("It was tried {failures} times since {} ago.", self.age),
+            1 => format!("It was tried once, {} ago.", self.age),
+            failures => format!("It was tried {failures} times within {}.", self.age),
         });
         if let Some(failure) = Ledger(self.platform).launch(launch.launch).submissions().last_failure()? {
             let now = self.platform.unix_seconds();
@@ -124,6 +124,14 @@ impl<P: Platform> Teller<'_, P> {
                 0 => "The next attempt is due with the next repair or webhook.".to_owned(),
                 wait => format!("The next attempt is in {}.", span(wait)),
             });
+        }
+        if why.starts_with("the gateway refused the shared secret") {
+            let advice = [
+                "Give the app's gateway_secret and the gateway's ghaSharedSecret the same value.",
+                "Then the launch is tried again by itself.",
+            ];
+            let headline = "The gateway does not accept the app's secret.";
+            return Ok(told(Cause::GatewayRefuses, headline, details, &advice));
         }
         // What the gateway itself says no to; the rest is that it does not answer, or something else does.
         if why.starts_with("the gateway refused (") {
@@ -160,7 +168,7 @@ impl<P: Platform> Teller<'_, P> {
         if let Some(why) = &launch.redeem_failure {
             let details = vec![
                 format!("The last answer: {why}."),
-                format!("Its Slurm job {} has tried {} times.", id_of(launch), launch.redeem_failures),
+                format!("Slurm job {} asked for it; so far {} failed.", id_of(launch), times(launch.redeem_failures)),
             ];
             let advice = [
                 "See that the App is installed for the repository, is not suspended, and has the permission \
@@ -242,7 +250,7 @@ impl<P: Platform> Teller<'_, P> {
     }
 
     fn given_up(&self) -> Told {
-        let launches = self.detail.summary.launches;
+        let launches = self.detail.launches.iter().filter(|launch| launch.lost.is_some()).count();
         let headline = format!("The job had {launches} launches, as many as it may have, and none served it.");
         let lost = self
             .detail
@@ -270,11 +278,8 @@ impl<P: Platform> Teller<'_, P> {
 
     fn finished(&self) -> Told {
         let job = &self.detail.summary;
-        let headline = format!(
-            "The job is over since {}: {}.",
-            self.age,
-            job.conclusion.as_deref().unwrap_or("without a conclusion")
-        );
+        let headline =
+            format!("The job ended {} ago: {}.", self.age, job.conclusion.as_deref().unwrap_or("without a conclusion"));
         let mut details = Vec::new();
         if let Some(runner) = &job.runner {
             details.push(format!("It ran on {runner}."));
@@ -307,6 +312,10 @@ impl<P: Platform> Teller<'_, P> {
             }
         }
     }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "one attempt".to_owned() } else { format!("{count} attempts") }
 }
 
 fn id_of(launch: &LaunchDetail) -> String {

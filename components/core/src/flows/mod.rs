@@ -5,7 +5,7 @@ mod model;
 pub mod receive;
 pub mod redeem;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod tick;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_js
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, ours, retry_overdue, settle, start_waiting};
+use crate::metrics;
 use crate::ports::Platform;
 use crate::profile::Match;
 use crate::request::Request;
@@ -40,7 +41,9 @@ pub fn receive<P: Platform>(platform: &P, request: &Request) -> Answer {
     if !missing.is_empty() {
         return Answer::error(400, format!("Required headers missing: {}", missing.join(", ")));
     }
-    Receiver { platform }.authentic(request).unwrap_or_else(|answer| *answer)
+    let answer = Receiver { platform }.authentic(request).unwrap_or_else(|answer| *answer);
+    metrics::webhook(platform, &answer);
+    answer
 }
 
 /// An answer that ends the flow early. Boxed, because it is larger than what a step returns.

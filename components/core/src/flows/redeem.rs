@@ -16,6 +16,7 @@ use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
 use crate::ledger::{Claim, Ledger};
 use crate::lifecycle::Need;
+use crate::metrics;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::secret::Secret;
@@ -42,13 +43,15 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
         Ok(url) => url,
         Err(error) => return error.into(),
     };
-    match LaunchTokens::new(platform, audience.as_str()).verify(token) {
+    let answer = match LaunchTokens::new(platform, audience.as_str()).verify(token) {
         Ok((id, launch)) => exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from),
         Err(TokenError::Store(error)) => error.into(),
         Err(TokenError::Refused(detail)) => {
             unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
         }
-    }
+    };
+    metrics::redemption(platform, &answer);
+    answer
 }
 
 fn unauthorized(message: &str, challenge: &str) -> Answer {

@@ -117,17 +117,18 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
 
     /// How many slots each bucket has. That of one that is over is kept, so that asking again costs one read for all.
     pub(crate) fn sizes(&self, buckets: &[Bucket]) -> Result<Vec<i64>, StoreError> {
-        let keys: Vec<String> = buckets.iter().map(|bucket| closed_key(*bucket)).collect();
-        let kept = self.store.get_many(&keys)?;
+        let kept = self.store.get_many(&buckets.iter().map(|bucket| closed_key(*bucket)).collect::<Vec<_>>())?;
+        let used = self.store.get_many(&buckets.iter().map(|bucket| counter(*bucket)).collect::<Vec<_>>())?;
         let mut sizes = Vec::with_capacity(buckets.len());
-        for ((bucket, key), kept) in buckets.iter().zip(&keys).zip(kept) {
+        for ((bucket, kept), used) in buckets.iter().zip(kept).zip(used) {
             let kept: Option<i64> = kept.and_then(|value| serde_json::from_slice(&value).ok());
-            sizes.push(match kept {
-                Some(size) => size,
-                None => {
-                    let size = self.slots(*bucket)?;
+            sizes.push(match (kept, used) {
+                (_, None) => 0,
+                (Some(size), _) => size,
+                (None, Some(_)) => {
+                    let size = self.store.increment(&counter(*bucket), 0)?;
                     if bucket.end().saturating_add(CLOSED_SECONDS) < self.store.unix_seconds() {
-                        write(self.store, key, &size)?;
+                        write(self.store, &closed_key(*bucket), &size)?;
                     }
                     size
                 }

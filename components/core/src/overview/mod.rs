@@ -12,8 +12,13 @@ mod state;
 mod summary;
 mod timeline;
 
+pub(crate) use self::figures::all_rows;
 pub use self::figures::{Figures, Group, Point, Stage, StageTimes, Trouble, figures};
 pub use self::list::{Filter, JobPage, MAX_LIMIT, StateFilter, jobs};
+pub(crate) use self::rows::{Reader, Row, digest};
 pub use self::state::State;
 pub use self::summary::{JobSummary, Times};
 pub use self::timeline::{Event, JobDetail, LaunchDetail, Moment, job};
+
+#[cfg(test)]
+mod tests;

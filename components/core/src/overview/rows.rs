@@ -3,7 +3,7 @@
 //! Jobs that are over do not change: their rows are kept by chunks of journal slots in digests. A chunk's open jobs are
 //! read from their facts at each look.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,19 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         let buckets: Vec<Bucket> = (oldest..=newest).rev().map(Bucket).collect();
         let sizes = Ledger(self.platform).journal().sizes(&buckets)?;
         Ok(buckets.into_iter().zip(sizes).filter(|(_, size)| *size > 0).collect())
+    }
+
+    /// All rows of one bucket.
+    pub(crate) fn bucket(&mut self, bucket: Bucket) -> Result<Vec<Row>, StoreError> {
+        let journal = Ledger(self.platform).journal();
+        let size = journal.slots(bucket)?;
+        let mut rows = Vec::new();
+        let mut seen = HashSet::new();
+        for chunk in 0..=(size - 1).max(0) / CHUNK {
+            let digest = journal.digests::<Digest>(&[(bucket, chunk)])?.pop().flatten().unwrap_or_default();
+            rows.extend(self.chunk(bucket, chunk, size, digest)?.into_iter().filter(|row| seen.insert(row.job)));
+        }
+        Ok(rows)
     }
 
     /// Walks all chunks, the newest first, and hands the rows of each to `each`, the newest first; that ends the walk by
@@ -244,6 +257,11 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         };
         digest.rows.iter().map(unpack).collect()
     }
+}
+
+/// Makes the digests that are due, while `go_on` holds, so that whoever looks finds them.
+pub(crate) fn digest<P: Store + Clock>(platform: &P, mut go_on: impl FnMut() -> bool) -> Result<(), StoreError> {
+    Reader::new(platform, usize::MAX).walk(None, |_, _, _| Ok(go_on()))
 }
 
 fn pack(bucket: Bucket, rows: &[Row], open: Vec<i64>, upto: i64) -> Digest {

@@ -5,12 +5,14 @@
 //! never text of the workflow.
 
 mod dynamic;
+mod overlap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
+pub use self::overlap::Overlap;
 use crate::identity::RepositoryName;
 use crate::labels::LabelSet;
 use crate::resources::{Memory, Resources, TimeLimit};

@@ -114,3 +114,6 @@ fn profiles<P: Platform>(platform: &P) -> Answer {
         Err(error) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

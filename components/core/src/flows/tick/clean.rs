@@ -4,6 +4,7 @@ use super::{RETENTION_SECONDS, Tick};
 use crate::identity::JobId;
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, read, write};
 use crate::lifecycle::{Fault, trim_line};
+use crate::metrics::fold;
 use crate::ports::Platform;
 
 /// Where to begin when nothing was ever deleted: an application that ran so long without a tick keeps what is older.
@@ -21,6 +22,9 @@ impl<P: Platform> Tick<'_, P> {
         };
         for bucket in (begin..=last).map(Bucket) {
             let slots = journal.slots(bucket)?;
+            if slots > 0 {
+                fold(platform, bucket)?;
+            }
             for slot in 1..=slots {
                 if self.late() {
                     return Ok(());

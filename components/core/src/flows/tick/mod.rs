@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::github::client::GitHub;
 use crate::lifecycle::{Destination, Fault, retry_overdue};
+use crate::overview::digest;
 use crate::ports::Platform;
 use crate::request::Request;
 use crate::settings::{SettingError, Settings};
@@ -98,12 +99,13 @@ pub(super) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
     let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
     let mut tick = Tick { platform, destination, github, gateway_fails: false, report: Report::default() };
     // What one step cannot do must not keep the next from its work.
-    for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean] {
+    for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean, Step::Digest] {
         let done = match step {
             Step::Retry => tick.retry(),
             Step::Redeliver => tick.redeliver_failed(),
             Step::Repair => tick.repair_all(),
             Step::Clean => tick.clean(),
+            Step::Digest => tick.digest(),
         };
         if let Err(error) = done {
             tick.report.problem(error);
@@ -118,6 +120,7 @@ enum Step {
     Redeliver,
     Repair,
     Clean,
+    Digest,
 }
 
 struct Tick<'a, P> {
@@ -134,6 +137,11 @@ impl<P: Platform> Tick<'_, P> {
         let late = self.destination.late(self.platform);
         self.report.more |= late;
         late
+    }
+
+    /// What pages and figures are made of; what is left for later is no work that waits.
+    fn digest(&mut self) -> Result<(), Fault> {
+        Ok(digest(self.platform, || !self.destination.late(self.platform))?)
     }
 
     fn retry(&mut self) -> Result<(), Fault> {
