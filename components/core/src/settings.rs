@@ -139,11 +139,6 @@ impl<V: Variables> Settings<'_, V> {
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
     }
 
-    /// `public_url`, where the application is reached.
-    pub fn public_url(&self) -> Result<Url, SettingError> {
-        self.base_url("public_url")
-    }
-
     /// The URL where launch tokens are redeemed: `/gha/runner` under `public_url`. It is the tokens' audience as well.
     pub fn redeem_url(&self) -> Result<Url, SettingError> {
         join(&self.public_url()?, "gha/runner").map_err(|problem| SettingError::new("public_url", problem))
