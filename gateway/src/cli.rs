@@ -118,9 +118,7 @@ async fn check(config: &Config) -> ExitCode {
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
-    let config = service.config();
-    let tls = config.tls.as_ref().map(serving::acceptor).transpose()?;
-    let listener = TcpListener::bind(config.listen).await?;
+    let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on {}", listener.local_addr()?);
@@ -143,6 +141,7 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    serving::serve(listener, tls, http::router(service), shutdown).await;
+    let tls = Arc::clone(&service);
+    serving::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
 }

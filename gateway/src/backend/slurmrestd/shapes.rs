@@ -107,14 +107,19 @@ fn tres(gres: &str) -> String {
 pub(super) enum Failure {
     /// The token is not accepted.
     Unauthenticated(String),
+    /// What 22.05 says of a token that it does not accept, and of a slurmctld that died with the answer.
+    Unclear(String),
     /// Slurm's own error: number and words.
     Slurm(u64, String),
     /// A status without any error in the body.
     Status(u16, String),
 }
 
-/// "Protocol authentication error", and its form in 22.05.
-const UNAUTHENTICATED: [u64; 2] = [1007, 5005];
+/// "Protocol authentication error".
+const UNAUTHENTICATED: u64 = 1007;
+/// "Zero Bytes were transmitted or received", and no number at all ("Unspecified error"): with a token that 22.05 does not
+/// accept it answers the first to a submission and a cancel, the second to a question.
+const UNCLEAR: [u64; 2] = [5005, 0];
 /// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
 const PASSING: [u64; 9] = [2007, 2020, 2026, 2027, 2061, 2090, 2103, 2125, 2131];
 /// Unknown, completing, finished.
@@ -127,7 +132,8 @@ impl Failure {
     pub(super) fn read(status: u16, body: &Value) -> Self {
         match Self::inside(body) {
             // What slurmrestd itself cannot parse has no number of Slurm's.
-            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && !(1..=9000).contains(&number) => {
+            Some(Self::Unclear(words)) if matches!(status, 400 | 422) => Self::Status(status, words),
+            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && number > 9000 => {
                 Self::Status(status, words)
             }
             Some(failure) => failure,
@@ -152,13 +158,18 @@ impl Failure {
         });
         let (number, words) = told.next()?;
         let words = format!("{} ({number})", words.chars().take(300).collect::<String>());
-        Some(if UNAUTHENTICATED.contains(&number) { Self::Unauthenticated(words) } else { Self::Slurm(number, words) })
+        Some(match number {
+            UNAUTHENTICATED => Self::Unauthenticated(words),
+            _ if UNCLEAR.contains(&number) => Self::Unclear(words),
+            _ => Self::Slurm(number, words),
+        })
     }
 
     /// Whether it says that the Slurm job is finished or not known.
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Slurm(number, words) => OVER.contains(number) || words.contains("Invalid job id"),
+            Self::Unclear(words) => words.contains("Invalid job id"),
             _ => false,
         }
     }
@@ -171,6 +182,7 @@ impl From<Failure> for BackendError {
             // What slurmrestd itself finds wrong with the request, such as a key that it does not know.
             Failure::Status(400 | 422, words) => Self::Refused(words),
             Failure::Slurm(_, words) | Failure::Status(_, words) => Self::Outage(words),
+            Failure::Unclear(words) => Self::Outage(format!("{words}; perhaps the gateway's token is not accepted")),
             Failure::Unauthenticated(words) => Self::Outage(format!("the gateway's token is not accepted: {words}")),
         }
     }

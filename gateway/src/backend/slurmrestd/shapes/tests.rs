@@ -96,9 +96,11 @@ fn a_refusal_is_told_from_an_outage() {
     ] {
         assert!(matches!(outcome(status, &body), BackendError::Outage(_)), "{body}");
     }
-    for (status, body) in
-        [(500, old(5005, "Unspecified")), (511, new(1007, "Protocol authentication error")), (401, json!({}))]
-    {
+    for (status, body) in [
+        (500, new(1007, "Protocol authentication error")),
+        (511, new(1007, "Protocol authentication error")),
+        (401, json!({})),
+    ] {
         assert!(matches!(Failure::read(status, &body), Failure::Unauthenticated(_)), "{body}");
     }
 }
