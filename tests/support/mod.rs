@@ -153,6 +153,11 @@ impl App {
         Self::start_beside(github, events, state, &all).await
     }
 
+    /// What it printed after its address, once it has ended.
+    pub(crate) fn printed(&self) -> String {
+        self.lines.iter().collect()
+    }
+
     /// A command of the program that looks at this application, with its store in `state` and some variables set
     /// otherwise.
     pub(crate) fn command(&self, name: &str, state: &Path, changes: &[(&str, &str)]) -> Command {
