@@ -6,6 +6,7 @@ use nix::unistd::{AccessFlags, access};
 
 use crate::backend::{self, BackendError};
 use crate::config::{Config, ConfigError};
+use crate::http::serving::acceptor;
 
 /// What was looked at, and how it is or what is wrong with it.
 #[derive(Debug)]
@@ -16,9 +17,10 @@ pub struct Finding {
     pub verdict: Result<String, String>,
 }
 
-/// Looks at the state folder, and asks Slurm something harmless as each mapped user.
+/// Reads certificate and keys, looks at the state folder, and asks Slurm something harmless as each mapped user.
 pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     let backend = backend::open(config)?;
+    config.tls.as_ref().map(acceptor).transpose()?;
     let folder = &config.state_directory;
     let subject = format!("stateDirectory {}", folder.display());
     let mut findings = vec![Finding { subject, verdict: state_directory(folder) }];

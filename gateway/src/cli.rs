@@ -1,6 +1,6 @@
 //! The command line of `gha-slurm-gateway`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,11 +60,15 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         };
     let default = if matches!(command, Command::Check) { "warn" } else { "info" };
     let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
-    tracing_subscriber::fmt()
-        .json()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    // For people where somebody may be reading, for machines elsewhere.
+    if std::io::stderr().is_terminal() {
+        log.init()
+    } else {
+        log.json().init()
+    }
     if matches!(command, Command::Check) {
         return check(&config).await;
     }
@@ -114,9 +118,7 @@ async fn check(config: &Config) -> ExitCode {
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
-    let config = service.config();
-    let tls = config.tls.as_ref().map(serving::acceptor).transpose()?;
-    let listener = TcpListener::bind(config.listen).await?;
+    let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on {}", listener.local_addr()?);
@@ -139,6 +141,7 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    serving::serve(listener, tls, http::router(service), shutdown).await;
+    let tls = Arc::clone(&service);
+    serving::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
 }

@@ -56,7 +56,7 @@ fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadEr
 }
 
 fn method_of(request: &IncomingRequest) -> String {
-    let name = match request.method() {
+    let known = match request.method() {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
@@ -68,7 +68,7 @@ fn method_of(request: &IncomingRequest) -> String {
         Method::Patch => "PATCH",
         Method::Other(other) => return other,
     };
-    name.to_owned()
+    known.to_owned()
 }
 
 /// What came of reading a body.

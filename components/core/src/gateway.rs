@@ -25,7 +25,8 @@ pub struct StartRunner {
     pub github_url: String,
     /// What the Slurm job exchanges for a credential.
     pub launcher_token: Secret,
-    /// The labels to register with, comma-separated.
+    /// The labels to register with, comma-separated; none when it is absent, as the original takes it.
+    #[serde(default)]
     pub runner_labels: String,
     /// Where to exchange the token.
     #[serde(rename = "tokenURL")]
