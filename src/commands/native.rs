@@ -128,6 +128,7 @@ pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, Send
     let method = match request.method {
         HttpMethod::Get => "GET",
         HttpMethod::Post => "POST",
+        HttpMethod::Delete => "DELETE",
     };
     let mut builder = hyper::Request::builder().method(method).uri(request.url.as_str());
     builder = builder.header("host", request.url.authority());

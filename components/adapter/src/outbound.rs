@@ -60,6 +60,7 @@ fn exchange(request: &HttpRequest) -> Result<IncomingResponse, ErrorCode> {
     let method = match request.method {
         HttpMethod::Get => Method::Get,
         HttpMethod::Post => Method::Post,
+        HttpMethod::Delete => Method::Delete,
     };
     let scheme = if request.url.scheme() == "https" { Scheme::Https } else { Scheme::Http };
     let path = match request.url.query() {
