@@ -53,7 +53,7 @@ fn exchange(request: &HttpRequest) -> Result<IncomingResponse, ErrorCode> {
     for (name, value) in &request.headers {
         set(name, value)?;
     }
-    if request.method == HttpMethod::Post {
+    if request.method != HttpMethod::Get {
         set("content-length", &request.body.len().to_string())?;
     }
     let outgoing = OutgoingRequest::new(headers);
