@@ -2,5 +2,6 @@
 
 pub mod building;
 pub mod host;
+pub mod logging;
 pub mod loopback;
 pub mod ticking;

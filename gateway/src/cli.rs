@@ -1,6 +1,6 @@
 //! The command line of `gha-slurm-gateway`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -60,11 +60,15 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         };
     let default = if matches!(command, Command::Check) { "warn" } else { "info" };
     let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
-    tracing_subscriber::fmt()
-        .json()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    // For people where somebody may be reading, for machines elsewhere.
+    if std::io::stderr().is_terminal() {
+        log.init()
+    } else {
+        log.json().init()
+    }
     if matches!(command, Command::Check) {
         return check(&config).await;
     }

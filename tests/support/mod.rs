@@ -179,6 +179,16 @@ impl App {
         }
     }
 
+    /// Ends the host; the whole of its log.
+    pub(crate) fn end(&mut self) -> String {
+        self.kill();
+        let log = self.log.take().unwrap().join().unwrap();
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
+            assert!(!log.contains(secret), "the log shows a secret: {secret}");
+        }
+        log
+    }
+
     /// Ends the host as a power cut would end it.
     pub(crate) fn kill(&mut self) {
         self.host.kill().unwrap();
@@ -269,4 +279,9 @@ pub(crate) fn queued(job: u64) -> Value {
         "repository": {"id": 1, "full_name": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}")},
         "installation": {"id": 7_654_321},
     })
+}
+
+/// Seconds of Unix time.
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }

@@ -12,6 +12,8 @@ mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
+mod log;
+mod pages;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;

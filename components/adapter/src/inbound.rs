@@ -56,7 +56,7 @@ fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadEr
 }
 
 fn method_of(request: &IncomingRequest) -> String {
-    let name = match request.method() {
+    let known = match request.method() {
         Method::Get => "GET",
         Method::Head => "HEAD",
         Method::Post => "POST",
@@ -68,7 +68,7 @@ fn method_of(request: &IncomingRequest) -> String {
         Method::Patch => "PATCH",
         Method::Other(other) => return other,
     };
-    name.to_owned()
+    known.to_owned()
 }
 
 /// What came of reading a body.
@@ -108,7 +108,8 @@ fn send(answer: &Answer, out: ResponseOutparam) {
     set("content-type", kind.as_bytes());
     set("content-length", body.len().to_string().as_bytes());
     for (name, value) in &answer.headers {
-        set(name, value.as_bytes());
+        // Several of one name, such as cookies, all go out.
+        let _ = headers.append(name, value.as_bytes());
     }
     let response = OutgoingResponse::new(headers);
     let _ = response.set_status_code(answer.status);

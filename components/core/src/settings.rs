@@ -139,6 +139,11 @@ impl<V: Variables> Settings<'_, V> {
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
     }
 
+    /// `public_url`, where the application is reached; ending with `/`.
+    pub fn public_url(&self) -> Result<Url, SettingError> {
+        self.base_url("public_url")
+    }
+
     /// The URL where launch tokens are redeemed: `/gha/runner` under `public_url`. It is the tokens' audience as well.
     pub fn redeem_url(&self) -> Result<Url, SettingError> {
         join(&self.public_url()?, "gha/runner").map_err(|problem| SettingError::new("public_url", problem))
@@ -164,11 +169,6 @@ impl<V: Variables> Settings<'_, V> {
             url.set_host(Some(&host)).map_err(|_| SettingError::new(GITHUB_API_URL, "has no host"))?;
         }
         Ok(url)
-    }
-
-    /// `public_url`, ending with `/`.
-    pub fn public_url(&self) -> Result<Url, SettingError> {
-        self.base_url("public_url")
     }
 
     /// `github_app_id`, where it is set.

@@ -2,14 +2,14 @@
 
 mod setup_link;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use gha_slurm::host::{self, Options};
+use gha_slurm::logging::{self, Format};
 use gha_slurm::{building, ticking};
-use tracing_subscriber::EnvFilter;
 
 use self::setup_link::SetupLink;
 use super::application::Application;
@@ -27,9 +27,9 @@ pub(crate) struct Arguments {
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
-    /// How the log on stderr looks.
-    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
-    log_format: LogFormat,
+    /// How the log on stderr looks [default: human on a terminal, json elsewhere].
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -41,22 +41,17 @@ enum LogFormat {
 const USAGE: u8 = 2;
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    log_to_stderr(arguments.log_format);
+    logging::start(match arguments.log_format {
+        Some(LogFormat::Human) => Format::human(),
+        Some(LogFormat::Json) => Format::Json,
+        None => Format::of_stderr(),
+    });
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, status }) => {
             eprintln!("gha-slurm up: {message}");
             ExitCode::from(status)
         }
-    }
-}
-
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("GHA_SLURM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
     }
 }
 

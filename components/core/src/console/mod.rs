@@ -4,6 +4,7 @@ mod access;
 pub mod api;
 mod installations;
 mod metrics;
+mod pages;
 
 pub use self::access::{Refusal, authorize};
 
@@ -20,6 +21,7 @@ pub fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
         "/gha/installations" => installations::answer(platform, request),
         "/metrics" => metrics::answer(platform, request),
         path if path.starts_with("/api/v1/") => api::answer(platform, request),
+        path if pages::serves(path) => pages::answer(platform, request),
         _ => Answer::error(404, "there is nothing here"),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Level};
 use crate::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use crate::github::credentials::{Credentials, Reach};
 use crate::identity::LaunchId;
@@ -45,7 +45,10 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
         Err(error) => return error.into(),
     };
     let answer = match LaunchTokens::new(platform, audience.as_str()).verify(token) {
-        Ok((id, launch)) => exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from),
+        Ok((id, launch)) => {
+            let answer = exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from);
+            answer.with_log("launch", &id.to_string()).with_log("job", &id.job.to_string())
+        }
         Err(TokenError::Store(error)) => error.into(),
         Err(TokenError::Refused(detail)) => {
             unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
@@ -106,7 +109,7 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
     };
     let facts = Ledger(platform).launch(id);
     let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
-        return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
+        return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info));
     };
     let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
     let credentials = Credentials::new(platform, &github);
@@ -190,6 +193,7 @@ impl From<GitHubError> for Answer {
             }
             GitHubError::Unauthorized(_) => {
                 Self::try_again(60, "GitHub does not accept this App: check github_app_id and github_private_key")
+                    .at(Level::Error)
             }
             GitHubError::NotFound(_) => Self::error(403, "the App is not installed for this repository (any more)"),
             GitHubError::Refused(_) => Self::error(

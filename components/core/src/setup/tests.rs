@@ -75,7 +75,7 @@ fn cookie(answer: &Answer) -> String {
 }
 
 fn state(answer: &Answer) -> String {
-    let page = page_of(&answer);
+    let page = page_of(answer);
     page.split_once("apps/new?state=").unwrap().1.chars().take_while(char::is_ascii_alphanumeric).collect()
 }
 

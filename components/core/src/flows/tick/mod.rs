@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Level};
 use crate::github::client::GitHub;
 use crate::lifecycle::{Destination, Fault, retry_overdue};
 use crate::overview::digest;
@@ -80,7 +80,8 @@ impl Report {
 
 impl From<Report> for Answer {
     fn from(report: Report) -> Self {
-        Self::new(
+        let level = if report.problems.is_empty() { Level::Info } else { Level::Warn };
+        let answer = Self::new(
             200,
             json!({
                 "jobs": report.jobs,
@@ -94,7 +95,8 @@ impl From<Report> for Answer {
                 "more": report.more,
                 "problems": report.problems,
             }),
-        )
+        );
+        answer.at(level)
     }
 }
 
