@@ -1,4 +1,5 @@
 //! The subcommands, one module each.
 
 pub(crate) mod demo;
+mod limits;
 pub(crate) mod up;

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use gha_slurm::host::precompiled::Precompiled;
 use gha_slurm::host::variables::Provider;
 use gha_slurm::host::{self, Options, State};
 use gha_slurm::{building, ticking};
 use tracing_subscriber::EnvFilter;
+
+use super::limits::LimitArguments;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -36,6 +39,11 @@ pub(crate) struct Arguments {
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
+    /// Where compiled code is kept for the next start [default: gha-slurm in the user's cache folder]; empty keeps none.
+    #[arg(long, value_name = "FOLDER")]
+    compiled_dir: Option<OsString>,
+    #[command(flatten)]
+    limits: LimitArguments,
     /// How the log on stderr looks.
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     log_format: LogFormat,
@@ -98,8 +106,20 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         (_, state) => state,
     };
     let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
-    let options =
-        Options { manifest: arguments.from, listen: arguments.listen, variables, state, quiet: arguments.quiet };
+    let compiled = match arguments.compiled_dir {
+        Some(folder) if folder.is_empty() => None,
+        Some(folder) => Some(folder.into()),
+        None => Precompiled::default_folder(),
+    };
+    let options = Options {
+        manifest: arguments.from,
+        listen: arguments.listen,
+        variables,
+        state,
+        quiet: arguments.quiet,
+        limits: arguments.limits.into(),
+        compiled,
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let server = host::start(options).await?;

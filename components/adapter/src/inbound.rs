@@ -57,8 +57,10 @@ fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadEr
 fn method_of(request: &IncomingRequest) -> String {
     match request.method() {
         Method::Post => "POST".to_owned(),
+        Method::Get => "GET".to_owned(),
+        // No component serves another one.
         Method::Other(other) => other,
-        other => format!("{other:?}").to_uppercase(),
+        _ => String::new(),
     }
 }
 

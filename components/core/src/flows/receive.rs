@@ -65,9 +65,9 @@ impl<P: Platform> Receiver<'_, P> {
         let secret = Settings(self.platform).webhook_secret().map_err(early)?;
         signature::verify(&secret, &request.body, request.header(SIGNATURE).unwrap_or_default())
             .map_err(|error| Box::new(Answer::error(401, error.to_string())))?;
-        check_json(&request.body).map_err(early)?;
         let event = request.header(EVENT).unwrap_or_default();
         if event != "workflow_job" {
+            check_json(&request.body).map_err(early)?;
             return Ok(Decision::Ignored.because("only workflow_job events matter here", None, None));
         }
         let event = WorkflowJobEvent::parse(&request.body).map_err(early)?;
@@ -126,7 +126,7 @@ impl<P: Platform> Receiver<'_, P> {
                     profile: found.profile,
                     max_running: found.max_running,
                     resources: found.resources,
-                    created_at: job.created_at().unwrap_or(now),
+                    created_at: job.created_at.unwrap_or(now),
                     at: now,
                 };
                 facts.record_requested(&requested).map_err(early)?;
