@@ -84,7 +84,8 @@ impl Engine {
     }
 
     fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Component> {
-        let component = Component::new(&self.engine, componentize(wasm).map_err(|error| wasmtime::format_err!("{error:#}"))?)?;
+        let component =
+            Component::new(&self.engine, componentize(wasm).map_err(|error| wasmtime::format_err!("{error:#}"))?)?;
         if let Some(precompiled) = &self.precompiled
             && let Err(error) = precompiled.keep(&self.engine, wasm, &component)
         {

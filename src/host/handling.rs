@@ -203,7 +203,10 @@ impl<F: Future<Output = wasmtime::Result<()>>> Future for Bounded<F> {
         }
         self.spent += begun.elapsed();
         if self.spent > self.limit {
-            return Poll::Ready(Err(Failure::Late(format!("it computed for more than {} s", self.limit.as_secs_f32()))));
+            return Poll::Ready(Err(Failure::Late(format!(
+                "it computed for more than {} s",
+                self.limit.as_secs_f32()
+            ))));
         }
         Poll::Pending
     }

@@ -160,7 +160,8 @@ impl Client {
         // TLS has no time-out of its own.
         let sent = tokio::time::timeout(first_byte, self.0.request(request)).await;
         let response = sent.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failure)?;
-        Ok(response.map(|body| Paced::new(body.map_err(Error::from), pause, || Error::ConnectionReadTimeout).boxed_unsync()))
+        Ok(response
+            .map(|body| Paced::new(body.map_err(Error::from), pause, || Error::ConnectionReadTimeout).boxed_unsync()))
     }
 }
 

@@ -23,7 +23,8 @@ use super::sandbox::Guest;
 
 const DRAIN: Duration = Duration::from_secs(10);
 /// What one connection too many is told, as far as that can be written at once.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// A bound application.
 pub struct Server {

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Events;
@@ -20,6 +20,21 @@ pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-of-32-characters!";
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
+
+/// Where built components are.
+pub(crate) const WASM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/wasm32-wasip1/wasm");
+
+/// Builds a component of tests/components; the path of its file.
+pub(crate) fn built_for_tests(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    built();
+    let _turn = ONE_AT_A_TIME.lock().unwrap();
+    let package = format!("gha-slurm-test-{}", name.replace('_', "-"));
+    let build = ["build", "--locked", "--target", "wasm32-wasip1", "--profile", "wasm", "--target-dir", "target", "-p"];
+    let cargo = Command::new("cargo").args(build).arg(package).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(cargo.unwrap().success());
+    Path::new(WASM).join(format!("test_{name}.wasm"))
+}
 
 /// Builds the components, once per run.
 pub(crate) fn built() {
@@ -66,6 +81,17 @@ impl App {
 
     /// Starts with its store in `state`, a folder or the URL of a Redis, beside a GitHub that is there already.
     pub(crate) async fn start_beside(github: GitHub, events: Events, state: &str, changes: &[(&str, &str)]) -> Self {
+        Self::start_from(Path::new(MANIFEST), github, events, state, changes).await
+    }
+
+    /// Starts another application than the shipped one.
+    pub(crate) async fn start_from(
+        manifest: &Path,
+        github: GitHub,
+        events: Events,
+        state: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
         built();
         let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
         // The application must know its own address before it listens there.
@@ -74,7 +100,8 @@ impl App {
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
         command
-            .args(["up", "--from", MANIFEST, "--listen", &format!("127.0.0.1:{port}")])
+            .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--from"])
+            .arg(manifest)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let config = tempfile::NamedTempFile::new().unwrap();

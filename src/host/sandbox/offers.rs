@@ -105,7 +105,7 @@ macro_rules! bucket_functions {
                 key: String,
             ) -> wasmtime::Result<Result<Option<Vec<u8>>, $interface::Error>> {
                 let (values, store) = self.bucket(&bucket)?;
-                Ok(values.get(&store, key).await.map_err(|error| $interface::Error::Other(error.to_string())))
+                Ok(values.get(&store, &key).await.map_err(|error| $interface::Error::Other(error.to_string())))
             }
 
             async fn set(
@@ -133,7 +133,7 @@ macro_rules! bucket_functions {
                 key: String,
             ) -> wasmtime::Result<Result<bool, $interface::Error>> {
                 let (values, store) = self.bucket(&bucket)?;
-                let value = values.get(&store, key).await;
+                let value = values.get(&store, &key).await;
                 Ok(value.map(|value| value.is_some()).map_err(|error| $interface::Error::Other(error.to_string())))
             }
 
@@ -216,7 +216,7 @@ impl batch::Host for State {
         let (values, store) = self.bucket(&bucket)?;
         let mut found = Vec::new();
         for key in keys {
-            match values.get(&store, key.clone()).await {
+            match values.get(&store, &key).await {
                 Ok(value) => found.push((key, value)),
                 Err(error) => return Ok(Err(wasi_store::Error::Other(error.to_string()))),
             }

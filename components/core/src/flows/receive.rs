@@ -13,7 +13,7 @@ use crate::answer::Answer;
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
-use crate::lifecycle::{Destination, Progress, advance, ours, retry_overdue, settle, start_waiting};
+use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::ports::Platform;
 use crate::profile::Match;
 use crate::request::Request;
@@ -110,11 +110,11 @@ impl<P: Platform> Receiver<'_, P> {
             return ignored("a runner took the job before");
         }
         let now = self.platform.unix_seconds();
-        let requested = match view.requested {
+        let (requested, known) = match view.requested {
             Some(requested) if requested.expired(now) => {
                 return ignored("GitHub gives a job up after 24 h in the queue");
             }
-            Some(requested) => requested,
+            Some(requested) => (requested, true),
             None => {
                 let requested = Requested {
                     repository_id: event.repository.id,
@@ -130,11 +130,16 @@ impl<P: Platform> Receiver<'_, P> {
                     at: now,
                 };
                 facts.record_requested(&requested).map_err(early)?;
-                requested
+                (requested, false)
             }
         };
         // From here on the job is not lost, so the answer is a 2xx whatever happens.
-        let progress = match advance(self.platform, destination, job.id, &requested, false) {
+        let progress = if known {
+            advance(self.platform, destination, job.id, &requested, false)
+        } else {
+            begin(self.platform, destination, job.id, &requested)
+        };
+        let progress = match progress {
             Ok(progress) => progress,
             Err(error) => {
                 let why = "the job is kept, but its launch could not be submitted now";
