@@ -18,13 +18,17 @@ struct Cli {
 enum Command {
     /// Serve the application on the minimal Spin-compatible host.
     Up(commands::up::Arguments),
-    /// Show the whole workflow here, against a simulated GitHub and a simulated cluster.
+    /// Show the whole workflow here: the app and the gateway as shipped, against a simulated GitHub.
     Demo(commands::demo::Arguments),
+    /// The gateway, for the demo; a cluster installs `gha-slurm-gateway`.
+    #[command(hide = true)]
+    Gateway(gha_slurm_gateway::cli::Arguments),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(arguments) => commands::up::run(arguments),
         Command::Demo(arguments) => commands::demo::run(arguments),
+        Command::Gateway(arguments) => commands::gateway::run(arguments),
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A launch is written down *before* it is submitted. So after a crash in between there is a row without a Slurm job,
 //! which says: look in Slurm before you submit again. Rows are kept for longer than a launch token is valid.
+//!
+//! A write waits for the disk, so all of it happens on threads that may wait.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -26,7 +28,7 @@ pub(crate) struct Entry {
 }
 
 pub(crate) struct Index {
-    connection: Mutex<Connection>,
+    connection: Arc<Mutex<Connection>>,
 }
 
 fn now() -> i64 {
@@ -54,49 +56,63 @@ impl Index {
                  created INTEGER NOT NULL) STRICT;
              CREATE INDEX IF NOT EXISTS launches_by_job ON launches (job);",
         )?;
-        let index = Self { connection: Mutex::new(connection) };
-        index.forget_old()?;
-        Ok(index)
+        forget_old(&connection)?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-        work(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> rusqlite::Result<T> {
+        let connection = Arc::clone(&self.connection);
+        let done =
+            tokio::task::spawn_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)));
+        done.await.unwrap_or(Err(rusqlite::Error::UnwindingPanic))
     }
 
-    pub(crate) fn get(&self, key: &str) -> rusqlite::Result<Option<Entry>> {
+    pub(crate) async fn get(&self, key: &str) -> rusqlite::Result<Option<Entry>> {
+        let key = key.to_owned();
         let query = "SELECT key, user, job, cancelled FROM launches WHERE key = ?1";
-        self.with(|db| db.query_row(query, [key], entry).optional())
+        self.with(move |db| db.query_row(query, [key], entry).optional()).await
     }
 
     /// The newest launch with that Slurm job; ids start anew when a site resets its Slurm.
-    pub(crate) fn by_job(&self, job: SlurmJobId) -> rusqlite::Result<Option<Entry>> {
+    pub(crate) async fn by_job(&self, job: SlurmJobId) -> rusqlite::Result<Option<Entry>> {
         let job = i64::try_from(job).unwrap_or(-1);
         let query = "SELECT key, user, job, cancelled FROM launches WHERE job = ?1 ORDER BY created DESC LIMIT 1";
-        self.with(|db| db.query_row(query, [job], entry).optional())
+        self.with(move |db| db.query_row(query, [job], entry).optional()).await
     }
 
     /// Writes down that a launch is about to be submitted.
-    pub(crate) fn begin(&self, key: &str, user: &str) -> rusqlite::Result<()> {
+    pub(crate) async fn begin(&self, key: &str, user: &str) -> rusqlite::Result<()> {
+        let (key, user) = (key.to_owned(), user.to_owned());
         let query = "INSERT INTO launches VALUES (?1, ?2, NULL, 0, ?3) ON CONFLICT (key) DO UPDATE SET user = ?2";
-        self.with(|db| db.execute(query, params![key, user, now()])).map(drop)
+        self.with(move |db| db.execute(query, params![key, user, now()])).await.map(drop)
     }
 
-    pub(crate) fn submitted(&self, key: &str, job: SlurmJobId) -> rusqlite::Result<()> {
-        let job = i64::try_from(job).unwrap_or(i64::MAX);
-        self.with(|db| db.execute("UPDATE launches SET job = ?2 WHERE key = ?1", params![key, job])).map(drop)
+    pub(crate) async fn submitted(&self, key: &str, job: SlurmJobId) -> rusqlite::Result<()> {
+        let (key, job) = (key.to_owned(), i64::try_from(job).unwrap_or(i64::MAX));
+        let query = "UPDATE launches SET job = ?2 WHERE key = ?1";
+        self.with(move |db| db.execute(query, params![key, job])).await.map(drop)
     }
 
     /// Slurm said no: the launch may come again.
-    pub(crate) fn abandon(&self, key: &str) -> rusqlite::Result<()> {
-        self.with(|db| db.execute("DELETE FROM launches WHERE key = ?1 AND job IS NULL", [key])).map(drop)
+    pub(crate) async fn abandon(&self, key: &str) -> rusqlite::Result<()> {
+        let key = key.to_owned();
+        self.with(move |db| db.execute("DELETE FROM launches WHERE key = ?1 AND job IS NULL", [key])).await.map(drop)
     }
 
-    pub(crate) fn cancel(&self, key: &str) -> rusqlite::Result<()> {
+    pub(crate) async fn cancel(&self, key: &str) -> rusqlite::Result<()> {
+        let key = key.to_owned();
         let query = "INSERT INTO launches VALUES (?1, '', NULL, 1, ?2) ON CONFLICT (key) DO UPDATE SET cancelled = 1";
-        self.with(|db| db.execute(query, params![key, now()])).map(drop)
+        self.with(move |db| db.execute(query, params![key, now()])).await.map(drop)
     }
 
-    pub(crate) fn forget_old(&self) -> rusqlite::Result<()> {
-        self.with(|db| db.execute("DELETE FROM launches WHERE created < ?1", [now() - KEPT_SECONDS])).map(drop)
+    pub(crate) async fn forget_old(&self) -> rusqlite::Result<()> {
+        self.with(forget_old).await
     }
+}
+
+fn forget_old(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM launches WHERE created < ?1", [now() - KEPT_SECONDS]).map(drop)
 }

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
+use gha_slurm_core::gateway::SlurmJob;
 use gha_slurm_core::secret::Secret;
 use thiserror::Error;
 
-use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId};
+use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::{Config, ConfigError, SECRET_VARIABLE};
 use crate::index::Index;
 use crate::launch::{Launch, LaunchKey, Rejected, within};
@@ -109,7 +110,7 @@ impl Service {
         let turn = self.turn(&launch.key);
         let _turn = turn.lock().await;
         let key = launch.key.to_string();
-        match self.index.get(&key)? {
+        match self.index.get(&key).await? {
             Some(entry) if entry.cancelled => return Err(ServiceError::Cancelled),
             Some(entry) => {
                 let known = match entry.job {
@@ -118,13 +119,13 @@ impl Service {
                     None => self.backend.find(&entry.user, &launch.key.slurm_name()).await?,
                 };
                 if let Some(job) = known {
-                    self.index.submitted(&key, job)?;
+                    self.index.submitted(&key, job).await?;
                     return Ok(job);
                 }
             }
             None => {}
         }
-        let home = self.backend.home(user)?;
+        let home = self.backend.home(user).await?;
         let (script, environment) = match &config.template {
             Some(template) => script::from_template(template, launch, user, &home, &config.job),
             None => (Secret::new(script::BUILT_IN), script::environment(launch, user, &home, &config.job)),
@@ -141,37 +142,40 @@ impl Service {
             output: script::fill(&config.job.output, user, &home),
             directory: script::fill(&config.job.directory, user, &home),
         };
-        self.index.begin(&key, user)?;
+        self.index.begin(&key, user).await?;
         match self.backend.submit(&job).await {
             Ok(id) => {
-                self.index.submitted(&key, id)?;
+                self.index.submitted(&key, id).await?;
                 tracing::info!(launch = %key, user, slurm_job = id, repository = %launch.repository, "submitted");
                 Ok(id)
             }
             Err(error) => {
                 tracing::warn!(launch = %key, user, %error, "not submitted");
-                if matches!(error, BackendError::Refused(_)) {
-                    self.index.abandon(&key)?;
+                if matches!(error, BackendError::Refused(_) | BackendError::NoUser(_)) {
+                    self.index.abandon(&key).await?;
                 }
                 Err(error.into())
             }
         }
     }
 
-    fn key_of(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<LaunchKey, ServiceError> {
-        let of_job = job.map(|job| self.index.by_job(job)).transpose()?.flatten();
-        let of_job = of_job.and_then(|entry| LaunchKey::parse(&entry.key));
+    async fn key_of(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<LaunchKey, ServiceError> {
         // The launch decides; its Slurm job's id may have been lost on the way.
-        launch.or(of_job).ok_or(ServiceError::NotFound)
+        if let Some(launch) = launch {
+            return Ok(launch);
+        }
+        let Some(job) = job else { return Err(ServiceError::NotFound) };
+        let entry = self.index.by_job(job).await?;
+        entry.and_then(|entry| LaunchKey::parse(&entry.key)).ok_or(ServiceError::NotFound)
     }
 
     /// Cancels a launch, for good. Only Slurm jobs that this gateway started can be named.
     pub async fn cancel(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<(), ServiceError> {
-        let key = self.key_of(launch, job)?;
+        let key = self.key_of(launch, job).await?;
         let turn = self.turn(&key);
         let _turn = turn.lock().await;
-        let entry = self.index.get(&key.to_string())?;
-        self.index.cancel(&key.to_string())?;
+        let entry = self.index.get(&key.to_string()).await?;
+        self.index.cancel(&key.to_string()).await?;
         let Some(entry) = entry.filter(|entry| !entry.user.is_empty()) else { return Err(ServiceError::NotFound) };
         let job = match entry.job {
             Some(job) => Some(job),
@@ -183,17 +187,21 @@ impl Service {
         Ok(())
     }
 
-    /// The Slurm job of a launch and its state in Slurm's word, `UNKNOWN` when Slurm has forgotten it.
-    pub async fn state(&self, key: &LaunchKey) -> Result<(Option<SlurmJobId>, String), ServiceError> {
-        let entry = self.index.get(&key.to_string())?.ok_or(ServiceError::NotFound)?;
-        match entry.job {
-            Some(job) => {
-                let state = self.backend.state(&entry.user, job).await?;
-                Ok((Some(job), state.unwrap_or_else(|| "UNKNOWN".to_owned())))
+    /// The Slurm job of a launch; its state is `UNKNOWN` when Slurm has forgotten it.
+    pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
+        let entry = self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
+        let state = match entry.job {
+            Some(job) => self.backend.state(&entry.user, job).await?,
+            None => None,
+        };
+        let job_id = entry.job.map(|job| job.to_string());
+        Ok(match state {
+            Some(State { state, reason }) => SlurmJob { job_id, state, reason },
+            None if job_id.is_none() && entry.cancelled => {
+                SlurmJob { job_id, state: "CANCELLED".to_owned(), reason: None }
             }
-            None if entry.cancelled => Ok((None, "CANCELLED".to_owned())),
-            None => Ok((None, "UNKNOWN".to_owned())),
-        }
+            None => SlurmJob { job_id, state: "UNKNOWN".to_owned(), reason: None },
+        })
     }
 
     /// Asks Slurm something harmless as each mapped user; a line for each.
@@ -201,7 +209,7 @@ impl Service {
         let config = self.config();
         let mut lines = Vec::new();
         for user in config.mapping.users() {
-            let answer = match self.backend.home(user) {
+            let answer = match self.backend.home(user).await {
                 Ok(_) => self.backend.probe(user).await,
                 Err(error) => Err(error),
             };
@@ -211,8 +219,8 @@ impl Service {
     }
 
     /// Drops what is older than any launch.
-    pub fn tidy(&self) {
-        if let Err(error) = self.index.forget_old() {
+    pub async fn tidy(&self) {
+        if let Err(error) = self.index.forget_old().await {
             tracing::warn!(%error, "old launches stay in the index");
         }
     }

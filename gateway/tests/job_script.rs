@@ -209,3 +209,67 @@ async fn an_archive_is_checked_and_unpacked() {
     assert!(status == Some(1) && said.contains("does not have the checksum"), "{said}");
     assert_eq!(app.exchanges().len(), 1, "no token is spent on a runner that cannot start");
 }
+
+/// A container image of nothing but mount points, into which the machine's programs are bound.
+fn image(folder: &Path) -> PathBuf {
+    let image = folder.join("image");
+    for name in ["usr", "dev", "proc", "sys", "tmp", "home", "etc", "root", "work"] {
+        std::fs::create_dir_all(image.join(name)).unwrap();
+    }
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(Path::new("usr").join(name), image.join(name)).unwrap();
+    }
+    for name in ["passwd", "group", "hosts", "resolv.conf"] {
+        std::fs::write(image.join("etc").join(name), "").unwrap();
+    }
+    image
+}
+
+/// Processes whose environment names that folder, as those of a runner do.
+fn processes_of(folder: &Path) -> usize {
+    let needle = format!("GHA_SLURM_WORK={}", folder.display());
+    let environments = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let environment = std::fs::read(entry.ok()?.path().join("environ")).ok()?;
+        Some(String::from_utf8_lossy(&environment).contains(&needle))
+    });
+    environments.filter(|found| *found).count()
+}
+
+#[tokio::test]
+async fn a_container_runs_its_job_ends_when_idle_and_ends_when_told() {
+    let (app, folder) = site().await;
+    let image = image(folder.path());
+    // Charliecloud, as clusters have it; and one that hides its processes in a namespace of their own.
+    let charliecloud =
+        format!("ch-run\n-b\n/usr\n-b\n{{work}}:/work\n--cd\n/work/runner\n{}\n--\nenv\nTMPDIR=/tmp", image.display());
+    let bubblewrap = "bwrap\n--dev-bind\n/\n/\n--proc\n/proc\n--unshare-pid";
+    for (number, container) in [(1, charliecloud.as_str()), (3, bubblewrap)] {
+        let program = container.lines().next().unwrap();
+        if Command::new(program).arg("--version").env("USER", "root").output().is_err() {
+            assert!(std::env::var_os("GHA_SLURM_REQUIRE_SLURM").is_none(), "{program} is not installed");
+            println!("skipped: {program} is not installed");
+            continue;
+        }
+        let inside = [("GHA_SLURM_CONTAINER", container), ("USER", "root"), ("HOME", "/root")];
+        let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+        let mut run = start(&app, folder.path(), job, "self-hosted", &inside).await;
+        let (status, said) = run.end(20).await;
+        assert!(status == Some(0) && said.contains("Running job: build"), "{program}: {said}");
+        assert_eq!(app.github.job(job).unwrap().status, JobStatus::Completed("success".into()), "{program}: {said}");
+
+        let stubborn = [inside[0], inside[1], inside[2], ("STAND_IN_STUBBORN", "stray")];
+        let mut run = start(&app, folder.path(), number, "unwanted", &stubborn).await;
+        let scratch = folder.path().join("scratch");
+        within(10, "its processes are there", async || processes_of(&scratch) > 1).await;
+        let (status, said) = run.end(25).await;
+        assert!(status == Some(0) && said.contains("no job within 3 s"), "{program}: {status:?} {said}");
+        assert_eq!(processes_of(&scratch), 0, "{program}: nothing is left in the container");
+
+        let mut run = start(&app, folder.path(), number + 1, "unwanted", &inside).await;
+        within(10, "it listens", async || run.output().contains("Listening for Jobs")).await;
+        run.signal();
+        let (status, said) = run.end(15).await;
+        assert!(status == Some(143) && said.contains("ended as told"), "{program}: {status:?} {said}");
+        assert_eq!(processes_of(&scratch), 0, "{program}");
+    }
+}

@@ -5,67 +5,21 @@
 // Tests fail by panicking, in helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../tests/slurm/cluster.rs"]
+mod cluster;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use cluster::Cluster;
 use gha_slurm_simulator::github::JobStatus;
 use serde_json::{Value, json};
 use support::{App, Gateway, ONE, TWO, get_json, post_json, runner_folder, within};
 
 const USERS: [&str; 2] = ["ghaslurm1", "ghaslurm2"];
-
-struct Cluster {
-    folder: PathBuf,
-    rest: String,
-}
-
-impl Cluster {
-    fn script(&self, words: &[&str]) -> Output {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/slurm/cluster.sh");
-        let (first, rest) = words.split_first().unwrap();
-        Command::new(script).arg(first).arg(&self.folder).args(rest).output().unwrap()
-    }
-
-    fn up(folder: PathBuf) -> Self {
-        let mut cluster = Self { folder, rest: String::new() };
-        let output = cluster.script(&["up"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let printed = String::from_utf8(output.stdout).unwrap();
-        cluster.rest = printed.lines().find_map(|line| line.strip_prefix("SLURMRESTD_URL=")).unwrap().to_owned();
-        cluster
-    }
-
-    fn run(&self, user: &str, words: &[&str]) -> String {
-        let mut command = Command::new("runuser");
-        command.args(["-u", user, "--"]).args(words).env("SLURM_CONF", self.folder.join("slurm.conf")).current_dir("/");
-        let output = command.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-    }
-
-    fn job(&self, id: &str) -> String {
-        self.run("root", &["scontrol", "show", "job", id])
-    }
-
-    async fn ends(&self, seconds: u64, id: &str, state: &str) {
-        within(seconds, &format!("Slurm job {id} {state}: {}", self.job(id)), async || {
-            self.job(id).contains(&format!("JobState={state}"))
-        })
-        .await;
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("{}", self.run("root", &["scontrol", "show", "jobs"]));
-        }
-        self.script(&["down"]);
-    }
-}
 
 /// Everything around one gateway.
 struct Site {
@@ -91,9 +45,14 @@ impl Site {
         job += &match changes {
             "stubborn" => environment(&format!(", STAND_IN_STUBBORN: '{folder}/scratch/stray'")),
             "slow" => environment(", STAND_IN_JOB_SECONDS: '60'"),
+            "endless" => environment(", STAND_IN_JOB_SECONDS: '600'"),
             _ => environment(""),
         };
         job += "}\n";
+        if changes == "endless" {
+            // Beside the others, which look whether theirs is empty.
+            job = job.replace("/scratch,", "/scratch-of-its-own,");
+        }
         if changes == "stubborn" {
             job = job.replace("idleSeconds: 20", "idleSeconds: 3");
         }
@@ -113,6 +72,12 @@ impl Site {
                 self.cluster.rest,
                 conf.display()
             ),
+            // The gateway believes that its tokens live for longer than they do.
+            "expiring" => format!(
+                "slurmrestd: {{url: '{}', tokenCommand: [env, 'SLURM_CONF={}', scontrol, token, 'username={{user}}', lifespan=3]}}\n",
+                self.cluster.rest,
+                conf.display()
+            ),
             _ => format!("slurmrestd: {{url: '{}', jwtKeyFile: {}}}\n", self.cluster.rest, key.display()),
         };
         base + &job + &backend
@@ -122,6 +87,15 @@ impl Site {
         let gateway = Gateway::start(self.folder.path(), &self.yaml(changes));
         self.app.launch_at(&gateway.url, resources);
         gateway
+    }
+
+    /// Waits until a Slurm job has that state.
+    async fn ends(&self, seconds: u64, id: &str, state: &str) {
+        let cluster = &self.cluster;
+        within(seconds, &format!("Slurm job {id} {state}: {}", cluster.job(id)), async || {
+            cluster.job(id).contains(&format!("JobState={state}"))
+        })
+        .await;
     }
 
     fn scratch(&self) -> Vec<PathBuf> {
@@ -143,20 +117,21 @@ impl Site {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_real_slurm() {
-    let found = Command::new("slurmctld").arg("-V").output().is_ok();
-    if !found && std::env::var_os("GHA_SLURM_REQUIRE_SLURM").is_none() {
-        println!("skipped: slurmctld is not installed");
+    if !Cluster::possible() {
         return;
     }
-    assert!(found, "GHA_SLURM_REQUIRE_SLURM is set and slurmctld is not installed");
     let folder = tempfile::tempdir().unwrap();
     runner_folder(folder.path());
-    std::fs::create_dir(folder.path().join("scratch")).unwrap();
-    std::fs::set_permissions(folder.path().join("scratch"), PermissionsExt::from_mode(0o1777)).unwrap();
-    let cluster = Cluster::up(Path::new("/tmp").join(format!("gha-slurm-cluster-{}", std::process::id())));
+    for name in ["scratch", "scratch-of-its-own"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::set_permissions(folder.path().join(name), PermissionsExt::from_mode(0o1777)).unwrap();
+    }
+    let cluster = Cluster::up();
     let site = Site { cluster, folder, app: App::start().await };
     let begun = Instant::now();
     let stage = |name: &str| println!("== {name} ({} s)", begun.elapsed().as_secs());
+    stage("time limit, which comes later");
+    let limited = a_job_longer_than_its_time_limit(&site).await;
     stage("workflow");
     the_whole_workflow(&site).await;
     stage("refusals");
@@ -175,6 +150,10 @@ async fn on_a_real_slurm() {
     the_same_by_sbatch(&site).await;
     stage("burst");
     a_burst_runs_once_each(&site).await;
+    stage("expired token");
+    an_expired_token_is_renewed(&site).await;
+    stage("time limit");
+    the_time_limit_ends_it_in_order(&site, &limited).await;
     stage("done");
 }
 
@@ -182,7 +161,7 @@ async fn the_whole_workflow(site: &Site) {
     let asked = json!({"cpus": "2", "memory": "512M", "duration": "30", "partition": "big", "gres": "fpga:1"});
     let gateway = site.gateway("command", asked);
     let (job, id) = site.queue(ONE).await;
-    site.cluster.ends(30, &id, "COMPLETED").await;
+    site.ends(30, &id, "COMPLETED").await;
     assert!(site.done(job), "{:?}", site.app.github.job(job));
     let shown = site.cluster.job(&id);
     for fact in [
@@ -202,6 +181,31 @@ async fn the_whole_workflow(site: &Site) {
     assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
     let (_, state) = get_json(&gateway.url, &format!("/runner/{job}-1")).await;
     assert_eq!(state, json!({"launch": format!("{job}-1"), "job_id": id, "state": "COMPLETED"}));
+}
+
+async fn a_job_longer_than_its_time_limit(site: &Site) -> (u64, String) {
+    let _gateway = site.gateway("endless", json!({"duration": "1"}));
+    let (job, id) = site.queue(ONE).await;
+    within(20, "it runs", async || site.app.github.job(job).unwrap().status == JobStatus::InProgress).await;
+    (job, id)
+}
+
+async fn the_time_limit_ends_it_in_order(site: &Site, (job, id): &(u64, String)) {
+    site.ends(120, id, "TIMEOUT").await;
+    let own = site.folder.path().join("scratch-of-its-own");
+    within(20, "its folder is gone", async || std::fs::read_dir(&own).unwrap().next().is_none()).await;
+    let log = std::fs::read_to_string(format!("/home/ghaslurm1/gha-slurm-{id}.out")).unwrap();
+    assert!(log.contains("told to end; so is the runner") && log.contains("Exiting..."), "{log}");
+    site.app.github.cancel_job(*job).await;
+}
+
+async fn an_expired_token_is_renewed(site: &Site) {
+    let _gateway = site.gateway("expiring", json!({}));
+    for _ in 0..2 {
+        let (job, _) = site.queue(ONE).await;
+        within(30, "it runs", async || site.done(job)).await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+    }
 }
 
 async fn what_slurm_refuses_is_refused(site: &Site) {
@@ -240,7 +244,7 @@ async fn an_idle_runner_ends_with_its_children(site: &Site) {
     within(15, "the runner listens", async || std::fs::read_to_string(&file).is_ok_and(|pid| !pid.is_empty())).await;
     let stray = std::fs::read_to_string(&file).unwrap();
     assert!(Path::new("/proc").join(stray.trim()).exists());
-    site.cluster.ends(20, id, "COMPLETED").await;
+    site.ends(20, id, "COMPLETED").await;
     // Empty for a process that is over and only not yet collected.
     let command = std::fs::read(Path::new("/proc").join(stray.trim()).join("cmdline"));
     assert!(command.is_err() || command.is_ok_and(|line| line.is_empty()), "its child in another session is gone too");
@@ -259,7 +263,7 @@ async fn the_credential_is_asked_for_when_the_slurm_job_starts(site: &Site) {
         assert_eq!(site.app.exchanges().len(), before, "nothing is exchanged while it waits");
         site.app.answer_next(&answer.into_iter().collect::<Vec<_>>());
         site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=UP"]);
-        site.cluster.ends(30, &id, "COMPLETED").await;
+        site.ends(30, &id, "COMPLETED").await;
         assert_eq!(site.app.exchanges().len(), before + 1, "once");
         assert_eq!(site.done(job), answer.is_none());
         site.app.github.cancel_job(job).await;
@@ -284,7 +288,7 @@ async fn cancelled_while_pending_and_while_running(site: &Site) {
     within(20, "the job runs", async || site.app.github.job(job).unwrap().status == JobStatus::InProgress).await;
     assert_eq!(cancel(job).await, 200);
     within(20, "the private folder is gone", async || site.scratch().is_empty()).await;
-    site.cluster.ends(10, &id, "CANCELLED").await;
+    site.ends(10, &id, "CANCELLED").await;
     let text = std::fs::read_to_string(format!("/home/ghaslurm1/gha-slurm-{id}.out")).unwrap();
     assert!(text.contains("told to end"), "{text}");
     assert_eq!(cancel(999).await, 404);
@@ -367,7 +371,7 @@ async fn outages_lose_nothing_and_double_nothing(site: &Site) {
 async fn the_same_by_sbatch(site: &Site) {
     let gateway = site.gateway("sbatch", json!({"cpus": "2", "duration": "10", "gres": "fpga:1", "memory": "300M"}));
     let (job, id) = site.queue(ONE).await;
-    site.cluster.ends(30, &id, "COMPLETED").await;
+    site.ends(30, &id, "COMPLETED").await;
     assert!(site.done(job));
     let shown = site.cluster.job(&id);
     assert!(shown.contains("UserId=ghaslurm1(") && shown.contains("MinMemoryNode=300M"), "{shown}");
@@ -391,7 +395,7 @@ async fn a_burst_runs_once_each(site: &Site) {
     println!("{count} submitted in {:?}", begun.elapsed());
     for (job, id) in &jobs {
         within(150, "every job is done", async || site.done(*job)).await;
-        site.cluster.ends(30, id, "COMPLETED").await;
+        site.ends(30, id, "COMPLETED").await;
     }
     println!("{count} done in {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(180));

@@ -45,6 +45,13 @@ pub enum Event {
         /// For this repository.
         repository: String,
     },
+    /// A JIT configuration was handed out.
+    JitConfig {
+        /// For this repository.
+        repository: String,
+        /// Of the runner that it is bound to.
+        runner: String,
+    },
     /// A runner registered.
     RunnerRegistered {
         /// Its name.

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State as Axum;
+use axum::extract::{Path, State as Axum};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::event::{Event, Events};
+use crate::hold::Hold;
 
 /// How the next submission fails.
 #[derive(Debug, Clone)]
@@ -41,27 +42,8 @@ struct Shared {
     idle_limit: Duration,
     events: Events,
     client: reqwest::Client,
-    held: watch::Sender<Hold>,
+    hold: Hold,
     state: Mutex<State>,
-}
-
-/// Which Slurm jobs stay pending.
-#[derive(Debug, Clone, PartialEq)]
-enum Hold {
-    Nothing,
-    All,
-    /// All but this launch's.
-    AllBut(String),
-}
-
-impl Hold {
-    fn lets_run(&self, launch: &str) -> bool {
-        match self {
-            Self::Nothing => true,
-            Self::All => false,
-            Self::AllBut(only) => only == launch,
-        }
-    }
 }
 
 #[derive(Default)]
@@ -69,14 +51,27 @@ struct State {
     starts: Vec<Value>,
     cancelled: Vec<Value>,
     /// Slurm jobs by launch, so that a repeated submission starts nothing.
-    launches: HashMap<String, u64>,
+    launches: HashMap<String, SlurmJob>,
     faults: Vec<Fault>,
     last_job: u64,
+}
+
+struct SlurmJob {
+    id: u64,
+    /// In Slurm's word.
+    state: &'static str,
+    cancel: Arc<Notify>,
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn becomes(&self, launch: &str, new: &'static str) {
+        if let Some(job) = self.state().launches.get_mut(launch) {
+            job.state = new;
+        }
     }
 }
 
@@ -90,12 +85,13 @@ impl Gateway {
             idle_limit,
             events,
             client: reqwest::Client::new(),
-            held: watch::Sender::new(Hold::Nothing),
+            hold: Hold::default(),
             state: Mutex::default(),
         });
         let router = Router::new()
             .route("/runner/start", post(start_runner))
             .route("/runner/cancel", post(cancel_runner))
+            .route("/runner/{launch}", get(slurm_job))
             .with_state(Arc::clone(&shared));
         let address = crate::serve(router).await?;
         Ok(Self { shared, address })
@@ -108,12 +104,12 @@ impl Gateway {
 
     /// Keeps Slurm jobs pending, or lets them run.
     pub fn hold(&self, held: bool) {
-        self.shared.held.send_replace(if held { Hold::All } else { Hold::Nothing });
+        self.shared.hold.all(held);
     }
 
     /// Lets the Slurm job of this one launch run; others stay pending.
     pub fn let_run(&self, launch: &str) {
-        self.shared.held.send_replace(Hold::AllBut(launch.to_owned()));
+        self.shared.hold.all_but(launch);
     }
 
     /// Makes the next submission fail; several wait in line.
@@ -139,8 +135,8 @@ impl Gateway {
 
 async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    if text("auth-token") != Some(&shared.secret) {
-        return (StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response();
+    if let Err(refused) = authentic(&shared, &headers) {
+        return refused;
     }
     let due = {
         let mut state = shared.state();
@@ -163,38 +159,69 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
     if !typed || !strings || required.iter().any(|name| start[*name].as_str().is_none_or(str::is_empty)) {
         return (StatusCode::INTERNAL_SERVER_ERROR, "Error").into_response();
     }
+    let launch = start["launch"].as_str().unwrap_or_default().to_owned();
+    let cancel = Arc::new(Notify::new());
     let slurm_job = {
         let mut state = shared.state();
-        let launch = start["launch"].as_str().map(str::to_owned);
-        if let Some(job) = launch.as_ref().and_then(|launch| state.launches.get(launch)) {
-            return Json(json!({"status": "OK!", "job_id": job})).into_response();
+        if let Some(job) = state.launches.get(&launch) {
+            return Json(json!({"status": "OK!", "job_id": job.id})).into_response();
         }
         state.starts.push(start.clone());
         state.last_job += 1;
-        let job = state.last_job;
-        state.launches.extend(launch.map(|launch| (launch, job)));
-        job
+        let id = state.last_job;
+        if !launch.is_empty() {
+            let job = SlurmJob { id, state: "PENDING", cancel: Arc::clone(&cancel) };
+            state.launches.insert(launch.clone(), job);
+        }
+        id
     };
     shared.events.emit(Event::LaunchRequested { body: start.clone() });
     tokio::spawn(async move {
-        let why = job_script(&shared, slurm_job, &start).await;
+        let (why, state) = tokio::select! {
+            why = job_script(&shared, slurm_job, &start) => (why, "COMPLETED"),
+            () = cancel.notified() => ("cancelled".to_owned(), "CANCELLED"),
+        };
+        shared.becomes(&launch, state);
         shared.events.emit(Event::SlurmJobEnded { slurm_job, why });
     });
     Json(json!({"status": "OK!", "job_id": slurm_job})).into_response()
 }
 
-async fn cancel_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    if headers.get("auth-token").and_then(|value| value.to_str().ok()) != Some(&shared.secret) {
-        return (StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response();
+fn authentic(shared: &Shared, headers: &HeaderMap) -> Result<(), Response> {
+    if headers.get("auth-token").and_then(|value| value.to_str().ok()) == Some(&shared.secret) {
+        return Ok(());
     }
+    Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response())
+}
+
+fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"message": "no such launch"}))).into_response()
+}
+
+async fn cancel_runner(
+    Axum(shared): Axum<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Response> {
+    authentic(&shared, &headers)?;
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut state = shared.state();
-    let known = asked["launch"].as_str().is_some_and(|launch| state.launches.contains_key(launch));
-    if !known {
-        return (StatusCode::NOT_FOUND, Json(json!({"message": "no such launch"}))).into_response();
-    }
+    let job = asked["launch"].as_str().and_then(|launch| state.launches.get(launch)).ok_or_else(not_found)?;
+    // Kept for a script that is not waiting yet; one that is over hears nothing.
+    job.cancel.notify_one();
     state.cancelled.push(asked["launch"].clone());
-    Json(json!({"status": "OK!"})).into_response()
+    Ok(Json(json!({"status": "OK!"})))
+}
+
+async fn slurm_job(
+    Axum(shared): Axum<Arc<Shared>>,
+    headers: HeaderMap,
+    Path(launch): Path<String>,
+) -> Result<Json<Value>, Response> {
+    authentic(&shared, &headers)?;
+    let state = shared.state();
+    let job = state.launches.get(&launch).ok_or_else(not_found)?;
+    Ok(Json(json!({"launch": launch, "job_id": job.id.to_string(), "state": job.state})))
 }
 
 async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {
@@ -210,11 +237,9 @@ async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {
 
 /// What the Slurm job does; returns why it ended.
 async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
-    let mut held = shared.held.subscribe();
     let launch = start["launch"].as_str().unwrap_or_default();
-    if held.wait_for(|held| held.lets_run(launch)).await.is_err() {
-        return "the cluster is gone".to_owned();
-    }
+    shared.hold.pass(launch).await;
+    shared.becomes(launch, "RUNNING");
     let runner = start["runnerName"].as_str().unwrap_or("unnamed").to_owned();
     shared.events.emit(Event::SlurmJobRunning { slurm_job, runner: runner.clone() });
     let credential = loop {

@@ -9,6 +9,9 @@
 pub mod event;
 pub mod gateway;
 pub mod github;
+mod hold;
+pub mod runner;
+pub mod wire;
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};

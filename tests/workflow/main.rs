@@ -18,6 +18,7 @@ mod redeem_bad_input;
 mod repair;
 mod replicas;
 mod start;
+#[path = "../support/mod.rs"]
 mod support;
 mod swap;
 mod wasm;

@@ -1,48 +1,24 @@
 //! The app and the gateway together, each as shipped: the real job script runs a runner's stand-in, with no Slurm between.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{Endpoint, Fault, GitHub, JobStatus};
+use gha_slurm_simulator::runner;
 
+use crate::support::gateway::GatewayProcess;
 use crate::support::{App, LABELS, REPOSITORY, WEBHOOK_SECRET};
 
-struct Gateway(Child, String);
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(folder: &Path, github: &GitHub) -> Gateway {
-    let runner = folder.join("runner");
-    std::fs::create_dir_all(runner.join("externals")).unwrap();
-    for name in ["config.sh", "run.sh"] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("gateway/tests/runner").join(name);
-        std::fs::copy(source, runner.join(name)).unwrap();
-    }
+fn start(folder: &Path, github: &GitHub) -> GatewayProcess {
+    runner::install(&folder.join("runner")).unwrap();
     let (here, github) = (folder.display(), github.url());
     let yaml = format!(
         "listen: 127.0.0.1:0\nghaSharedSecret: gateway-secret\nbackend: local\nstateDirectory: {here}/state\n\
          repositories: [{{gitHubURL: 'https://github.com/{REPOSITORY}', slurmUser: daemon}}]\n\
-         job: {{runner: {here}/runner, idleSeconds: 20, environment: {{STAND_IN_GITHUB: '{github}'}}}}\n"
+         job: {{runner: {here}/runner, idleSeconds: 20, environment: {{{}: '{github}'}}}}\n",
+        runner::GITHUB_VARIABLE
     );
-    let config = folder.join("gateway.yaml");
-    std::fs::write(&config, yaml).unwrap();
-    // Built with the workspace, beside the host.
-    let program = Path::new(env!("CARGO_BIN_EXE_gha-slurm")).with_file_name("gha-slurm-gateway");
-    assert!(program.exists(), "build the gateway as well: cargo test --workspace");
-    let log = std::fs::File::create(folder.join("gateway.log")).unwrap();
-    let command = Command::new(program).arg("--config").arg(config).stdout(Stdio::piped()).stderr(log).spawn();
-    let mut child = command.unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("listening on ").expect("the gateway listens").to_owned();
-    Gateway(child, format!("http://{address}"))
+    GatewayProcess::start(folder, &yaml)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +27,7 @@ async fn a_job_runs_by_a_jit_config_or_by_a_registration_token() {
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
     let gateway = start(folder.path(), &github);
-    let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.1)]).await;
+    let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.url)]).await;
     for jit in [true, false] {
         if !jit {
             // The name is taken, as after an attempt that died.
@@ -75,16 +51,13 @@ async fn a_job_cancelled_while_it_waits_leaves_no_runner() {
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
     let gateway = start(folder.path(), &github);
-    let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.1)]).await;
+    let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.url)]).await;
     // GitHub is slow, so that the script still asks for its credential when the job is cancelled.
     app.github.fail(Endpoint::AccessTokens, Fault::Stall(std::time::Duration::from_secs(3)));
     let (job, _) = app.github.queue_job(REPOSITORY, LABELS).await;
     app.github.cancel_job(job).await;
-    let url = format!("{}/runner/{job}-1", gateway.1);
     for _ in 0..100 {
-        let asked = app.client.get(&url).header("auth-token", "gateway-secret").send().await.unwrap();
-        let state: serde_json::Value = asked.json().await.unwrap();
-        if state["state"] == "CANCELLED" {
+        if gateway.slurm_job(&format!("{job}-1")).await["state"] == "CANCELLED" {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

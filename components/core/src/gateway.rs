@@ -99,6 +99,47 @@ pub struct CancelRunner {
     pub job_id: Option<String>,
 }
 
+/// The answer to `GET /runner/{launch}`: what Slurm says of a launch's Slurm job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlurmJob {
+    /// Its id; absent while the gateway does not know whether it is submitted.
+    pub job_id: Option<String>,
+    /// The state in Slurm's word, such as `PENDING`; `UNKNOWN` when Slurm has forgotten it.
+    pub state: String,
+    /// Slurm's reason for that state, such as `Resources`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl SlurmJob {
+    /// Whether it does nothing any more. Slurm forgets only what is over.
+    pub fn is_over(&self) -> bool {
+        self.job_id.is_some() && is_final(&self.state)
+    }
+}
+
+/// Whether a Slurm job in that state does nothing any more (the job states of squeue's manual).
+pub fn is_final(state: &str) -> bool {
+    !matches!(
+        state,
+        "PENDING"
+            | "RUNNING"
+            | "SUSPENDED"
+            | "CONFIGURING"
+            | "COMPLETING"
+            | "POWER_UP_NODE"
+            | "REQUEUED"
+            | "REQUEUE_FED"
+            | "REQUEUE_HOLD"
+            | "RESIZING"
+            | "RESV_DEL_HOLD"
+            | "SIGNALING"
+            | "SPECIAL_EXIT"
+            | "STAGE_OUT"
+            | "STOPPED"
+    )
+}
+
 /// Why a launch is not known to be submitted.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum GatewayError {
@@ -131,7 +172,7 @@ pub fn start_runner(
     launch: &StartRunner,
     deadline: Duration,
 ) -> Result<Option<String>, GatewayError> {
-    accepted(&post(http, gateway, "runner/start", launch, deadline)?)
+    accepted(&send(http, gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline)?)
 }
 
 /// Has a launch's Slurm job cancelled. A gateway that does not know the launch, or has no such route, has nothing to
@@ -143,24 +184,44 @@ pub fn cancel_runner(
     deadline: Duration,
 ) -> Result<(), GatewayError> {
     let body = CancelRunner { launch: Some(launch), job_id: None };
-    match post(http, gateway, "runner/cancel", &body, deadline) {
+    match send(http, gateway, HttpMethod::Post, "runner/cancel", encode(&body)?, deadline) {
         Ok(_) | Err(GatewayError::Refused { status: 404 | 405 | 410, .. }) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn post(
+/// Asks for a launch's Slurm job. `None` when the gateway does not know the launch, or has no such route.
+pub fn slurm_job(
     http: &impl Http,
     gateway: &GatewaySettings,
+    launch: LaunchId,
+    deadline: Duration,
+) -> Result<Option<SlurmJob>, GatewayError> {
+    match send(http, gateway, HttpMethod::Get, &format!("runner/{launch}"), Vec::new(), deadline) {
+        Ok(response) => serde_json::from_slice(&response.body).map(Some).map_err(|_| GatewayError::NotAGateway),
+        Err(GatewayError::Refused { status: 404 | 405, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn encode(body: &impl Serialize) -> Result<Vec<u8>, GatewayError> {
+    Ok(serde_json::to_vec(body).map_err(|error| SendError::Broken(error.to_string()))?)
+}
+
+fn send(
+    http: &impl Http,
+    gateway: &GatewaySettings,
+    method: HttpMethod,
     path: &str,
-    body: &impl Serialize,
+    body: Vec<u8>,
     deadline: Duration,
 ) -> Result<HttpResponse, GatewayError> {
     let url = gateway.url.join(path).map_err(|_| GatewayError::NotAGateway)?;
-    let headers =
-        vec![("content-type", "application/json".to_owned()), ("auth-token", gateway.secret.expose().to_owned())];
-    let body = serde_json::to_vec(body).map_err(|error| SendError::Broken(error.to_string()))?;
-    let response = http.send(&HttpRequest { method: HttpMethod::Post, url, headers, body, deadline })?;
+    let mut headers = vec![("auth-token", gateway.secret.expose().to_owned())];
+    if !body.is_empty() {
+        headers.push(("content-type", "application/json".to_owned()));
+    }
+    let response = http.send(&HttpRequest { method, url, headers, body, deadline })?;
     match response.status {
         200..=299 => Ok(response),
         401 => Err(GatewayError::Unauthorized),

@@ -1,5 +1,5 @@
 //! No Slurm at all: the job script runs as a child of the gateway, as the gateway's own user. For the demo and for
-//! development; a gateway that is started anew knows nothing of the children of the one before.
+//! development; what still runs when the gateway ends is told to end as well.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::process::Command;
 
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::script;
 
 /// This machine as a cluster of one node without limits.
@@ -80,6 +80,14 @@ impl Local {
     }
 }
 
+impl Drop for Local {
+    fn drop(&mut self) {
+        for process in lock(&self.jobs).values().filter_map(|job| job.process) {
+            let _ = killpg(process, Signal::SIGTERM);
+        }
+    }
+}
+
 impl Backend for Local {
     fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId> {
         Box::pin(async move { self.start(job) })
@@ -90,8 +98,8 @@ impl Backend for Local {
         Box::pin(async move { Ok(found) })
     }
 
-    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
-        let state = lock(&self.jobs).get(&job).map(|job| job.state.to_owned());
+    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
+        let state = lock(&self.jobs).get(&job).map(|job| State::new(job.state, None));
         Box::pin(async move { Ok(state) })
     }
 
@@ -110,7 +118,7 @@ impl Backend for Local {
         Box::pin(async { Ok("no Slurm: runners run on this machine".to_owned()) })
     }
 
-    fn home(&self, _user: &str) -> Result<String, BackendError> {
-        Ok(self.folder.to_string_lossy().into_owned())
+    fn home<'a>(&'a self, _user: &'a str) -> Answer<'a, String> {
+        Box::pin(async { Ok(self.folder.to_string_lossy().into_owned()) })
     }
 }

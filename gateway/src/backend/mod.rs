@@ -29,6 +29,9 @@ pub enum BackendError {
     /// Slurm said no, in these words. Asking again changes nothing.
     #[error("Slurm refused: {0}")]
     Refused(String),
+    /// The mapped user does not exist. Slurm itself would take it for uid 99.
+    #[error("there is no user {0} on the gateway's machine")]
+    NoUser(String),
     /// Slurm could not be asked, or its answer is not known.
     #[error("Slurm does not answer: {0}")]
     Outage(String),
@@ -59,6 +62,23 @@ pub struct JobSpec {
     pub directory: String,
 }
 
+/// What Slurm says of a Slurm job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// In Slurm's word, such as `PENDING`.
+    pub state: String,
+    /// Why, in Slurm's word, such as `Resources`; when it says so.
+    pub reason: Option<String>,
+}
+
+impl State {
+    /// Slurm writes `None` for no reason.
+    fn new(state: &str, reason: Option<&str>) -> Self {
+        let reason = reason.map(str::trim).filter(|reason| !matches!(*reason, "" | "None"));
+        Self { state: state.trim().to_owned(), reason: reason.map(str::to_owned) }
+    }
+}
+
 /// A Slurm.
 pub trait Backend: Send + Sync {
     /// Submits, and answers the Slurm job's id.
@@ -67,8 +87,8 @@ pub trait Backend: Send + Sync {
     /// The newest Slurm job of that user with that name that Slurm still knows.
     fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>>;
 
-    /// The state in Slurm's word, such as `PENDING`; `None` when Slurm does not know the Slurm job (any more).
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>>;
+    /// Its state; `None` when Slurm does not know the Slurm job (any more).
+    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>>;
 
     /// Cancels. A Slurm job that is over or forgotten is no error.
     fn cancel<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, ()>;
@@ -76,9 +96,9 @@ pub trait Backend: Send + Sync {
     /// Asks something harmless as that user, and answers what is there, in a line for people.
     fn probe<'a>(&'a self, user: &'a str) -> Answer<'a, String>;
 
-    /// The user's home directory. An error when there is no such user, whom Slurm itself would take for uid 99.
-    fn home(&self, user: &str) -> Result<String, BackendError> {
-        user::home(user)
+    /// The user's home directory. An error when there is no such user.
+    fn home<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
+        Box::pin(user::home(user))
     }
 }
 

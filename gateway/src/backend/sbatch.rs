@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::Sbatch;
 use crate::script;
 
@@ -136,11 +136,14 @@ impl Backend for Commands {
         })
     }
 
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
+    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
         Box::pin(async move {
             let one = format!("--jobs={job}");
-            match self.squeue(user, &["--noheader", "--states=all", "--format=%T", &one]).await {
-                Ok(printed) => Ok(printed.lines().next().map(|line| line.trim().to_owned())),
+            match self.squeue(user, &["--noheader", "--states=all", "--format=%T|%r", &one]).await {
+                Ok(printed) => Ok(printed.lines().next().map(|line| {
+                    let (state, reason) = line.split_once('|').unwrap_or((line, ""));
+                    State::new(state, Some(reason))
+                })),
                 Err(error) if unknown(&error) => Ok(None),
                 Err(error) => Err(error),
             }

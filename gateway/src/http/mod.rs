@@ -160,9 +160,12 @@ async fn cancel(State(service): State<Arc<Service>>, headers: HeaderMap, body: B
 
 async fn state(State(service): State<Arc<Service>>, Path(launch): Path<String>) -> Result<Response, Response> {
     let key = LaunchKey::parse(&launch).ok_or_else(|| Response::from(ServiceError::NotFound))?;
-    let (job, state) = to_its_end(async move { service.state(&key).await }).await?;
-    let job = job.map(|job| job.to_string());
-    Ok(Json(json!({"launch": launch, "job_id": job, "state": state})).into_response())
+    let found = to_its_end(async move { service.state(&key).await }).await?;
+    let mut answer = json!(found);
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("launch".to_owned(), launch.into());
+    }
+    Ok(Json(answer).into_response())
 }
 
 async fn reload(State(service): State<Arc<Service>>) -> Response {
@@ -194,7 +197,9 @@ impl From<ServiceError> for Response {
             }
             ServiceError::Cancelled => message(StatusCode::GONE, &text),
             ServiceError::NotFound => message(StatusCode::NOT_FOUND, &text),
-            ServiceError::Slurm(BackendError::Refused(_)) => message(StatusCode::UNPROCESSABLE_ENTITY, &text),
+            ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
+                message(StatusCode::UNPROCESSABLE_ENTITY, &text)
+            }
             ServiceError::Slurm(BackendError::Outage(_)) => {
                 let mut response = message(StatusCode::SERVICE_UNAVAILABLE, &text);
                 response.headers_mut().insert(header::RETRY_AFTER, 10.into());

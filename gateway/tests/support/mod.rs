@@ -220,11 +220,7 @@ impl Drop for Gateway {
 /// The stand-in runner where any user can read it.
 pub(crate) fn runner_folder(folder: &Path) -> PathBuf {
     let runner = folder.join("runner");
-    std::fs::create_dir_all(runner.join("externals")).unwrap();
-    for name in ["config.sh", "run.sh"] {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runner").join(name);
-        std::fs::copy(source, runner.join(name)).unwrap();
-    }
+    gha_slurm_simulator::runner::install(&runner).unwrap();
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).unwrap();
     runner
 }

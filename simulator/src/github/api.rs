@@ -247,7 +247,16 @@ async fn jit_config(
         state.jit_configs.insert(config.clone(), id);
         let runner = json!({"id": id, "name": asked.name, "os": "unknown", "status": "offline", "busy": false});
         let (name, labels) = (asked.name, asked.labels);
-        state.runners.push(Runner { id, name, repository: repository.clone(), labels, job: None, online: false });
+        state.runners.push(Runner {
+            id,
+            name: name.clone(),
+            repository: repository.clone(),
+            labels,
+            job: None,
+            online: false,
+        });
+        drop(state);
+        shared.events.emit(Event::JitConfig { repository: repository.clone(), runner: name });
         Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": config}))))
     };
     respond(answer())
@@ -269,7 +278,11 @@ async fn job(
             super::JobStatus::InProgress => ("in_progress", None),
             super::JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
         };
-        Ok((StatusCode::OK, Json(json!({"id": id, "status": status, "conclusion": conclusion, "labels": job.labels}))))
+        let runner = job.runner.as_ref().map(|(_, name)| name);
+        let answer = json!({
+            "id": id, "status": status, "conclusion": conclusion, "labels": job.labels, "runner_name": runner,
+        });
+        Ok((StatusCode::OK, Json(answer)))
     };
     respond(answer())
 }

@@ -1,20 +1,16 @@
 //! The application in a process of its own, as `gha-slurm up`, with its secrets in its environment.
 
-use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
 use gha_slurm::ticking;
-use gha_slurm_simulator::gateway::Gateway;
 use gha_slurm_simulator::github::{APP_ID, GitHub};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use gha_slurm_simulator::wire::Wire;
+use tokio::process::Command;
 
-const KEPT_LINES: usize = 20;
+use super::process::Process;
+
 /// The first start compiles the components for this machine.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -23,15 +19,14 @@ pub(super) struct Application {
     pub(super) url: String,
     address: SocketAddr,
     admin_token: String,
-    log: Arc<Mutex<VecDeque<String>>>,
-    _process: Child,
+    process: Process,
 }
 
 impl Application {
     pub(super) async fn start(
         manifest: &Path,
         github: &GitHub,
-        gateway: &Gateway,
+        wire: &Wire,
         webhook_secret: &str,
         gateway_secret: &str,
     ) -> anyhow::Result<Self> {
@@ -47,40 +42,17 @@ impl Application {
             ("GITHUB_PRIVATE_KEY", &github.private_key()),
             ("GITHUB_WEBHOOK_SECRET", webhook_secret),
             ("GITHUB_API_URL", &github.url()),
-            ("GATEWAY_URL", &gateway.url()),
+            ("GATEWAY_URL", &wire.gateway_url()),
             ("GATEWAY_SECRET", gateway_secret),
-            ("PUBLIC_URL", &url),
+            ("PUBLIC_URL", &wire.app_url()),
             ("PROFILES", ""),
             ("ADMIN_TOKEN", &admin_token),
         ] {
             command.env(format!("SPIN_VARIABLE_{name}"), value);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().context("cannot start the application")?;
-        let log = Arc::new(Mutex::new(VecDeque::new()));
-        let stderr = process.stderr.take().context("the application has no stderr")?;
-        let kept = Arc::clone(&log);
-        tokio::spawn(async move {
-            let mut lines = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push_back(line);
-                if kept.len() > KEPT_LINES {
-                    kept.pop_front();
-                }
-            }
-        });
-        let stdout = process.stdout.take().context("the application has no stdout")?;
-        let mut lines = BufReader::new(stdout).lines();
-        let app = Self { url, address, admin_token, log, _process: process };
-        match tokio::time::timeout(START_DEADLINE, lines.next_line()).await {
-            Ok(Ok(Some(line))) if line.starts_with("listening on") => Ok(app),
-            _ => {
-                // Its last words may still be on their way.
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                anyhow::bail!("the application does not start:\n{}", app.last_log_lines())
-            }
-        }
+        let (process, _) = Process::start(command, "application", START_DEADLINE).await?;
+        wire.connect_app(&url);
+        Ok(Self { url, address, admin_token, process })
     }
 
     /// Runs the periodic repair now instead of in 30 s.
@@ -91,8 +63,7 @@ impl Application {
     }
 
     pub(super) fn last_log_lines(&self) -> String {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+        self.process.last_log_lines()
     }
 }
 

@@ -1,9 +1,12 @@
 //! `gha-slurm demo`: the whole workflow, visible, on this machine.
 //!
-//! The application runs as it would anywhere: its `.wasm` files in the host's own process. GitHub and the cluster are the
-//! simulator's. What is shown is what they saw happen; nothing is shown because it should have happened.
+//! The application and the gateway run as they would anywhere, each in a process of its own: the `.wasm` files in the
+//! host, the job script under the gateway's `local` backend. GitHub and its runner program are the simulator's. What is
+//! shown was seen on the wire or at GitHub; nothing is shown because it should have happened.
 
 mod application;
+mod cluster;
+mod process;
 mod scenario;
 mod screen;
 mod story;
@@ -15,10 +18,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use gha_slurm::building;
 use gha_slurm_simulator::event::Events;
-use gha_slurm_simulator::gateway::Gateway;
 use gha_slurm_simulator::github::GitHub;
+use gha_slurm_simulator::wire::Wire;
 
 use self::application::Application;
+use self::cluster::Gateway;
 use self::screen::Screen;
 
 /// The repository of the simulated GitHub.
@@ -85,6 +89,31 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     })
 }
 
+/// Everybody who takes part.
+struct Stage<'a> {
+    screen: &'a Screen,
+    github: &'a GitHub,
+    wire: &'a Wire,
+    app: &'a Application,
+    gateway_secret: String,
+    /// Once it is there.
+    gateway: Option<Gateway>,
+}
+
+impl Stage<'_> {
+    async fn start_gateway(&mut self) -> anyhow::Result<()> {
+        let gateway = Gateway::start(&self.gateway_secret, self.github).await?;
+        let name = match cluster::missing() {
+            None => "gateway, its job script run here".to_owned(),
+            Some(what) => format!("gateway (simulated: no {what} here)"),
+        };
+        self.screen.party(&name, &gateway.url());
+        self.wire.connect_gateway(&gateway.url());
+        self.gateway = Some(gateway);
+        Ok(())
+    }
+}
+
 /// Whether every step was seen.
 async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let manifest = Path::new("spin.toml");
@@ -96,22 +125,23 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let gateway_secret = application::random_secret()?;
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], &webhook_secret, events.clone()).await?;
-    let gateway = Gateway::start(&gateway_secret, &github.url(), IDLE_LIMIT, events.clone()).await?;
-    let app = Application::start(manifest, &github, &gateway, &webhook_secret, &gateway_secret).await?;
+    let wire = Wire::start(events.clone()).await?;
+    let app = Application::start(manifest, &github, &wire, &webhook_secret, &gateway_secret).await?;
     github.set_webhook_url(&format!("{}/api/github/webhooks", app.url));
     screen.party("GitHub (simulated)", &github.url());
-    screen.party("gateway and Slurm (simulated)", &gateway.url());
-    screen.party("app: webhook.wasm and runner.wasm", &app.url);
+    screen.party("app: its .wasm files on the host", &app.url);
 
+    let mut stage = Stage { screen, github: &github, wire: &wire, app: &app, gateway_secret, gateway: None };
+    let mut happening = events.subscribe();
     let complete = match arguments.scenario {
-        Scenario::Workflow => story::tell(screen, &github, &gateway, &events, &app.url).await?,
-        other => {
-            let mut stage = scenario::Stage { screen, github: &github, gateway: &gateway, app: &app };
-            stage.play(other, &mut events.subscribe()).await?
-        }
+        Scenario::Workflow => stage.workflow(&mut happening).await?,
+        other => stage.play(other, &mut happening).await?,
     };
     if !complete {
         eprintln!("\nThe application's last lines of log:\n{}", app.last_log_lines());
+        if let Some(gateway) = &stage.gateway {
+            eprintln!("\nThe gateway's:\n{}", gateway.last_log_lines());
+        }
     }
     if arguments.once {
         return Ok(complete);

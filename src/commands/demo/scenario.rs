@@ -3,38 +3,31 @@
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Event;
-use gha_slurm_simulator::gateway::{Fault, Gateway};
-use gha_slurm_simulator::github::{GitHub, JobStatus, WebhookFault};
+use gha_slurm_simulator::github::{JobStatus, WebhookFault};
 use tokio::sync::broadcast::Receiver;
 
-use super::application::Application;
-use super::screen::Screen;
 use super::story::Watcher;
-use super::{REPOSITORY, Scenario};
+use super::{REPOSITORY, Scenario, Stage};
 
 const LABELS: &[&str] = &["self-hosted", "slurm"];
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two ticks, while something is to come right.
 const PACE: Duration = Duration::from_secs(2);
 
-pub(super) struct Stage<'a> {
-    pub(super) screen: &'a Screen,
-    pub(super) github: &'a GitHub,
-    pub(super) gateway: &'a Gateway,
-    pub(super) app: &'a Application,
-}
-
 impl Stage<'_> {
     /// Whether it came to a good end.
     pub(super) async fn play(&mut self, scenario: Scenario, happening: &mut Receiver<Event>) -> anyhow::Result<bool> {
+        if scenario != Scenario::GatewayDown {
+            self.start_gateway().await?;
+        }
         let (jobs, what) = match scenario {
             Scenario::GatewayDown => {
                 self.screen.heading("Three jobs are queued while the gateway is away");
                 let mut jobs = Vec::new();
                 for _ in 0..3 {
-                    self.gateway.fail(Fault::Status(503));
                     jobs.push(self.github.queue_job(REPOSITORY, LABELS).await.0);
                 }
+                self.start_gateway().await?;
                 (jobs, "the gateway was away, every job was kept, and each was launched once")
             }
             Scenario::LostWebhook => {
@@ -46,18 +39,18 @@ impl Stage<'_> {
             Scenario::StolenRunner | Scenario::Workflow => {
                 self.screen
                     .heading("Two jobs wait; the runner of the second comes first, and GitHub gives it to the first");
-                self.gateway.hold(true);
+                self.wire.hold(true);
                 let (robber, _) = self.github.queue_job(REPOSITORY, LABELS).await;
                 let (robbed, _) = self.github.queue_job(REPOSITORY, LABELS).await;
-                self.gateway.let_run(&format!("{robbed}-1"));
+                self.wire.let_pass(&format!("{robbed}-1"));
                 let stolen = tokio::time::timeout(DEADLINE, self.until_taken(robber)).await;
                 anyhow::ensure!(stolen.is_ok_and(|by| by == format!("gha-slurm-{robbed}-1")), "no runner was stolen");
-                self.gateway.hold(false);
+                self.wire.hold(false);
                 (vec![robber, robbed], "a runner was stolen, and the robber's own launch served the robbed job")
             }
         };
         let ended = tokio::time::timeout(DEADLINE, self.until_done(&jobs, happening)).await;
-        let launches = self.gateway.starts().len();
+        let launches = self.wire.starts().len();
         let good = matches!(ended, Ok(Ok(()))) && launches == jobs.len();
         self.screen.heading("Summary");
         self.screen.verdict(good, &format!("{what} ({launches} launches for {} jobs)", jobs.len()));

@@ -12,7 +12,7 @@ pub(super) struct Screen {
 
 /// Longer values of the wire are cut, secrets among them.
 const LONGEST_VALUE: usize = 56;
-const SECRETS: &[&str] = &["launcherToken", "token"];
+const SECRETS: &[&str] = &["launcherToken", "token", "encoded_jit_config"];
 
 impl Screen {
     pub(super) fn new(color: Color) -> Self {

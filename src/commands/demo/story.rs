@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use gha_slurm_simulator::event::{Event, Events};
-use gha_slurm_simulator::gateway::Gateway;
-use gha_slurm_simulator::github::GitHub;
+use gha_slurm_simulator::event::Event;
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 
-use super::REPOSITORY;
 use super::screen::Screen;
+use super::{REPOSITORY, Stage};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -24,46 +22,90 @@ const STEPS: [&str; 7] = [
     "in_progress and completed close the request; the Slurm job ends",
 ];
 
-/// Whether every step was seen.
-pub(super) async fn tell(
-    screen: &Screen,
-    github: &GitHub,
-    gateway: &Gateway,
-    events: &Events,
-    app: &str,
-) -> anyhow::Result<bool> {
-    let begun = Instant::now();
-    let mut happening = events.subscribe();
-    screen.heading("A workflow asks for `runs-on: [self-hosted, slurm]`");
-    let queued = github.queue_job(REPOSITORY, &["self-hosted", "slurm"]);
-    let mut watcher = Watcher::new(screen);
-    let (_, watched) = tokio::join!(queued, tokio::time::timeout(DEADLINE, watcher.watch(&mut happening)));
-    if watched.is_err() {
-        screen.note("not everything happened in time");
-    }
-    let seen = watcher.seen;
-    let took = begun.elapsed();
+impl Stage<'_> {
+    /// Whether every step was seen.
+    pub(super) async fn workflow(&mut self, happening: &mut Receiver<Event>) -> anyhow::Result<bool> {
+        self.start_gateway().await?;
+        let begun = Instant::now();
+        self.screen.heading("A workflow asks for `runs-on: [self-hosted, slurm]`");
+        let queued = self.github.queue_job(REPOSITORY, &["self-hosted", "slurm"]);
+        let mut watcher = Watcher::new(self.screen);
+        let (_, watched) = tokio::join!(queued, tokio::time::timeout(DEADLINE, watcher.watch(happening)));
+        if watched.is_err() {
+            self.screen.note("not everything happened in time");
+        }
+        let seen = watcher.seen;
+        let took = begun.elapsed();
 
-    let refused = [
-        (
-            cancelled(screen, github, gateway, &mut happening).await,
-            "a cancelled job's Slurm job gets 410, no credential",
-        ),
-        (replayed(screen, gateway).await, "a launch token that was redeemed gets 409"),
-        (forged(screen, gateway).await, "a forged launch token gets 401"),
-    ];
-    screen.heading(&format!("Summary (the job took {:.1} s)", took.as_secs_f32()));
-    let mut complete = true;
-    for (number, step) in (1u8..).zip(STEPS) {
-        complete &= seen.contains(&number);
-        screen.verdict(seen.contains(&number), &format!("{number} {step}"));
+        let (ended, refused) = self.cancelled(happening).await;
+        let others = [
+            (ended, "a cancelled job's Slurm job is cancelled"),
+            (refused, "its launch token gets 410, no credential"),
+            (self.replayed().await, "a launch token that was redeemed gets 409"),
+            (self.forged().await, "a forged launch token gets 401"),
+        ];
+        self.screen.heading(&format!("Summary (the job took {:.1} s)", took.as_secs_f32()));
+        let mut complete = true;
+        for (number, step) in (1u8..).zip(STEPS) {
+            complete &= seen.contains(&number);
+            self.screen.verdict(seen.contains(&number), &format!("{number} {step}"));
+        }
+        for (happened, what) in others {
+            complete &= happened;
+            self.screen.verdict(happened, &format!("- {what}"));
+        }
+        let app = &self.app.url;
+        println!(
+            "\nNext: a real GitHub App and a real cluster; see \"Set-up\" in README.md. The app answers at {app}."
+        );
+        Ok(complete)
     }
-    for (happened, what) in refused {
-        complete &= happened;
-        screen.verdict(happened, &format!("- {what}"));
+
+    /// Whether the Slurm job ended, and whether its token was refused.
+    async fn cancelled(&self, happening: &mut Receiver<Event>) -> (bool, bool) {
+        self.screen.heading("A job is cancelled while its Slurm job has no credential yet");
+        self.wire.hold(true);
+        let (job, _) = self.github.queue_job(REPOSITORY, &["self-hosted", "slurm"]).await;
+        self.github.cancel_job(job).await;
+        let end = async {
+            while let Ok(event) = happening.recv().await {
+                if let Event::SlurmJobEnded { slurm_job, why } = event {
+                    self.screen.step(7, "Slurm", &format!("Slurm job {slurm_job} ended: {why}"));
+                    return true;
+                }
+            }
+            false
+        };
+        let ended = tokio::time::timeout(DEADLINE, end).await.unwrap_or(false);
+        self.wire.hold(false);
+        let launch = format!("{job}-1");
+        let start = self.wire.starts().into_iter().find(|start| start.get("launch") == Some(&Value::from(&*launch)));
+        let Some(start) = start else { return (ended, false) };
+        (ended, self.exchange(&start, "app → latecomer").await == 410)
     }
-    println!("\nNext: a real GitHub App and a real cluster; see \"Set-up\" in README.md. The app answers at {app}.");
-    Ok(complete)
+
+    async fn replayed(&self) -> bool {
+        self.screen.heading("The first launch token is used a second time");
+        let Some(start) = self.wire.starts().into_iter().next() else { return false };
+        self.exchange(&start, "app → replayer").await == 409
+    }
+
+    async fn forged(&self) -> bool {
+        self.screen.heading("Somebody changes a launch token");
+        let Some(mut start) = self.wire.starts().into_iter().next() else { return false };
+        if let Some(token) = start.get_mut("launcherToken") {
+            let changed: String = token.as_str().unwrap_or_default().chars().rev().collect();
+            *token = Value::String(changed);
+        }
+        self.exchange(&start, "app → forger").await == 401
+    }
+
+    async fn exchange(&self, start: &Value, who: &str) -> u16 {
+        let (status, body) = self.wire.redeem(start).await;
+        self.screen.step(4, who, &status.to_string());
+        self.screen.wire(&body);
+        status
+    }
 }
 
 /// Shows what happens, and remembers which steps were seen.
@@ -132,6 +174,11 @@ impl<'a> Watcher<'a> {
                 self.seen.insert(5);
                 self.step(5, "app → GitHub", &format!("installation token for a registration token of {repository}"));
             }
+            Event::JitConfig { repository, runner } => {
+                self.seen.insert(5);
+                let what = format!("installation token for a JIT configuration of {runner} in {repository}");
+                self.step(5, "app → GitHub", &what);
+            }
             Event::Redeemed { status, body, .. } => {
                 if status == 200 {
                     self.seen.insert(4);
@@ -165,45 +212,4 @@ impl<'a> Watcher<'a> {
             self.seen.insert(7);
         }
     }
-}
-
-async fn cancelled(screen: &Screen, github: &GitHub, gateway: &Gateway, happening: &mut Receiver<Event>) -> bool {
-    screen.heading("A job is cancelled while its Slurm job is pending");
-    gateway.hold(true);
-    let (job, _) = github.queue_job(REPOSITORY, &["self-hosted", "slurm"]).await;
-    github.cancel_job(job).await;
-    gateway.hold(false);
-    let outcome = async {
-        while let Ok(event) = happening.recv().await {
-            if let Event::Redeemed { status, body, .. } = event {
-                screen.step(4, "app → Slurm job", &status.to_string());
-                screen.wire(&body);
-                return status == 410;
-            }
-        }
-        false
-    };
-    tokio::time::timeout(DEADLINE, outcome).await.unwrap_or(false)
-}
-
-async fn replayed(screen: &Screen, gateway: &Gateway) -> bool {
-    screen.heading("The first launch token is used a second time");
-    let Some(start) = gateway.starts().into_iter().next() else { return false };
-    let (status, body) = gateway.redeem(&start).await;
-    screen.step(4, "app → replayer", &status.to_string());
-    screen.wire(&body);
-    status == 409
-}
-
-async fn forged(screen: &Screen, gateway: &Gateway) -> bool {
-    screen.heading("Somebody changes a launch token");
-    let Some(mut start) = gateway.starts().into_iter().next() else { return false };
-    if let Some(token) = start.get_mut("launcherToken") {
-        let changed: String = token.as_str().unwrap_or_default().chars().rev().collect();
-        *token = Value::String(changed);
-    }
-    let (status, body) = gateway.redeem(&start).await;
-    screen.step(4, "app → forger", &status.to_string());
-    screen.wire(&body);
-    status == 401
 }

@@ -15,6 +15,9 @@ use self::sqlite::Sqlite;
 #[error("{0}")]
 pub struct KeyValueError(String);
 
+/// Keys, each with its value if it has one.
+pub type Values = Vec<(String, Option<Vec<u8>>)>;
+
 /// All stores of one application. Cheap to clone.
 #[derive(Clone)]
 pub enum KeyValue {
@@ -51,6 +54,14 @@ impl KeyValue {
         match self {
             Self::Sqlite(sqlite) => sqlite.get(store, key).await,
             Self::Redis(redis) => redis.get(key).await,
+        }
+    }
+
+    /// Keys with their values, in the order in which they were asked for.
+    pub async fn get_many(&self, store: &str, keys: Vec<String>) -> Result<Values, KeyValueError> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.get_many(store, keys).await,
+            Self::Redis(redis) => redis.get_many(keys).await,
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncCommands, Cmd, FromRedisValue};
 
-use super::KeyValueError;
+use super::{KeyValueError, Values};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
@@ -41,6 +41,14 @@ impl Redis {
 
     pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KeyValueError> {
         Ok(self.0.clone().get(key).await?)
+    }
+
+    pub(super) async fn get_many(&self, keys: Vec<String>) -> Result<Values, KeyValueError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values: Vec<Option<Vec<u8>>> = self.run(Cmd::new().arg("MGET").arg(&keys)).await?;
+        Ok(keys.into_iter().zip(values).collect())
     }
 
     pub(super) async fn set_many(&self, values: Vec<(String, Vec<u8>)>) -> Result<(), KeyValueError> {

@@ -15,7 +15,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use self::opening::Place;
 use self::writer::{Operation, Writer};
-use super::KeyValueError;
+use super::{KeyValueError, Values};
+
+const GET: &str = "SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2";
 
 impl From<rusqlite::Error> for KeyValueError {
     fn from(error: rusqlite::Error) -> Self {
@@ -68,9 +70,19 @@ impl Sqlite {
     /// The value of a key.
     pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>, KeyValueError> {
         self.read(|connection| {
-            let mut query =
-                connection.prepare_cached("SELECT value FROM spin_key_value WHERE store = ?1 AND key = ?2")?;
-            query.query_row(params![store, key], |row| row.get(0)).optional()
+            connection.prepare_cached(GET)?.query_row(params![store, key], |row| row.get(0)).optional()
+        })
+    }
+
+    /// Keys with their values.
+    pub async fn get_many(&self, store: &str, keys: Vec<String>) -> Result<Values, KeyValueError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(GET)?;
+            let mut one = |key| {
+                let value = query.query_row(params![store, key], |row| row.get(0)).optional()?;
+                Ok((key, value))
+            };
+            keys.into_iter().map(&mut one).collect()
         })
     }
 

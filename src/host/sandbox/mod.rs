@@ -1,7 +1,7 @@
 //! One fresh, bounded instance per request. A guest is trusted with nothing: it sees no file and no environment, only the
 //! variables, stores and hosts that the manifest names for it.
 
-mod offers;
+pub mod offers;
 
 pub(super) use self::offers::bindings::Offers;
 

@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use super::State;
-use crate::host::key_value::KeyValue;
+use crate::host::key_value::{KeyValue, Values};
 use crate::host::variables::VariableError;
 
 pub(super) mod bindings {
@@ -76,7 +76,7 @@ use bindings::fermyon::spin::{key_value as spin_store, variables as spin_variabl
 use bindings::wasi::keyvalue::{atomics, batch, store as wasi_store};
 
 /// A store that a guest opened.
-pub(crate) struct Bucket(String);
+pub struct Bucket(String);
 
 impl spin_variables::Host for State {
     async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, spin_variables::Error>> {
@@ -204,9 +204,6 @@ impl atomics::Host for State {
     }
 }
 
-/// Values by key, as guests have them.
-type Values = Vec<(String, Option<Vec<u8>>)>;
-
 impl batch::Host for State {
     async fn get_many(
         &mut self,
@@ -214,14 +211,7 @@ impl batch::Host for State {
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<Values, wasi_store::Error>> {
         let (values, store) = self.bucket(&bucket)?;
-        let mut found = Vec::new();
-        for key in keys {
-            match values.get(&store, &key).await {
-                Ok(value) => found.push((key, value)),
-                Err(error) => return Ok(Err(wasi_store::Error::Other(error.to_string()))),
-            }
-        }
-        Ok(Ok(found))
+        Ok(values.get_many(&store, keys).await.map_err(|error| wasi_store::Error::Other(error.to_string())))
     }
 
     async fn set_many(

@@ -309,6 +309,16 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         Ok(self.read::<u64>("cancelled")?.is_some())
     }
 
+    /// When the gateway was last asked about its Slurm job, in seconds of Unix time.
+    pub fn asked(&self) -> Result<Option<u64>, StoreError> {
+        self.read("asked")
+    }
+
+    /// Records that the gateway is asked about its Slurm job now.
+    pub fn record_asked(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("asked"), &self.store.unix_seconds())
+    }
+
     /// Its place in the line of a profile with a limit.
     pub fn ticket(&self) -> Result<Option<i64>, StoreError> {
         self.read("ticket")
@@ -319,7 +329,7 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     }
 
     fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let facts = ["launched", "commit", "redeemed", "took", "lost", "withdrawn", "cancelled", "ticket"];
+        let facts = ["launched", "commit", "redeemed", "took", "lost", "withdrawn", "cancelled", "asked", "ticket"];
         let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
         for attempts in [self.submissions(), self.redemptions(), self.cancellations()] {
             keys.extend(attempts.keys()?);

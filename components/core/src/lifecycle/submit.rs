@@ -44,7 +44,7 @@ impl Destination {
     }
 
     /// How long a call may take that should take no longer than `at_most`.
-    pub(super) fn deadline(&self, clock: &impl Clock, at_most: Duration) -> Duration {
+    pub(crate) fn deadline(&self, clock: &impl Clock, at_most: Duration) -> Duration {
         self.until.saturating_sub(clock.now()).min(at_most)
     }
 

@@ -13,13 +13,14 @@ mod tokens;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gha_slurm_core::gateway::is_final;
 use gha_slurm_core::secret::Secret;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
 use self::shapes::{Failure, Submitted, Version};
 use self::tokens::Tokens;
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId};
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::{self, ConfigError};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -171,13 +172,13 @@ impl Rest {
             // 22.05 answers a cancel of an unknown job by 500 and no code. Ask whether there is one.
             Reply::Failed(failure) => match self.state(user, job).await {
                 Ok(None) => Ok(()),
-                Ok(Some(state)) if shapes::is_final(&state) => Ok(()),
+                Ok(Some(state)) if is_final(&state.state) => Ok(()),
                 _ => Err(failure.into()),
             },
         }
     }
 
-    async fn state(&self, user: &str, job: SlurmJobId) -> Result<Option<String>, BackendError> {
+    async fn state(&self, user: &str, job: SlurmJobId) -> Result<Option<State>, BackendError> {
         match self.call(Method::GET, &format!("job/{job}"), user, None).await? {
             Reply::Body(body) => Ok(shapes::state(&body)),
             Reply::Failed(failure) if failure.is_over() => Ok(None),
@@ -200,7 +201,7 @@ impl Backend for Rest {
         })
     }
 
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<String>> {
+    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
         Box::pin(self.state(user, job))
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
-use crate::backend::{BackendError, JobSpec, SlurmJobId};
+use crate::backend::{BackendError, JobSpec, SlurmJobId, State};
 
 /// A version of the API: the last number of `v0.0.N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -213,16 +213,9 @@ fn jobs(body: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The state in the answer to `GET job/{id}`.
-pub(super) fn state(body: &Value) -> Option<String> {
-    jobs(body).filter_map(state_of).next().map(str::to_owned)
-}
-
-/// Whether a Slurm job in that state does nothing any more.
-pub(super) fn is_final(state: &str) -> bool {
-    !matches!(
-        state,
-        "PENDING" | "RUNNING" | "SUSPENDED" | "CONFIGURING" | "COMPLETING" | "REQUEUED" | "RESIZING" | "STAGE_OUT"
-    )
+pub(super) fn state(body: &Value) -> Option<State> {
+    let reason = |job: &Value| job.get("state_reason").and_then(Value::as_str).map(str::to_owned);
+    jobs(body).find_map(|job| Some(State::new(state_of(job)?, reason(job).as_deref())))
 }
 
 /// The newest Slurm job of that name and user in the answer to `GET jobs`.

@@ -56,7 +56,7 @@ impl Tokens {
         {
             return Ok(token.clone());
         }
-        user::home(user)?;
+        user::home(user).await?;
         let renew = Instant::now() + self.lifetime / 2;
         let token = match &self.source {
             Source::Key(key) => sign(key, user, self.lifetime)?,
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(tokens.get("root").await.unwrap().expose(), "root-300-3");
         tokens.forget("root", &first).await;
         assert_eq!(tokens.get("root").await.unwrap().expose(), "root-300-3", "a newer token stays");
-        assert!(matches!(tokens.get("nobody-of-this-name").await, Err(BackendError::Refused(_))));
+        assert!(matches!(tokens.get("nobody-of-this-name").await, Err(BackendError::NoUser(_))));
     }
 
     #[tokio::test]

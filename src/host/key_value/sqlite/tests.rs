@@ -33,6 +33,12 @@ async fn behaves(store: Sqlite) {
     assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
     store.set_many("default", vec![(key("x"), b"1".to_vec()), (key("y"), b"2".to_vec())]).await.unwrap();
     assert_eq!(store.get("default", "y").await, Ok(Some(b"2".to_vec())));
+    let found = store.get_many("default", vec![key("y"), key("never"), key("x"), key("y")]).await.unwrap();
+    let value = |value: &[u8]| Some(value.to_vec());
+    assert_eq!(
+        found,
+        [(key("y"), value(b"2")), (key("never"), None), (key("x"), value(b"1")), (key("y"), value(b"2"))]
+    );
     store.delete_many("default", vec![key("x"), key("y"), key("never")]).await.unwrap();
     assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(2));
 }

@@ -36,6 +36,8 @@ enum Act {
     Fail(usize),
     /// One of the pending Slurm jobs begins to run, exchanges its token and starts its runner.
     Run(usize),
+    /// One of the pending Slurm jobs ends before its script could do anything: its node failed, somebody cancelled it.
+    Kill(usize),
     /// GitHub gives a queued job to a fitting idle runner.
     Assign(usize, usize),
     /// A running job ends.
@@ -64,6 +66,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => index.clone().prop_map(Act::DeliverTwice),
         1 => index.clone().prop_map(Act::Fail),
         5 => index.clone().prop_map(Act::Run),
+        1 => index.clone().prop_map(Act::Kill),
         5 => (index.clone(), index.clone()).prop_map(|(job, runner)| Act::Assign(job, runner)),
         2 => index.clone().prop_map(Act::Finish),
         1 => index.clone().prop_map(Act::Cancel),
@@ -199,13 +202,18 @@ impl History {
                     world.fail(webhook);
                 }
             }
-            Act::Run(index) => {
+            Act::Run(index) | Act::Kill(index) => {
                 let pending: Vec<usize> = {
                     let world = self.world.borrow();
                     (0..world.slurm.len()).filter(|index| world.slurm[*index].pending).collect()
                 };
-                if let Some(index) = pick(&pending, index) {
+                let Some(index) = pick(&pending, index) else { return };
+                if matches!(act, Act::Run(_)) {
                     self.run_slurm_job(pending[index]);
+                } else {
+                    let mut world = self.world.borrow_mut();
+                    world.slurm[pending[index]].pending = false;
+                    world.adversities += 1;
                 }
             }
             Act::Assign(job, runner) => {
@@ -251,6 +259,12 @@ impl History {
         }
     }
 
+    /// Whether the app has heard that the job of a launch is over.
+    fn knows_the_end_of(&self, start: &Value) -> bool {
+        let job = start["launch"].as_str().unwrap().split('-').next().unwrap();
+        self.platform.get(&format!("gha-slurm/1/job/{job}/finished")).unwrap().is_some()
+    }
+
     /// The world calms down: everything works, and everything under way arrives.
     fn calm(&self) {
         self.platform.lives.set(None);
@@ -275,7 +289,7 @@ impl History {
                 let world = self.world.borrow();
                 world.jobs.values().all(|job| matches!(job.status, Status::Done(_)))
                     && world.webhooks.is_empty()
-                    && world.slurm.iter().all(|job| !job.pending)
+                    && world.slurm.iter().all(|job| !job.pending && self.knows_the_end_of(&job.start))
             };
             self.wait(if calm { 1 } else { 61 });
             if calm {

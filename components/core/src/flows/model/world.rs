@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::POOLS;
-use crate::ports::{HttpRequest, HttpResponse, SendError};
+use crate::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
 use crate::testing::answer;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -128,12 +128,29 @@ impl World {
         Some((**id, *idle.get(runner % idle.len().max(1))?))
     }
 
+    /// What the gateway tells of a launch's Slurm job.
+    fn slurm_job(&self, launch: &str) -> Result<HttpResponse, SendError> {
+        let Some(index) = self.slurm.iter().position(|job| job.start["launch"] == launch) else {
+            return answer(404, &json!({}));
+        };
+        let name = &self.slurm[index].start["runnerName"];
+        let state = match self.slurm[index].pending {
+            true => "PENDING",
+            false if self.runners.iter().any(|runner| *name == runner.name) => "RUNNING",
+            false => "COMPLETED",
+        };
+        answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
+    }
+
     pub(super) fn serve(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
         let path = request.url.path();
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         if path.starts_with("/runner/") {
             if self.away {
                 return Err(SendError::Broken("connection refused".to_owned()));
+            }
+            if request.method == HttpMethod::Get {
+                return self.slurm_job(path.trim_start_matches("/runner/"));
             }
             let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
             let reply = match (path, known) {

@@ -96,7 +96,7 @@ impl From<Report> for Answer {
 pub(super) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
     let destination = Destination::read(platform, BUDGET)?;
     let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
-    let mut tick = Tick { platform, destination, github, report: Report::default() };
+    let mut tick = Tick { platform, destination, github, gateway_fails: false, report: Report::default() };
     // What one step cannot do must not keep the next from its work.
     for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean] {
         let done = match step {
@@ -124,6 +124,8 @@ struct Tick<'a, P> {
     platform: &'a P,
     destination: Destination,
     github: GitHub<'a, P>,
+    /// The gateway did not answer a question: it gets no more of them in this run.
+    gateway_fails: bool,
     report: Report,
 }
 

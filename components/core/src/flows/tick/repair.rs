@@ -1,17 +1,23 @@
 //! The walk through the journal: for each job what is still to be done.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{RETENTION_SECONDS, Tick};
+use crate::gateway::slurm_job;
 use crate::github::client::{GitHubError, JobState};
 use crate::github::credentials::{Credentials, Reach};
-use crate::identity::JobId;
+use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, Requested, View, read, write};
 use crate::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
 use crate::ports::Platform;
 
 /// A runner that registered gets a waiting job within seconds; GitHub itself gives up on slow ones.
 const IDLE_SECONDS: u64 = 5 * 60;
+/// How often the gateway is asked about a Slurm job that did not redeem its launch yet: it may have died before it could.
+const SLURM_SECONDS: u64 = 5 * 60;
+const SLURM_DEADLINE: Duration = Duration::from_secs(3);
 /// How often GitHub is asked about a job that Slurm holds: its *completed* may have been lost.
 const PENDING_SECONDS: u64 = 30 * 60;
 /// How often GitHub is asked about a job that runs.
@@ -142,7 +148,8 @@ impl<P: Platform> Tick<'_, P> {
             Some(redeemed) => (redeemed, IDLE_SECONDS),
             None => (launched.at, PENDING_SECONDS),
         };
-        if !self.silent_since(job, since, patience)? {
+        let died = self.died_in_slurm(holder, launched.at)?;
+        if died.is_none() && !self.silent_since(job, since, patience)? {
             return Ok(false);
         }
         // Where GitHub cannot be asked, everything stays as it is: the launch may well be on its way.
@@ -156,9 +163,36 @@ impl<P: Platform> Tick<'_, P> {
             "queued" if facts.redeemed()?.is_some() => {
                 self.relaunch(job, requested, "its runner registered and took no job")?;
             }
+            "queued" => {
+                if let Some(state) = died {
+                    self.relaunch(job, requested, &format!("its Slurm job ended before its runner started: {state}"))?;
+                }
+            }
             _ => {}
         }
         Ok(false)
+    }
+
+    /// The state of a launch's Slurm job, when it is over without having redeemed the launch.
+    fn died_in_slurm(&mut self, launch: LaunchId, launched_at: u64) -> Result<Option<String>, Fault> {
+        let facts = Ledger(self.platform).launch(launch);
+        let heard = facts.asked()?.unwrap_or(0).max(launched_at);
+        let due = heard.saturating_add(SLURM_SECONDS) <= self.platform.unix_seconds();
+        if !due || self.gateway_fails || facts.redeemed()?.is_some() || self.late() {
+            return Ok(None);
+        }
+        facts.record_asked()?;
+        let deadline = self.destination.deadline(self.platform, SLURM_DEADLINE);
+        match slurm_job(self.platform, &self.destination.gateway, launch, deadline) {
+            // It may have redeemed, and done its work, while the question was under way.
+            Ok(Some(found)) if found.is_over() && facts.redeemed()?.is_none() => Ok(Some(found.state)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                self.gateway_fails = true;
+                self.report.problem(error);
+                Ok(None)
+            }
+        }
     }
 
     fn relaunch(&mut self, job: JobId, requested: &Requested, why: &str) -> Result<(), Fault> {

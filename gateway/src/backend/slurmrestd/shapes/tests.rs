@@ -121,8 +121,11 @@ fn a_job_is_found_by_name_and_user_and_its_state_read() {
         {"job_id": 3, "name": "gha-slurm-42-1", "user_name": "alice", "job_state": "RUNNING"}]});
     assert_eq!(newest_named(&old, "alice", "gha-slurm-42-1"), Some(3), "mallory's job of the same name is not ours");
     assert_eq!(newest_named(&old, "alice", "gha-slurm-42-10"), None);
-    assert_eq!(state(&old).as_deref(), Some("PENDING"));
-    assert_eq!(state(&json!({"jobs": [{"job_state": ["COMPLETED"]}]})).as_deref(), Some("COMPLETED"));
+    assert_eq!(state(&old), Some(State::new("PENDING", None)));
+    let newer = json!({"jobs": [{"job_state": ["PENDING"], "state_reason": "Resources"}]});
+    assert_eq!(state(&newer), Some(State::new("PENDING", Some("Resources"))));
+    let over = json!({"jobs": [{"job_state": ["COMPLETED"], "state_reason": "None"}]});
+    assert_eq!(state(&over), Some(State::new("COMPLETED", None)));
     assert_eq!(state(&json!({"jobs": []})), None);
     let unknown = json!({"status": [{"error": {"string": "Invalid job id specified", "code": 2017}}], "errors": []});
     assert!(Failure::inside(&unknown).is_some_and(|failure| failure.is_over()));

@@ -1,4 +1,8 @@
-//! One application with everything around it, for one test.
+//! One application with everything around it, for one test. What test targets share; none of them uses all of it.
+
+#![allow(dead_code)]
+
+pub(crate) mod gateway;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;

@@ -1,0 +1,137 @@
+//! The command line of `gha-slurm-gateway`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{Config, SECRET_VARIABLE};
+use crate::http;
+use crate::http::serving;
+use crate::script;
+use crate::service::Service;
+
+/// Takes launch requests from gha-slurm and submits GitHub Actions runners as Slurm jobs.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, short, global = true, default_value = "/etc/gha-slurm/gateway.yaml", env = "GHA_SLURM_GATEWAY_CONFIG")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (what is done without a command).
+    Serve,
+    /// Check the configuration and ask Slurm something as each mapped user, without submitting anything.
+    Check,
+    /// Print the built-in job script.
+    Script,
+}
+
+/// A mistake in the configuration.
+const MISTAKE: u8 = 2;
+
+/// Does what the command line says.
+pub async fn run(arguments: Arguments) -> ExitCode {
+    let command = arguments.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Script) {
+        return match std::io::stdout().write_all(script::BUILT_IN.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let config =
+        match Config::load(&arguments.config, &|name| std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE)) {
+            Ok(config) => config,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(MISTAKE);
+            }
+        };
+    let logging = config.logging.clone().unwrap_or_else(|| "info".to_owned());
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
+        .with_writer(std::io::stderr)
+        .init();
+    let service = match Service::open(config, arguments.config) {
+        Ok(service) => Arc::new(service),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(MISTAKE);
+        }
+    };
+    if matches!(command, Command::Check) {
+        return check(&service).await;
+    }
+    match serve(service).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The original's levels; what it does not know was DEBUG there.
+fn level(logging: &str) -> &'static str {
+    match logging.to_ascii_lowercase().as_str() {
+        "error" => "error",
+        "warn" | "warning" => "warn",
+        "info" => "info",
+        _ => "debug",
+    }
+}
+
+async fn check(service: &Service) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (user, answer) in service.check().await {
+        match answer {
+            Ok(line) => println!("{user}: ok, {line}"),
+            Err(error) => {
+                println!("{user}: {error}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}
+
+async fn serve(service: Arc<Service>) -> std::io::Result<()> {
+    let config = service.config();
+    let tls = config.tls.as_ref().map(serving::acceptor).transpose()?;
+    let listener = TcpListener::bind(config.listen).await?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    println!("listening on {}", listener.local_addr()?);
+    let housekeeper = Arc::clone(&service);
+    tokio::spawn(async move {
+        let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+        loop {
+            tokio::select! {
+                _ = hourly.tick() => housekeeper.tidy().await,
+                _ = hangup.recv() => match housekeeper.reload() {
+                    Ok(restart) => tracing::info!(needs_restart = ?restart, "configuration reloaded"),
+                    Err(error) => tracing::error!(%error, "the old configuration stays"),
+                },
+            }
+        }
+    });
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+    };
+    serving::serve(listener, tls, http::router(service), shutdown).await;
+    Ok(())
+}
