@@ -2,4 +2,5 @@
 
 pub mod building;
 pub mod host;
+pub mod slimming;
 pub mod ticking;

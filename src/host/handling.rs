@@ -1,12 +1,12 @@
 //! What becomes of one request: refused here, or given to a fresh instance.
 //!
 //! The instance runs in the connection's own task until it has answered, which spares a hand-over between threads; what
-//! it does after that, such as writing a long body, goes on in a task of its own.
+//! it does after that, or after its client went away, goes on in a task of its own.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -133,22 +133,20 @@ impl App {
         };
         let bounded = Bounded { work: Box::pin(instance), spent: Duration::ZERO, limit: self.limits.cpu_deadline };
         let deadline = self.limits.request_deadline;
-        let mut work = Box::pin(async move {
-            let late = format!("it did not end within {} s", deadline.as_secs_f32());
-            tokio::time::timeout(deadline, bounded).await.unwrap_or(Err(Failure::Late(late)))
+        let mut work = Detached::new(async move {
+            tokio::time::timeout(deadline, bounded)
+                .await
+                .unwrap_or_else(|_| Err(Failure::Late(format!("it did not end within {} s", deadline.as_secs_f32()))))
         });
         let ended = tokio::select! {
             biased;
-            ended = &mut work => Some(ended),
-            answered = &mut receiver => {
-                // Still at work; who reads the body meets what comes of it.
-                tokio::spawn(work);
-                return answered.map_err(|_| Failure::silent())?.map_err(Failure::code);
-            }
+            ended = &mut work => ended,
+            // Still at work; who reads the body meets what comes of it.
+            answered = &mut receiver => return answered.map_err(|_| Failure::silent())?.map_err(Failure::code),
         };
         match receiver.try_recv() {
             Ok(answered) => answered.map_err(Failure::code),
-            Err(_) => Err(ended.and_then(Result::err).unwrap_or_else(Failure::silent)),
+            Err(_) => Err(ended.err().unwrap_or_else(Failure::silent)),
         }
     }
 }
@@ -182,6 +180,36 @@ impl Failure {
 impl From<wasmtime::Error> for Failure {
     fn from(error: wasmtime::Error) -> Self {
         Self::Guest(format!("{error:#}"))
+    }
+}
+
+/// Work that goes on in a task of its own when nobody waits for it any more: it has answered, or the client went away.
+struct Detached<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Detached<T> {
+    fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<T> Future for Detached<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let ended = ready!(work.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl<T> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { drop(work.await) });
+        }
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) fn built() {
     });
 }
 
+/// Whether the application runs on Spin's own host, as `spin.rs` asks for, instead of ours.
+pub(crate) fn on_spin() -> bool {
+    std::env::var_os("GHA_SLURM_ON_SPIN").is_some()
+}
+
 pub(crate) struct App {
     host: Child,
     /// Reads the log as it comes: a full pipe would stop the host.
@@ -102,7 +107,10 @@ impl App {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        let mut command = match on_spin() {
+            true => Command::new("spin"),
+            false => Command::new(env!("CARGO_BIN_EXE_gha-slurm")),
+        };
         command
             .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--from"])
             .arg(manifest)
@@ -147,8 +155,24 @@ impl App {
         let mut line = String::new();
         BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
-        assert!(line.starts_with("listening on"), "the host says {line:?}");
+        if on_spin() {
+            // It says more than one line, and not when it is ready.
+            app.answers().await;
+        } else {
+            assert!(line.starts_with("listening on"), "the host says {line:?}");
+        }
         app
+    }
+
+    async fn answers(&self) {
+        for _ in 0..600 {
+            let health = self.client.get(format!("{}/.well-known/spin/health", self.url)).send().await;
+            if health.is_ok_and(|answer| answer.status() == 200) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the host does not answer");
     }
 
     /// Ends the host as a power cut would end it.

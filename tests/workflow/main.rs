@@ -17,6 +17,7 @@ mod real_gateway;
 mod redeem_bad_input;
 mod repair;
 mod replicas;
+mod spin;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;
