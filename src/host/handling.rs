@@ -184,7 +184,7 @@ impl From<wasmtime::Error> for Failure {
 }
 
 /// Work that goes on in a task of its own when nobody waits for it any more: it has answered, or the client went away.
-struct Detached<T>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+struct Detached<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
 
 impl<T: Send + 'static> Detached<T> {
     fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
@@ -192,7 +192,7 @@ impl<T: Send + 'static> Detached<T> {
     }
 }
 
-impl<T> Future for Detached<T> {
+impl<T: Send + 'static> Future for Detached<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
@@ -203,7 +203,7 @@ impl<T> Future for Detached<T> {
     }
 }
 
-impl<T> Drop for Detached<T> {
+impl<T: Send + 'static> Drop for Detached<T> {
     fn drop(&mut self) {
         if let Some(work) = self.0.take()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
