@@ -4,7 +4,7 @@ mod commands;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// GitHub Actions runners as Slurm jobs.
 #[derive(Parser)]
@@ -18,16 +18,28 @@ struct Cli {
 enum Command {
     /// Serve the application on the minimal Spin-compatible host.
     Up(commands::up::Arguments),
+    /// Check variables, App, webhook, store, gateway and public URL, and say how to mend what is wrong.
+    Doctor(commands::doctor::Arguments),
+    /// Say why a job does not run, and what to do.
+    Explain(commands::explain::Arguments),
     /// Show the whole workflow here: the app and the gateway as shipped, against a simulated GitHub.
     Demo(commands::demo::Arguments),
     /// The gateway, for the demo; a cluster installs `gha-slurm-gateway`.
     #[command(hide = true)]
     Gateway(gha_slurm_gateway::cli::Arguments),
+    /// Print a completion script for a shell.
+    Completions(commands::shell::Completions),
+    /// Print the manual, for `man -l -`.
+    Man,
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(arguments) => commands::up::run(arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Completions(arguments) => commands::shell::completions(&arguments, Cli::command()),
+        Command::Man => commands::shell::man(Cli::command()),
         Command::Demo(arguments) => commands::demo::run(arguments),
         Command::Gateway(arguments) => commands::gateway::run(arguments),
     }

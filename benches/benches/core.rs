@@ -53,6 +53,10 @@ impl Store for Still {
         Ok(self.0.borrow().get(key).cloned())
     }
 
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.0.borrow_mut().insert(key.to_owned(), value.to_vec());
         Ok(())

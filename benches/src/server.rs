@@ -79,7 +79,7 @@ pub(crate) fn start(setup: &Setup<'_>) -> anyhow::Result<(Url, Process)> {
     command.arg("--state-dir").arg(setup.state).args(["--quiet"]).args(setup.flags).stdout(Stdio::piped());
     for (name, value) in [
         ("GITHUB_APP_ID", APP_ID),
-        ("GITHUB_PRIVATE_KEY", &setup.github.private_key()),
+        ("GITHUB_PRIVATE_KEY", &setup.github.private_key().unwrap_or_default()),
         ("GITHUB_WEBHOOK_SECRET", setup.webhook_secret),
         ("GITHUB_API_URL", &setup.github.url()),
         ("GATEWAY_URL", &setup.gateway.url()),

@@ -1,6 +1,6 @@
 //! The command line of `gha-slurm-gateway`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::check;
 use crate::config::{Config, SECRET_VARIABLE};
 use crate::http;
 use crate::http::serving;
@@ -57,12 +58,20 @@ pub async fn run(arguments: Arguments) -> ExitCode {
                 return ExitCode::from(MISTAKE);
             }
         };
-    let logging = config.logging.clone().unwrap_or_else(|| "info".to_owned());
-    tracing_subscriber::fmt()
-        .json()
+    let default = if matches!(command, Command::Check) { "warn" } else { "info" };
+    let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
+    let log = tracing_subscriber::fmt()
         .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    // For people where somebody may be reading, for machines elsewhere.
+    if std::io::stderr().is_terminal() {
+        log.init()
+    } else {
+        log.json().init()
+    }
+    if matches!(command, Command::Check) {
+        return check(&config).await;
+    }
     let service = match Service::open(config, arguments.config) {
         Ok(service) => Arc::new(service),
         Err(error) => {
@@ -70,9 +79,6 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    if matches!(command, Command::Check) {
-        return check(&service).await;
-    }
     match serve(service).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -92,24 +98,27 @@ fn level(logging: &str) -> &'static str {
     }
 }
 
-async fn check(service: &Service) -> ExitCode {
+async fn check(config: &Config) -> ExitCode {
+    let findings = match check::check(config).await {
+        Ok(findings) => findings,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(MISTAKE);
+        }
+    };
     let mut code = ExitCode::SUCCESS;
-    for (user, answer) in service.check().await {
-        match answer {
-            Ok(line) => println!("{user}: ok, {line}"),
-            Err(error) => {
-                println!("{user}: {error}");
-                code = ExitCode::FAILURE;
-            }
+    for finding in findings {
+        let (Ok(line) | Err(line)) = &finding.verdict;
+        println!("{}: {line}", finding.subject);
+        if finding.verdict.is_err() {
+            code = ExitCode::FAILURE;
         }
     }
     code
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
-    let config = service.config();
-    let tls = config.tls.as_ref().map(serving::acceptor).transpose()?;
-    let listener = TcpListener::bind(config.listen).await?;
+    let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on {}", listener.local_addr()?);
@@ -132,6 +141,7 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    serving::serve(listener, tls, http::router(service), shutdown).await;
+    let tls = Arc::clone(&service);
+    serving::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
 }

@@ -184,6 +184,13 @@ fn resources(asked: &StartRunner) -> Result<Resources, Rejected> {
 fn gres_count(gres: &str) -> Option<u32> {
     let parts: Vec<&str> = gres.split(':').collect();
     let named = |part: &str| plain(part, b"-_.", 64) && !part.starts_with('-');
+    // Words of Slurm's own. `gres:gpu:2` is another way to write `gpu:2`, past a limit on GPUs.
+    if parts
+        .first()
+        .is_some_and(|first| ["gres", "none", "help", "list"].contains(&first.to_ascii_lowercase().as_str()))
+    {
+        return None;
+    }
     match parts.as_slice() {
         [name] if named(name) => Some(1),
         [name, last] if named(name) && named(last) => Some(last.parse().unwrap_or(1)),
@@ -221,12 +228,19 @@ pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Re
         }
         (asked, limit) => asked.or(limit),
     };
-    let gpus = asked.gres.as_deref().unwrap_or_default().split(',').filter(|one| one.split(':').next() == Some("gpu"));
-    let gpus = gpus.filter_map(gres_count).fold(0, u32::saturating_add);
-    if let Some(limit) = limits.gpus
-        && gpus > limit
-    {
-        return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
+    if let Some(limit) = limits.gpus {
+        let named = |one: &str, names: &[&str]| {
+            one.split(':').next().is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
+        };
+        let each = || asked.gres.as_deref().unwrap_or_default().split(',');
+        let gpus = each().filter(|one| named(one, &["gpu"])).filter_map(gres_count).fold(0, u32::saturating_add);
+        if gpus > limit {
+            return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
+        }
+        // How many of them make a GPU is the site's to know.
+        if each().any(|one| named(one, &["shard", "mps"])) {
+            return Err(rejected("gres", "parts of GPUs are not for a Slurm user with a limit on GPUs".to_owned()));
+        }
     }
     if asked.exclusive && limits.exclusive == Some(false) {
         return Err(rejected("exclusive", "whole nodes are not for this Slurm user"));
@@ -297,6 +311,9 @@ mod tests {
         for token in ["", "a.b", "a.b.c.d", "a..c", ".b.c", "a.b.c "] {
             assert_eq!(launch(json!({"launcherToken": token})).map(|_| ()).unwrap_err().field, "launcherToken");
         }
+        for gres in ["gres:gpu:2", "gres:gpu", "GRES:gpu", "none", "gpu:a:b", "gpu:1:2:3", ","] {
+            assert_eq!(launch(json!({"gres": gres})).map(|_| ()).unwrap_err().field, "gres", "{gres}");
+        }
         for labels in [",", "a,", "a,,b", &["x"; 101].join(","), &"x".repeat(257)] {
             assert_eq!(launch(json!({"runnerLabels": labels})).map(|_| ()).unwrap_err().field, "runnerLabels");
         }
@@ -323,6 +340,9 @@ mod tests {
             (json!({"duration": "2:00:01"}), "duration"),
             (json!({"gres": "gpu:3"}), "gres"),
             (json!({"gres": "gpu:2,gpu:a100:1"}), "gres"),
+            (json!({"gres": "GPU:3"}), "gres"),
+            (json!({"gres": "shard:1"}), "gres"),
+            (json!({"gres": "mps:100"}), "gres"),
             (json!({"exclusive": "true"}), "exclusive"),
         ] {
             assert_eq!(within(&policy, &asked(changes)).unwrap_err().field, field);

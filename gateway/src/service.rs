@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use gha_slurm_core::gateway::SlurmJob;
 use gha_slurm_core::secret::Secret;
 use thiserror::Error;
+use tokio_rustls::TlsAcceptor;
 
 use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::{Config, ConfigError, SECRET_VARIABLE};
+use crate::http::serving::acceptor;
 use crate::index::Index;
 use crate::launch::{Launch, LaunchKey, Rejected, within};
 use crate::metrics::Metrics;
@@ -47,6 +49,7 @@ pub struct Service {
     path: PathBuf,
     backend: Box<dyn Backend>,
     index: Index,
+    tls: RwLock<Option<TlsAcceptor>>,
     turns: Mutex<HashMap<LaunchKey, Weak<tokio::sync::Mutex<()>>>>,
     pub(crate) metrics: Metrics,
 }
@@ -71,10 +74,11 @@ impl Service {
     /// A gateway by the configuration that was read from `path`.
     pub fn open(config: Config, path: PathBuf) -> Result<Self, OpenError> {
         let backend = backend::open(&config)?;
+        let tls = RwLock::new(config.tls.as_ref().map(acceptor).transpose()?);
         let folder = config.state_directory.clone();
         let index = Index::open(&folder).map_err(|error| OpenError::State { folder, error })?;
         let config = RwLock::new(Arc::new(config));
-        Ok(Self { config, path, backend, index, turns: Mutex::default(), metrics: Metrics::default() })
+        Ok(Self { config, path, backend, index, tls, turns: Mutex::default(), metrics: Metrics::default() })
     }
 
     /// The configuration now.
@@ -82,10 +86,17 @@ impl Service {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the configuration again. After an error the old one stays.
+    /// What takes a connection's TLS; `None` without TLS.
+    pub fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the configuration and the certificate again. After an error the old one stays.
     pub fn reload(&self) -> Result<Vec<&'static str>, ConfigError> {
         let fresh = Config::load(&self.path, &|name| std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE))?;
+        let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
         let restart = fresh.needs_restart(&self.config());
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(restart)
     }
@@ -202,20 +213,6 @@ impl Service {
             }
             None => SlurmJob { job_id, state: "UNKNOWN".to_owned(), reason: None },
         })
-    }
-
-    /// Asks Slurm something harmless as each mapped user; a line for each.
-    pub async fn check(&self) -> Vec<(String, Result<String, BackendError>)> {
-        let config = self.config();
-        let mut lines = Vec::new();
-        for user in config.mapping.users() {
-            let answer = match self.backend.home(user).await {
-                Ok(_) => self.backend.probe(user).await,
-                Err(error) => Err(error),
-            };
-            lines.push((user.to_owned(), answer));
-        }
-        lines
     }
 
     /// Drops what is older than any launch.

@@ -22,6 +22,10 @@ struct Slurm {
     jobs: Vec<Value>,
     cancelled: Vec<u64>,
     refuse_tokens: u32,
+    /// The next submission is taken, and answered as by a slurmctld that dies.
+    dies: bool,
+    /// Questions are answered by 200, errors and nothing else.
+    confused: bool,
     tokens: Vec<String>,
 }
 
@@ -43,7 +47,9 @@ async fn answer(State(slurm): State<Shared>, method: Method, uri: Uri, headers: 
     let fail = |status: u16, number: u64, words: &str| {
         let error = match new {
             false => json!({"error_code": number, "error": words}),
-            true => json!({"description": words, "error_number": number, "error": words, "source": "x"}),
+            true => {
+                json!({"description": "what was tried", "error_number": number, "error": words, "source": "x"})
+            }
         };
         (StatusCode::from_u16(status).unwrap(), axum::Json(json!({"meta": {}, "errors": [error]}))).into_response()
     };
@@ -85,10 +91,16 @@ async fn answer(State(slurm): State<Shared>, method: Method, uri: Uri, headers: 
             job["job_id"] = id.into();
             job["job_state"] = if new { json!(["PENDING"]) } else { json!("PENDING") };
             slurm.jobs.push(job);
+            if std::mem::take(&mut slurm.dies) {
+                return fail(500, 5005, "Zero Bytes were transmitted or received");
+            }
             if asked["job"]["cpus_per_task"] == 999 {
                 return ok(json!({"job_id": id, "errors": [{"error_code": 2015, "error": "not available now"}]}));
             }
             ok(json!({"job_id": id, "step_id": "BATCH", "errors": [], "warnings": []}))
+        }
+        ("GET", path) if slurm.confused && path.starts_with("job") => {
+            ok(json!({"jobs": [], "errors": [{"error_number": 1800, "error": "Unable to contact slurm controller"}]}))
         }
         ("GET", "jobs") => ok(json!({"jobs": slurm.jobs, "errors": []})),
         ("GET", "ping") => ok(json!({"pings": [], "errors": []})),
@@ -162,6 +174,10 @@ async fn both_generations_of_slurmrestd_are_spoken() {
         slurm.lock().unwrap().refuse_tokens = 2;
         assert_eq!(get_json(&gateway.url, "/runner/2-1").await.0, 503);
 
+        slurm.lock().unwrap().confused = true;
+        assert_eq!(get_json(&gateway.url, "/runner/2-1").await.0, 503, "not forgotten: Slurm could not be asked");
+        slurm.lock().unwrap().confused = false;
+
         let mut refused = app.request(3, ONE, "a");
         refused["partition"] = "nowhere".into();
         let (status, answer) = start(&gateway.url, &refused).await;
@@ -180,6 +196,26 @@ async fn both_generations_of_slurmrestd_are_spoken() {
         assert_eq!((cancel(json!({"launch": "2-1"})).await, cancel(json!({"job_id": "2"})).await), (200, 200));
         assert_eq!((cancel(json!({"launch": "9-1"})).await, cancel(json!({"job_id": "4711"})).await), (404, 404));
         assert_eq!(start(&gateway.url, &app.request(9, ONE, "a")).await.0, 410, "a cancel that came first");
+    }
+}
+
+#[tokio::test]
+async fn a_submission_whose_answer_is_unclear_is_looked_for_before_it_is_repeated() {
+    for new in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, slurm) = slurmrestd(new).await;
+        let app = App::start().await;
+        let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+        slurm.lock().unwrap().dies = true;
+        let answer = post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await;
+        assert_eq!(answer, (200, json!({"status": "OK!", "job_id": "1"})));
+        assert_eq!(slurm.lock().unwrap().jobs.len(), 1, "it was taken");
+        // A token that is not accepted looks the same to a submission at 22.05; then nothing is found, and it is repeated.
+        slurm.lock().unwrap().refuse_tokens = 1;
+        let answer = post_json(&gateway.url, "/runner/start", &app.request(2, ONE, "a")).await;
+        assert_eq!(answer, (200, json!({"status": "OK!", "job_id": "2"})));
+        // Questions have no number there.
+        assert_eq!(get_json(&gateway.url, "/runner/2-1").await.0, 200);
     }
 }
 
@@ -311,29 +347,41 @@ async fn slurmrestd_may_listen_on_a_socket() {
 #[tokio::test]
 async fn it_speaks_tls_and_ends_when_told() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_rustls::rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+    use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName};
 
     let folder = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
-    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let certify = || {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    };
+    let mut certificate = certify();
     let tls = format!("tls: {{certificate: {0}/cert.pem, key: {0}/key.pem}}\nbackend: local", folder.path().display());
     let mut gateway = Gateway::start(folder.path(), &yaml(folder.path(), &tls));
     let address = gateway.url.trim_start_matches("http://").to_owned();
+    let id = gateway.child.id().to_string();
 
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-    let mut text = String::new();
-    let _ = stream.read_to_string(&mut text).await;
+    let asked_with = async |trusted: rustls::pki_types::CertificateDer<'static>| {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.ok()?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        Some(text)
+    };
+    let text = asked_with(certificate.clone()).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    certificate = certify();
+    assert_eq!(asked_with(certificate.clone()).await, None, "renewed on disk only");
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    within(5, "the renewed certificate is used", async || asked_with(certificate.clone()).await.is_some()).await;
 
     let silent = tokio::net::TcpStream::connect(&address).await.unwrap();
-    let id = gateway.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     within(5, "it ends", async || gateway.child.try_wait().unwrap().is_some_and(|status| status.success())).await;
     drop(silent);
@@ -348,6 +396,15 @@ fn mistakes_at_start_end_it_with_2_and_the_example_is_right() {
     let output = run(&["--config", path.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("bad.yaml:2:") && !said.contains("hunter2"), "{said}");
+    let text = "ghaSharedSecret: x\nbackend: local\ntls: {certificate: /nowhere/cert.pem, key: /nowhere/key.pem}\n\
+                repositories: [{gitHubURL: 'https://github.com/o/r', slurmUser: daemon}]\n\
+                job: {runner: /opt/runner}\nstateDirectory: ";
+    std::fs::write(&path, format!("{text}{}\n", folder.path().display())).unwrap();
+    for words in [vec!["--config", path.to_str().unwrap()], vec!["check", "--config", path.to_str().unwrap()]] {
+        let output = run(&words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains("tls: /nowhere/cert.pem"), "{words:?}: {said}");
+    }
     assert!(run(&["script"]).stdout.starts_with(b"#!/bin/bash"));
     for example in [include_str!("../../deploy/gateway.example.yaml").to_owned(), uncommented()] {
         std::fs::write(&path, example).unwrap();

@@ -167,6 +167,7 @@ async fn it_ends_when_told() {
     run.signal();
     let (status, said) = run.end(10).await;
     assert!(status == Some(143) && said.contains("ended as told"), "{status:?} {said}");
+    assert!(said.contains("Exiting..."), "the listener had the time to end by itself: {said}");
     let (job, _) = app.github.queue_job(ONE, &["unwanted"]).await;
     assert_eq!(app.github.job(job).unwrap().status, JobStatus::Queued, "the runner is not registered any more");
 
@@ -185,6 +186,40 @@ async fn a_jit_configuration_needs_no_registration() {
     let (status, said) = run.end(20).await;
     assert!(status == Some(0) && !said.contains("Runner successfully added"), "{said}");
     assert!(said.contains("Listening for Jobs") && !said.contains("eyJ"), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_killed_script_left_is_removed_by_the_next() {
+    let (app, folder) = site().await;
+    let (_, scratch) = (app.github.queue_job(ONE, &["self-hosted"]).await, folder.path().join("scratch"));
+    let busy = [("STAND_IN_JOB_SECONDS", "30")];
+    let mut killed = start(&app, folder.path(), 1, "self-hosted", &busy).await;
+    within(10, "its job runs", async || killed.output().contains("Running job")).await;
+    killed.child.kill().unwrap();
+    killed.child.wait().unwrap();
+    let folders = || std::fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let [left] = folders().try_into().unwrap();
+    // Slurm ends what the runner started; here nobody does.
+    let ended = Command::new("kill").arg("-KILL").args(processes_of(&left)).status().unwrap();
+    assert!(ended.success());
+    let age = |path: &Path| {
+        let aged = Command::new("touch").args(["--date", "10 minutes ago"]).arg(path).status().unwrap();
+        assert!(aged.success());
+    };
+    // Fresh, it might be one that is about to take its lock.
+    let mut next = start(&app, folder.path(), 2, "unwanted", &[]).await;
+    within(20, "it ends", async || next.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(folders(), std::slice::from_ref(&left));
+    age(&left);
+    let held = std::fs::File::open(left.join("lock")).unwrap();
+    held.lock().unwrap();
+    let mut next = start(&app, folder.path(), 3, "unwanted", &[]).await;
+    within(20, "it ends", async || next.child.try_wait().unwrap().is_some()).await;
+    assert_eq!(folders(), std::slice::from_ref(&left), "somebody lives in it");
+    drop(held);
+    let mut next = start(&app, folder.path(), 4, "unwanted", &[]).await;
+    let (_, said) = next.end(20).await;
+    assert!(said.contains("left by a Slurm job that was killed"), "{said}");
 }
 
 #[tokio::test]
@@ -225,14 +260,16 @@ fn image(folder: &Path) -> PathBuf {
     image
 }
 
-/// Processes whose environment names that folder, as those of a runner do.
-fn processes_of(folder: &Path) -> usize {
+/// Processes whose environment names that folder, or one in it, as those of a runner do.
+fn processes_of(folder: &Path) -> Vec<String> {
     let needle = format!("GHA_SLURM_WORK={}", folder.display());
-    let environments = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let environment = std::fs::read(entry.ok()?.path().join("environ")).ok()?;
-        Some(String::from_utf8_lossy(&environment).contains(&needle))
+    let found = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let entry = entry.ok()?;
+        let environment = std::fs::read(entry.path().join("environ")).ok()?;
+        let id = entry.file_name().into_string().ok()?;
+        String::from_utf8_lossy(&environment).contains(&needle).then_some(id)
     });
-    environments.filter(|found| *found).count()
+    found.collect()
 }
 
 #[tokio::test]
@@ -260,16 +297,16 @@ async fn a_container_runs_its_job_ends_when_idle_and_ends_when_told() {
         let stubborn = [inside[0], inside[1], inside[2], ("STAND_IN_STUBBORN", "stray")];
         let mut run = start(&app, folder.path(), number, "unwanted", &stubborn).await;
         let scratch = folder.path().join("scratch");
-        within(10, "its processes are there", async || processes_of(&scratch) > 1).await;
+        within(10, "its processes are there", async || processes_of(&scratch).len() > 1).await;
         let (status, said) = run.end(25).await;
         assert!(status == Some(0) && said.contains("no job within 3 s"), "{program}: {status:?} {said}");
-        assert_eq!(processes_of(&scratch), 0, "{program}: nothing is left in the container");
+        assert_eq!(processes_of(&scratch), [""; 0], "{program}: nothing is left in the container");
 
         let mut run = start(&app, folder.path(), number + 1, "unwanted", &inside).await;
         within(10, "it listens", async || run.output().contains("Listening for Jobs")).await;
         run.signal();
         let (status, said) = run.end(15).await;
         assert!(status == Some(143) && said.contains("ended as told"), "{program}: {status:?} {said}");
-        assert_eq!(processes_of(&scratch), 0, "{program}");
+        assert_eq!(processes_of(&scratch), [""; 0], "{program}");
     }
 }

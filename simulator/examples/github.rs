@@ -25,7 +25,7 @@ async fn main() -> std::io::Result<()> {
     let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await?;
     github.set_webhook_url(webhook_url);
     runner::install(&folder.join("actions-runner"))?;
-    std::fs::write(folder.join("app.pem"), github.private_key())?;
+    std::fs::write(folder.join("app.pem"), github.private_key().unwrap_or_default())?;
     println!("SPIN_VARIABLE_GITHUB_API_URL={}", github.url());
     println!("SPIN_VARIABLE_GITHUB_APP_ID={APP_ID}");
     println!("SPIN_VARIABLE_GITHUB_WEBHOOK_SECRET={WEBHOOK_SECRET}");

@@ -136,7 +136,7 @@ impl Gateway {
 async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     if let Err(refused) = authentic(&shared, &headers) {
-        return refused;
+        return refused.into_response();
     }
     let due = {
         let mut state = shared.state();
@@ -187,22 +187,24 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
     Json(json!({"status": "OK!", "job_id": slurm_job})).into_response()
 }
 
-fn authentic(shared: &Shared, headers: &HeaderMap) -> Result<(), Response> {
+type Refusal = (StatusCode, Json<Value>);
+
+fn authentic(shared: &Shared, headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.get("auth-token").and_then(|value| value.to_str().ok()) == Some(&shared.secret) {
         return Ok(());
     }
-    Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))).into_response())
+    Err((StatusCode::UNAUTHORIZED, Json(json!({"message": "auth-token missing"}))))
 }
 
-fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, Json(json!({"message": "no such launch"}))).into_response()
+fn not_found() -> Refusal {
+    (StatusCode::NOT_FOUND, Json(json!({"message": "no such launch"})))
 }
 
 async fn cancel_runner(
     Axum(shared): Axum<Arc<Shared>>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refusal> {
     authentic(&shared, &headers)?;
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut state = shared.state();
@@ -217,7 +219,7 @@ async fn slurm_job(
     Axum(shared): Axum<Arc<Shared>>,
     headers: HeaderMap,
     Path(launch): Path<String>,
-) -> Result<Json<Value>, Response> {
+) -> Result<Json<Value>, Refusal> {
     authentic(&shared, &headers)?;
     let state = shared.state();
     let job = state.launches.get(&launch).ok_or_else(not_found)?;

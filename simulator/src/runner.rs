@@ -1,18 +1,24 @@
-//! The stand-in for GitHub's runner program: a folder with its two scripts, which speak with the simulator as the real
+//! The stand-in for GitHub's runner program: a folder with its scripts, which speak with the simulator as the real
 //! ones do with GitHub, write the real ones' lines, and fail where they do.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-const SCRIPTS: [(&str, &str); 2] =
-    [("config.sh", include_str!("../runner/config.sh")), ("run.sh", include_str!("../runner/run.sh"))];
+const SCRIPTS: [(&str, &str); 4] = [
+    ("config.sh", include_str!("../runner/config.sh")),
+    ("run.sh", include_str!("../runner/run.sh")),
+    ("run-helper.sh", include_str!("../runner/run-helper.sh")),
+    ("bin/Runner.Listener", include_str!("../runner/bin/Runner.Listener")),
+];
 
 /// The variable by which the scripts find the simulator.
 pub const GITHUB_VARIABLE: &str = "STAND_IN_GITHUB";
 
 /// Makes the runner's folder at `folder`.
 pub fn install(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder.join("externals"))?;
+    for name in ["bin", "externals"] {
+        std::fs::create_dir_all(folder.join(name))?;
+    }
     for (name, text) in SCRIPTS {
         let path = folder.join(name);
         std::fs::write(&path, text)?;

@@ -1,6 +1,12 @@
 //! The subcommands, one module each.
 
+mod application;
 pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod gateway;
 mod limits;
+mod native;
+mod progress;
+pub(crate) mod shell;
 pub(crate) mod up;

@@ -253,6 +253,6 @@ mod tests {
     #[test]
     fn the_applications_own_manifest_is_supported() {
         let manifest = Manifest::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml"))).unwrap();
-        assert_eq!(manifest.component.len(), 3);
+        assert_eq!(manifest.component.len(), 5);
     }
 }

@@ -61,6 +61,11 @@ impl Provider {
         Self { flags, environment: BTreeMap::new() }
     }
 
+    /// Gives the variable `name` a value that wins over every source.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.flags.insert(name.to_owned(), value.to_owned());
+    }
+
     /// The value of the application's variable `name`.
     pub fn get(&self, name: &str) -> Option<String> {
         self.flags.get(name).or_else(|| self.environment.get(name)).cloned()

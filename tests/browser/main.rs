@@ -8,6 +8,9 @@
 
 #[allow(dead_code)]
 mod browser;
+mod console;
 mod harness;
+mod pictures;
+mod setup;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::Receiver;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -57,6 +58,10 @@ pub(crate) struct App {
     host: Child,
     /// Reads the log as it comes: a full pipe would stop the host.
     log: Option<std::thread::JoinHandle<String>>,
+    /// The lines of its stdout.
+    lines: Receiver<String>,
+    /// What it got, for commands that look at it.
+    environment: Vec<(String, String)>,
     pub(crate) url: String,
     pub(crate) github: GitHub,
     pub(crate) gateway: Gateway,
@@ -126,7 +131,7 @@ impl App {
         }
         let variables = [
             ("github_app_id", APP_ID.to_owned()),
-            ("github_private_key", github.private_key()),
+            ("github_private_key", github.private_key().unwrap_or_default()),
             ("github_webhook_secret", WEBHOOK_SECRET.to_owned()),
             ("github_api_url", github.url()),
             ("gateway_url", gateway.url()),
@@ -134,9 +139,65 @@ impl App {
             ("public_url", url.clone()),
             ("admin_token", ADMIN_TOKEN.to_owned()),
         ];
+        let mut environment = Vec::new();
         for (name, value) in &variables {
-            command.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+            let changed = changes.iter().find(|(changed, _)| changed == name).map(|(_, value)| (*value).to_owned());
+            environment.push((*name, changed.unwrap_or_else(|| value.clone())));
         }
+        let added = changes.iter().filter(|(name, _)| !variables.iter().any(|(known, _)| known == name));
+        environment.extend(added.map(|(name, value)| (*name, (*value).to_owned())));
+        let environment: Vec<(String, String)> = environment
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value))
+            .collect();
+        command.envs(environment.clone());
+        let mut host = command.spawn().unwrap();
+        let mut stderr = host.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = String::new();
+            let _ = stderr.read_to_string(&mut log);
+            log
+        });
+        let stdout = BufReader::new(host.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let line = lines.recv().unwrap_or_default();
+        let app =
+            Self { host, log: Some(log), lines, environment, url, github, gateway, client: reqwest::Client::new() };
+        if on_spin() {
+            // It says more than one line, and not when it is ready.
+            app.answers().await;
+        } else {
+            assert!(line.starts_with("listening on"), "the host says {line:?}");
+        }
+        app
+    }
+
+    /// Starts where no variable names an App and GitHub has none; `state` as for [`App::start_beside`].
+    pub(crate) async fn start_unconfigured(state: &str, changes: &[(&str, &str)]) -> Self {
+        let events = Events::default();
+        let github = GitHub::start_without_app(&[REPOSITORY], events.clone()).await.unwrap();
+        Self::start_unconfigured_beside(github, events, state, changes).await
+    }
+
+    /// The same, beside a GitHub that is there already.
+    pub(crate) async fn start_unconfigured_beside(
+        github: GitHub,
+        events: Events,
+        state: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
+        let mut all = vec![("github_app_id", ""), ("github_private_key", ""), ("github_webhook_secret", "")];
+        all.extend(changes);
+        Self::start_beside(github, events, state, &all).await
+    }
+
+    /// A command of the program that looks at this application, with its store in `state` and some variables set
+    /// otherwise.
+    pub(crate) fn command(&self, name: &str, state: &Path, changes: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        command.args([name, "--from", MANIFEST, "--state-dir"]).arg(state).envs(self.environment.clone());
         for (name, value) in changes {
             let name = format!("SPIN_VARIABLE_{}", name.to_uppercase());
             if value.is_empty() {
@@ -145,23 +206,27 @@ impl App {
                 command.env(name, value)
             };
         }
-        let mut host = command.spawn().unwrap();
-        let mut stderr = host.stderr.take().unwrap();
-        let log = std::thread::spawn(move || {
-            let mut log = String::new();
-            let _ = stderr.read_to_string(&mut log);
-            log
-        });
-        let mut line = String::new();
-        BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let app = Self { host, log: Some(log), url, github, gateway, client: reqwest::Client::new() };
-        if on_spin() {
-            // It says more than one line, and not when it is ready.
-            app.answers().await;
-        } else {
-            assert!(line.starts_with("listening on"), "the host says {line:?}");
+        command
+    }
+
+    /// The set-up link, as printed.
+    pub(crate) fn setup_link(&self) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30)).expect("a link is printed");
+            if line.contains("/setup?secret=") {
+                return line.trim().to_owned();
+            }
         }
-        app
+    }
+
+    /// Ends the host; the whole of its log.
+    pub(crate) fn end(&mut self) -> String {
+        self.kill();
+        let log = self.log.take().unwrap().join().unwrap();
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
+            assert!(!log.contains(secret), "the log shows a secret: {secret}");
+        }
+        log
     }
 
     async fn answers(&self) {
@@ -265,4 +330,9 @@ pub(crate) fn queued(job: u64) -> Value {
         "repository": {"id": 1, "full_name": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}")},
         "installation": {"id": 7_654_321},
     })
+}
+
+/// Seconds of Unix time.
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }

@@ -6,17 +6,21 @@
 
 mod configuration;
 mod crash;
+mod doctor;
 mod examples;
 mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
 mod limits;
+mod log;
+mod pages;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;
 mod repair;
 mod replicas;
+mod setup;
 mod spin;
 mod start;
 #[path = "../support/mod.rs"]

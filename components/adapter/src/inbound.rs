@@ -36,8 +36,9 @@ enum ReadError {
 
 fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadError> {
     let headers = incoming.headers().entries();
-    let mut request = Request { method: method_of(incoming), headers, body: Vec::new() };
-    // Only POST is ever served; what comes with another method is not worth reading.
+    let target = incoming.path_with_query().unwrap_or_default();
+    let mut request = Request { method: method_of(incoming), target, headers, body: Vec::new() };
+    // Only POST is ever served with a body; what comes with another method is not worth reading.
     if request.method != "POST" {
         return Ok(request);
     }
@@ -55,13 +56,19 @@ fn read(incoming: &IncomingRequest, body_limit: usize) -> Result<Request, ReadEr
 }
 
 fn method_of(request: &IncomingRequest) -> String {
-    match request.method() {
-        Method::Post => "POST".to_owned(),
-        Method::Get => "GET".to_owned(),
-        // No component serves another one.
-        Method::Other(other) => other,
-        _ => String::new(),
-    }
+    let known = match request.method() {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+        Method::Connect => "CONNECT",
+        Method::Options => "OPTIONS",
+        Method::Trace => "TRACE",
+        Method::Patch => "PATCH",
+        Method::Other(other) => return other,
+    };
+    known.to_owned()
 }
 
 /// What came of reading a body.
@@ -92,16 +99,17 @@ pub(crate) fn read_body(body: &IncomingBody, limit: usize, go_on: impl Fn() -> b
 }
 
 fn send(answer: &Answer, out: ResponseOutparam) {
-    let body = answer.body.to_string().into_bytes();
+    let (kind, body) = answer.content();
     let headers = Fields::new();
     let set = |name: &str, value: &[u8]| {
         // Names and values are ours; one that is refused is not worth losing the answer for.
         let _ = headers.set(name, &[value.to_vec()]);
     };
-    set("content-type", b"application/json");
+    set("content-type", kind.as_bytes());
     set("content-length", body.len().to_string().as_bytes());
     for (name, value) in &answer.headers {
-        set(name, value.as_bytes());
+        // Several of one name, such as cookies, all go out.
+        let _ = headers.append(name, value.as_bytes());
     }
     let response = OutgoingResponse::new(headers);
     let _ = response.set_status_code(answer.status);

@@ -33,6 +33,9 @@ impl Spin {
     }
 }
 
+/// Bounds what one batch holds in memory on both sides.
+const MOST_AT_ONCE: usize = 1000;
+
 fn store_error(error: store::Error) -> StoreError {
     StoreError(match error {
         store::Error::NoSuchStore => "there is no key-value store named default".to_owned(),
@@ -44,6 +47,24 @@ fn store_error(error: store::Error) -> StoreError {
 impl Store for Spin {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.bucket()?.get(key).map_err(store_error)
+    }
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        let mut values = Vec::with_capacity(keys.len());
+        for some in keys.chunks(MOST_AT_ONCE) {
+            // Spin's Redis backend answers with something else than was asked for: then they are read one by one.
+            match batch::get_many(self.bucket()?, some) {
+                Ok(found) if found.iter().map(|(key, _)| key).eq(some) => {
+                    values.extend(found.into_iter().map(|(_, value)| value));
+                }
+                _ => {
+                    for key in some {
+                        values.push(self.get(key)?);
+                    }
+                }
+            }
+        }
+        Ok(values)
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {

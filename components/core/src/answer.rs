@@ -1,10 +1,9 @@
 //! What a component answers, and what it logs about it: two texts, because what helps an operator may not be for
 //! whoever sent the request.
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// An HTTP answer with a JSON body.
+/// An HTTP answer, with a JSON body unless it says otherwise.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.
@@ -13,22 +12,46 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Value,
+    /// Another body in its place, with its content type.
+    pub text: Option<(&'static str, String)>,
     /// What the log says beyond status and body; never a secret.
     pub detail: Option<String>,
     /// Fields of the body that may be logged as well. A body with a credential lists none of it.
     pub log: Value,
+    /// How it is logged, where its status says too little.
+    pub level: Option<Level>,
 }
 
 impl Answer {
     /// An answer whose body may be logged as it is.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), log: body.clone(), body, detail: None }
+        Self { status, headers: Vec::new(), log: body.clone(), body, text: None, detail: None, level: None }
+    }
+
+    /// 200 with a body that is not JSON. The log gets its length.
+    pub fn text(content_type: &'static str, text: String) -> Self {
+        let log = json!({ "bytes": text.len() });
+        Self { text: Some((content_type, text)), ..Self::confidential(200, Value::Null, log) }
     }
 
     /// An answer whose body holds a credential: the log gets `log` instead.
     pub fn confidential(status: u16, body: Value, log: Value) -> Self {
         let no_store = ("cache-control", "no-store".to_owned());
-        Self { status, headers: vec![no_store], body, detail: None, log }
+        Self { status, headers: vec![no_store], body, text: None, detail: None, log, level: None }
+    }
+
+    /// An HTML page that nobody but its reader keeps; of it, the log gets `log`.
+    pub fn page(status: u16, html: impl Into<String>, log: Value) -> Self {
+        let text = Some(("text/html; charset=utf-8", html.into()));
+        Self { text, ..Self::confidential(status, Value::Null, log) }
+    }
+
+    /// The content type and the body, as they are sent.
+    pub fn content(&self) -> (&'static str, Vec<u8>) {
+        match &self.text {
+            Some((kind, text)) => (kind, text.clone().into_bytes()),
+            None => ("application/json", self.body.to_string().into_bytes()),
+        }
     }
 
     /// `{"error": message}`.
@@ -58,23 +81,109 @@ impl Answer {
         self
     }
 
-    /// The JSON line for the log.
-    pub fn log_line(&self, event: &str) -> String {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            level: &'static str,
-            event: &'a str,
-            status: u16,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            detail: Option<&'a str>,
-            answer: &'a Value,
+    /// Adds a field for the log alone; it comes from outside, so it is cut and freed of control characters.
+    pub fn with_log(mut self, name: &str, value: &str) -> Self {
+        let value: String = value.chars().filter(|c| !c.is_control()).take(MAX_LOGGED).collect();
+        match self.log.as_object_mut() {
+            Some(fields) => fields.insert(name.to_owned(), value.into()).map_or((), drop),
+            None => self.log = json!({ name: value }),
         }
-        let level = match self.status {
-            500.. => "error",
-            400.. => "warn",
-            _ => "info",
+        self
+    }
+
+    /// Logs it at this level instead of the one that its status suggests.
+    pub fn at(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// How much this matters to an operator.
+    pub fn level(&self) -> Level {
+        self.level.unwrap_or(match self.status {
+            // Somebody has to do something.
+            500 => Level::Error,
+            // It comes right by itself, or somebody else's mistake: worth a look when there are many.
+            501.. => Level::Warn,
+            // What clients do in the normal course of things.
+            404 | 405 | 409 | 410 => Level::Info,
+            400.. => Level::Warn,
+            _ => Level::Info,
+        })
+    }
+
+    /// The JSON line for the log: level, event and status, and the fields of `log` beside them.
+    pub fn log_line(&self, event: &str) -> String {
+        let mut line = match &self.log {
+            Value::Object(fields) => fields.clone(),
+            Value::Null => Map::new(),
+            other => Map::from_iter([("answer".to_owned(), other.clone())]),
         };
-        let line = Line { level, event, status: self.status, detail: self.detail.as_deref(), answer: &self.log };
-        serde_json::to_string(&line).unwrap_or_default()
+        line.extend(self.detail.as_ref().map(|detail| ("detail".to_owned(), detail.as_str().into())));
+        line.retain(|_, value| !value.is_null());
+        line.insert("level".to_owned(), self.level().name().into());
+        line.insert("event".to_owned(), event.into());
+        line.insert("status".to_owned(), self.status.into());
+        Value::Object(line).to_string()
+    }
+}
+
+/// The longest value of [`Answer::with_log`], in characters.
+const MAX_LOGGED: usize = 100;
+
+/// How much a line of the log matters to an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// The normal course of things, a full profile and a cancelled job included.
+    Info,
+    /// It did not go as it should, and may come right by itself.
+    Warn,
+    /// Somebody has to do something.
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_the_answers_fields_beside_its_own_and_no_control_characters() {
+        let answer = Answer::new(202, json!({"decision": "deferred", "job": 42, "launch": null, "level": "none"}))
+            .with_detail("why")
+            .with_log("delivery", &format!("a\nb{}", "c".repeat(200)))
+            .at(Level::Warn);
+        let line: Value = serde_json::from_str(&answer.log_line("webhook")).unwrap();
+        let delivery = format!("ab{}", "c".repeat(98));
+        let expected = json!({
+            "level": "warn", "event": "webhook", "status": 202, "decision": "deferred", "job": 42, "detail": "why",
+            "delivery": delivery,
+        });
+        assert_eq!(line, expected);
+        assert_eq!(answer.body["launch"], Value::Null);
+    }
+
+    #[test]
+    fn levels_tell_what_needs_somebody_from_what_does_not() {
+        for (status, level) in [
+            (200, Level::Info),
+            (202, Level::Info),
+            (401, Level::Warn),
+            (404, Level::Info),
+            (409, Level::Info),
+            (410, Level::Info),
+            (500, Level::Error),
+            (503, Level::Warn),
+        ] {
+            assert_eq!(Answer::error(status, "").level(), level, "{status}");
+        }
     }
 }

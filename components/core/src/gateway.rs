@@ -25,7 +25,8 @@ pub struct StartRunner {
     pub github_url: String,
     /// What the Slurm job exchanges for a credential.
     pub launcher_token: Secret,
-    /// The labels to register with, comma-separated.
+    /// The labels to register with, comma-separated; none when it is absent, as the original takes it.
+    #[serde(default)]
     pub runner_labels: String,
     /// Where to exchange the token.
     #[serde(rename = "tokenURL")]
@@ -173,6 +174,25 @@ pub fn start_runner(
     deadline: Duration,
 ) -> Result<Option<String>, GatewayError> {
     accepted(&send(http, gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline)?)
+}
+
+/// Whether the gateway is there and takes the secret, asked by a launch that is none: the gateway says what is missing in
+/// it, the original service fails on it, and neither starts anything.
+pub fn check_gateway(http: &impl Http, gateway: &GatewaySettings, deadline: Duration) -> Result<(), GatewayError> {
+    let ask = |gateway| send(http, gateway, HttpMethod::Post, "runner/start", b"{}".to_vec(), deadline);
+    match ask(gateway) {
+        Err(GatewayError::Refused { status: 422, .. }) => Ok(()),
+        // Whatever is broken fails so as well; the original tells a wrong secret apart.
+        Err(GatewayError::Failed(500)) => {
+            let other = GatewaySettings { url: gateway.url.clone(), secret: Secret::new("not-the-secret") };
+            match ask(&other) {
+                Err(GatewayError::Unauthorized) => Ok(()),
+                _ => Err(GatewayError::Failed(500)),
+            }
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(GatewayError::NotAGateway),
+    }
 }
 
 /// Has a launch's Slurm job cancelled. A gateway that does not know the launch, or has no such route, has nothing to

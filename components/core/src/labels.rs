@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// A set of labels. Two spellings of a label are one member, kept in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct LabelSet(BTreeSet<String>);
 
@@ -14,6 +14,11 @@ impl LabelSet {
     /// Whether every label of `other` is one of these.
     pub fn includes(&self, other: &Self) -> bool {
         other.0.is_subset(&self.0)
+    }
+
+    /// Whether `label`, in lower case, is one of these.
+    pub fn has(&self, label: &str) -> bool {
+        self.0.contains(label)
     }
 
     /// Whether there is no label at all.

@@ -10,6 +10,8 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod console;
+pub mod explain;
 pub mod flows;
 pub mod gateway;
 pub mod github;
@@ -18,12 +20,18 @@ pub mod labels;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
+pub mod overview;
 pub mod ports;
 pub mod profile;
 pub mod request;
 pub mod resources;
+#[cfg(test)]
+mod scene;
 pub mod secret;
+pub mod session;
 pub mod settings;
+pub mod setup;
 pub mod signature;
 #[cfg(test)]
 mod testing;

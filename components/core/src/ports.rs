@@ -12,6 +12,8 @@ use thiserror::Error;
 pub trait Store {
     /// The value of `key`, or `None` when it was never set or was deleted.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The values of several keys, in their order, in one step where the backend has such a thing. Not of one moment.
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
     /// Sets `key` to `value`, whatever it was before.
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError>;
     /// Removes `key`; removing an absent key is no error.

@@ -5,6 +5,8 @@
 pub struct Request {
     /// The method, in upper case as it came.
     pub method: String,
+    /// The path, and the query after a `?` if there is one, as they came.
+    pub target: String,
     /// All headers, in order; names in any case.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body, within the component's limit.
@@ -12,6 +14,21 @@ pub struct Request {
 }
 
 impl Request {
+    /// The path without the query.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
+    }
+
+    /// The first value of a name in the query, decoded.
+    pub fn query(&self, name: &str) -> Option<String> {
+        field(self.target.split_once('?')?.1.as_bytes(), name)
+    }
+
+    /// The first value of a name in the body of a form, decoded.
+    pub fn form(&self, name: &str) -> Option<String> {
+        field(&self.body, name)
+    }
+
     /// The first header of that name, compared without case. A value that is not text counts as empty, so that it is
     /// present and wrong.
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -27,4 +44,9 @@ impl Request {
             _ => Some(value),
         }
     }
+}
+
+fn field(encoded: &[u8], name: &str) -> Option<String> {
+    let (_, value) = url::form_urlencoded::parse(encoded).find(|(key, _)| key == name)?;
+    Some(value.into_owned())
 }

@@ -8,17 +8,37 @@ use url::{Host, Url};
 
 use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
-use crate::ports::Variables;
+use crate::ledger::Registration;
+use crate::ports::{Store, StoreError, Variables};
 use crate::profile::Profiles;
 use crate::secret::Secret;
 
-/// A variable that is missing or malformed.
+/// A setting that is missing or malformed.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
-#[error("the variable {name} {problem}; {}", how_to_set(.name))]
-pub struct SettingError {
-    name: &'static str,
-    problem: String,
+pub enum SettingError {
+    /// A variable is missing or malformed.
+    #[error("the variable {name} {problem}; {}", how_to_set(.name))]
+    Variable {
+        /// Which.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The App is set up neither by this variable nor in the browser.
+    #[error(
+        "the App is not set up yet: the variable {name} is not set, and the set-up in the browser, whose link \
+         `gha-slurm up` prints, was not done; open that link, or {}", how_to_set(.name)
+    )]
+    Unconfigured {
+        /// The variable.
+        name: &'static str,
+    },
+    /// What the set-up in the browser kept cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
+
+const GITHUB_API_URL: &str = "github_api_url";
 
 fn how_to_set(name: &str) -> String {
     let example = match name {
@@ -31,14 +51,37 @@ fn how_to_set(name: &str) -> String {
 }
 
 impl SettingError {
+    /// What is wrong, without the way to mend it.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Variable { name, problem } => format!("the variable {name} {problem}"),
+            Self::Unconfigured { name } => {
+                format!("the variable {name} is not set, and no set-up in the browser was done")
+            }
+            Self::Store(error) => error.to_string(),
+        }
+    }
+
+    /// How to put it right.
+    pub fn mend(&self) -> String {
+        match self {
+            Self::Variable { name, .. } => how_to_set(name),
+            Self::Unconfigured { .. } => "open the link that `gha-slurm up` prints".to_owned(),
+            Self::Store(_) => "see the check of the store".to_owned(),
+        }
+    }
+
     pub(crate) fn new(name: &'static str, problem: impl Into<String>) -> Self {
-        Self { name, problem: problem.into() }
+        Self::Variable { name, problem: problem.into() }
     }
 }
 
 impl From<SettingError> for Answer {
     fn from(error: SettingError) -> Self {
-        Self::error(500, error.to_string())
+        match error {
+            SettingError::Store(error) => error.into(),
+            other => Self::error(500, other.to_string()),
+        }
     }
 }
 
@@ -65,11 +108,6 @@ pub struct GitHubSettings {
 pub struct Settings<'a, V>(pub &'a V);
 
 impl<V: Variables> Settings<'_, V> {
-    /// `github_webhook_secret`
-    pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
-        self.required("github_webhook_secret").map(Secret::new)
-    }
-
     /// `admin_token`
     pub fn admin_token(&self) -> Result<Secret, SettingError> {
         let token = self.required("admin_token")?;
@@ -77,6 +115,15 @@ impl<V: Variables> Settings<'_, V> {
             return Err(SettingError::new("admin_token", "must have at least 16 characters"));
         }
         Ok(Secret::new(token))
+    }
+
+    /// `open_metrics`: whether metrics are for everybody.
+    pub fn open_metrics(&self) -> Result<bool, SettingError> {
+        match self.read("open_metrics")?.unwrap_or_default().trim() {
+            "true" => Ok(true),
+            "" | "false" => Ok(false),
+            _ => Err(SettingError::new("open_metrics", "must be true or false")),
+        }
     }
 
     /// `gateway_url` and `gateway_secret`
@@ -92,9 +139,14 @@ impl<V: Variables> Settings<'_, V> {
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
     }
 
+    /// `public_url`, where the application is reached; ending with `/`.
+    pub fn public_url(&self) -> Result<Url, SettingError> {
+        self.base_url("public_url")
+    }
+
     /// The URL where launch tokens are redeemed: `/gha/runner` under `public_url`. It is the tokens' audience as well.
     pub fn redeem_url(&self) -> Result<Url, SettingError> {
-        join(&self.base_url("public_url")?, "gha/runner").map_err(|problem| SettingError::new("public_url", problem))
+        join(&self.public_url()?, "gha/runner").map_err(|problem| SettingError::new("public_url", problem))
     }
 
     /// `profiles`; blank means the built-in default.
@@ -103,29 +155,53 @@ impl<V: Variables> Settings<'_, V> {
         Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is wrong: {error}")))
     }
 
-    /// `github_app_id` and `github_api_url`
-    pub fn github(&self) -> Result<GitHubSettings, SettingError> {
-        let app_id = self.required("github_app_id")?;
+    /// `github_api_url`: the base of the REST API, ending with `/`.
+    pub fn github_api(&self) -> Result<Url, SettingError> {
+        api_base(self.github_origin()?).map_err(|problem| SettingError::new(GITHUB_API_URL, problem))
+    }
+
+    /// Where GitHub's pages are: what serves the API at `api.HOST` serves them at `HOST`, an Enterprise Server at the
+    /// same origin.
+    pub fn github_web(&self) -> Result<Url, SettingError> {
+        let mut url = self.github_origin()?;
+        let host = url.host_str().and_then(|host| host.strip_prefix("api.")).map(str::to_owned);
+        if let Some(host) = host {
+            url.set_host(Some(&host)).map_err(|_| SettingError::new(GITHUB_API_URL, "has no host"))?;
+        }
+        Ok(url)
+    }
+
+    /// `github_app_id`, where it is set.
+    pub fn app_id_variable(&self) -> Result<Option<String>, SettingError> {
+        let Some(app_id) = self.optional("github_app_id")? else { return Ok(None) };
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if app_id.len() > 64 || !app_id.bytes().all(plain) {
             return Err(SettingError::new("github_app_id", "must be the App's id, such as 123456, or its client id"));
         }
-        let name = "github_api_url";
-        let origin = match self.read(name)?.filter(|text| !text.trim().is_empty()) {
-            Some(text) => parse_base_url(&text).map_err(|problem| SettingError::new(name, problem))?,
-            None => parse_base_url("https://api.github.com").map_err(|problem| SettingError::new(name, problem))?,
-        };
-        let api = api_base(origin).map_err(|problem| SettingError::new(name, problem))?;
-        Ok(GitHubSettings { app_id, api })
+        Ok(Some(app_id))
     }
 
-    /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
-    pub fn app_key(&self) -> Result<AppKey, SettingError> {
-        let name = "github_private_key";
-        let pem = self.required(name)?.replace("\\n", "\n");
-        AppKey::from_pem(&pem).ok_or_else(|| {
-            SettingError::new(name, "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)")
-        })
+    /// `setup_secret`: the secret of the set-up link; without it there is no set-up in the browser.
+    pub fn setup_secret(&self) -> Result<Option<Secret>, SettingError> {
+        match self.optional("setup_secret")? {
+            Some(secret) if secret.len() < 16 => {
+                Err(SettingError::new("setup_secret", "must have at least 16 characters"))
+            }
+            secret => Ok(secret.map(Secret::new)),
+        }
+    }
+
+    /// `setup_expires`: the end of the set-up link in seconds of Unix time; without it the link lives for a while after
+    /// it was first opened.
+    pub fn setup_expires(&self) -> Result<Option<u64>, SettingError> {
+        let Some(text) = self.optional("setup_expires")? else { return Ok(None) };
+        let seconds = text.parse().map_err(|_| SettingError::new("setup_expires", "must be seconds of Unix time"))?;
+        Ok(Some(seconds))
+    }
+
+    fn github_origin(&self) -> Result<Url, SettingError> {
+        let text = self.optional(GITHUB_API_URL)?.unwrap_or_else(|| "https://api.github.com".to_owned());
+        parse_base_url(&text).map_err(|problem| SettingError::new(GITHUB_API_URL, problem))
     }
 
     fn base_url(&self, name: &'static str) -> Result<Url, SettingError> {
@@ -133,15 +209,53 @@ impl<V: Variables> Settings<'_, V> {
     }
 
     fn required(&self, name: &'static str) -> Result<String, SettingError> {
-        match self.read(name)? {
-            Some(value) if !value.trim().is_empty() => Ok(value.trim().to_owned()),
-            Some(_) => Err(SettingError::new(name, "is empty")),
-            None => Err(SettingError::new(name, "is not set")),
-        }
+        self.optional(name)?.ok_or_else(|| SettingError::new(name, "is not set"))
+    }
+
+    /// A variable's value, blank counting as none.
+    fn optional(&self, name: &'static str) -> Result<Option<String>, SettingError> {
+        let value = self.read(name)?.map(|value| value.trim().to_owned());
+        Ok(value.filter(|value| !value.is_empty()))
     }
 
     fn read(&self, name: &'static str) -> Result<Option<String>, SettingError> {
         self.0.variable(name).map_err(|error| SettingError::new(name, format!("cannot be read: {error}")))
+    }
+}
+
+/// Who the App is: the variables win, and what the set-up in the browser kept stands in for those that are not set.
+impl<V: Variables + Store> Settings<'_, V> {
+    /// `github_webhook_secret`
+    pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
+        let name = "github_webhook_secret";
+        match self.optional(name)? {
+            Some(secret) => Ok(Secret::new(secret)),
+            None => Registration::new(self.0).webhook_secret()?.ok_or(SettingError::Unconfigured { name }),
+        }
+    }
+
+    /// `github_app_id` and `github_api_url`
+    pub fn github(&self) -> Result<GitHubSettings, SettingError> {
+        let app_id = match self.app_id_variable()? {
+            Some(app_id) => app_id,
+            None => match Registration::new(self.0).app()? {
+                Some(app) => app.app_id.to_string(),
+                None => return Err(SettingError::Unconfigured { name: "github_app_id" }),
+            },
+        };
+        Ok(GitHubSettings { app_id, api: self.github_api()? })
+    }
+
+    /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
+    pub fn app_key(&self) -> Result<AppKey, SettingError> {
+        let name = "github_private_key";
+        let pem = match self.optional(name)? {
+            Some(pem) => Secret::new(pem.replace("\\n", "\n")),
+            None => Registration::new(self.0).private_key()?.ok_or(SettingError::Unconfigured { name })?,
+        };
+        AppKey::from_pem(pem.expose()).ok_or_else(|| {
+            SettingError::new(name, "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)")
+        })
     }
 }
 

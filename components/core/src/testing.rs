@@ -106,6 +106,10 @@ impl Store for Memory {
         Ok(self.values.borrow().get(key).cloned())
     }
 
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.operation(true)?;
         self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
@@ -193,11 +197,20 @@ pub(crate) fn delivery(event: &serde_json::Value) -> Request {
         header("X-GitHub-Delivery", "1"),
         header("X-Hub-Signature-256", &format!("sha256={digest}")),
     ];
-    Request { method: "POST".to_owned(), headers, body }
+    Request { method: "POST".to_owned(), target: "/api/github/webhooks".to_owned(), headers, body }
 }
 
 /// A POST without a body that carries a credential.
 pub(crate) fn authorized(credential: &str) -> Request {
     let headers = vec![("authorization".to_owned(), credential.as_bytes().to_vec())];
-    Request { method: "POST".to_owned(), headers, body: Vec::new() }
+    Request { method: "POST".to_owned(), target: "/".to_owned(), headers, body: Vec::new() }
+}
+
+/// A GET with the admin token of [`Memory::configured`].
+pub(crate) fn get(target: &str) -> Request {
+    Request {
+        method: "GET".to_owned(),
+        target: target.to_owned(),
+        ..authorized("Bearer an-admin-token-of-32-characters!")
+    }
 }

@@ -15,7 +15,7 @@ use gha_slurm_core::resources::Resources;
 use gha_slurm_core::secret::Secret;
 use thiserror::Error;
 
-use crate::config::{BackendKind, Config, ConfigError};
+use crate::config::{BackendKind, Config, ConfigError, SECRET_VARIABLE};
 
 /// A Slurm job's id, decimal.
 pub type SlurmJobId = u64;
@@ -100,6 +100,14 @@ pub trait Backend: Send + Sync {
     fn home<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
         Box::pin(user::home(user))
     }
+}
+
+/// A command of the site's. It may run as a mapped user, whose processes can read its environment: the gateway's secret
+/// is not part of that.
+fn command(program: &str) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program);
+    command.env_remove(SECRET_VARIABLE);
+    command
 }
 
 /// The backend that a configuration names.

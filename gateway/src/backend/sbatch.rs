@@ -9,9 +9,8 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
+use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State, command};
 use crate::config::Sbatch;
 use crate::script;
 
@@ -28,11 +27,11 @@ impl Commands {
         Self { commands }
     }
 
-    async fn run(&self, command: &[String], user: &str, more: &[String], input: &str) -> Result<Output, BackendError> {
-        let mut words = command.iter().map(|word| word.replace("{user}", user));
+    async fn run(&self, words: &[String], user: &str, more: &[String], input: &str) -> Result<Output, BackendError> {
+        let mut words = words.iter().map(|word| word.replace("{user}", user));
         let program = words.next().unwrap_or_default();
         let outage = |error: io::Error| BackendError::Outage(format!("{program}: {error}"));
-        let mut child = Command::new(&program)
+        let mut child = command(&program)
             .args(words)
             .args(more)
             // Not the gateway's own folder, which the user may not enter.
@@ -108,15 +107,32 @@ fn options(job: &JobSpec) -> Vec<String> {
     options
 }
 
-/// The commands tell everything by the same status; the words tell an outage apart (slurm_errno.h).
+/// What the commands say when Slurm could not be asked, or its answer was lost.
+const OUTAGE: [&str; 11] = [
+    "Unable to contact",
+    "Communication",
+    "Connection",
+    "connect failure",
+    "timed out",
+    "try again",
+    "temporarily",
+    "standby",
+    "authentication",
+    "Zero Bytes",
+    "configuration source",
+];
+
+/// The commands tell everything by the same status; the words tell a refusal apart (slurm_errno.h). What is not known is
+/// an outage: then Slurm is asked for the job before it is submitted again.
 fn failure(tool: &str, status: ExitStatus, stderr: &[u8]) -> BackendError {
     let words = String::from_utf8_lossy(stderr);
     let words = words.trim().chars().take(400).collect::<String>();
-    let outage = ["Unable to contact", "Communication", "Socket timed out", "try again", "standby", "authentication"];
-    if words.is_empty() || status.code() != Some(1) || outage.iter().any(|sign| words.contains(sign)) {
-        return BackendError::Outage(format!("{tool}: {status}, {words}"));
+    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    let refused = says(&["Batch job submission failed", "nvalid ", "not permitted", "ermission denied"]);
+    if refused && status.code() == Some(1) && !says(&OUTAGE) {
+        return BackendError::Refused(words);
     }
-    BackendError::Refused(words)
+    BackendError::Outage(format!("{tool}: {status}, {words}"))
 }
 
 fn unknown(error: &BackendError) -> bool {
@@ -169,5 +185,47 @@ impl Backend for Commands {
             self.squeue(user, &["--noheader", "--format=%A", &of]).await?;
             Ok("squeue answers".to_owned())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn only_a_known_refusal_is_one() {
+        let told = |code: i32, words: &str| failure("sbatch", ExitStatus::from_raw(code << 8), words.as_bytes());
+        for words in [
+            "sbatch: error: invalid partition specified: nowhere\nsbatch: error: Batch job submission failed: Invalid partition name specified",
+            "sbatch: error: Batch job submission failed: Requested node configuration is not available",
+            "slurm_load_jobs error: Invalid job id specified",
+        ] {
+            assert!(matches!(told(1, words), BackendError::Refused(_)), "{words}");
+        }
+        for words in [
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            "sbatch: error: Batch job submission failed: Zero Bytes were transmitted or received",
+            "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation",
+            "sbatch: fatal: Could not establish a configuration source",
+            "sbatch: command not found",
+            "",
+        ] {
+            assert!(matches!(told(1, words), BackendError::Outage(_)), "{words}");
+        }
+        assert!(matches!(told(127, "Batch job submission failed: x"), BackendError::Outage(_)));
+    }
+
+    #[tokio::test]
+    async fn a_command_does_not_see_the_gateways_secret() {
+        // Set in this process for as long as it runs; no other test reads it.
+        let output = command("env").env("KEPT", "yes").output().await.unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("KEPT=yes"));
+        let removed = command("env")
+            .as_std()
+            .get_envs()
+            .any(|(name, value)| name == crate::config::SECRET_VARIABLE && value.is_none());
+        assert!(removed, "whatever the gateway was started with");
     }
 }

@@ -123,7 +123,6 @@ impl Config {
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
         let pairs = [
             ("listen", self.listen != running.listen),
-            ("tls", self.tls != running.tls),
             ("stateDirectory", self.state_directory != running.state_directory),
             ("backend", self.backend != running.backend),
             ("slurmrestd", self.slurmrestd != running.slurmrestd),

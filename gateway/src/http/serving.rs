@@ -1,6 +1,5 @@
 //! Connections: plain or TLS, with deadlines for those who say nothing, ended gracefully.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::Tls;
+use crate::config::{self, ConfigError, Tls};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const HEADER_DEADLINE: Duration = Duration::from_secs(15);
@@ -26,8 +25,9 @@ const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(30);
 const MAX_CONNECTIONS: usize = 1024;
 
 /// Reads certificate and key.
-pub fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
-    let named = |path: &Path, error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ConfigError> {
+    let named =
+        |path: &Path, error: &dyn std::fmt::Display| config::invalid("tls", format!("{}: {error}", path.display()));
     let chain = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect)
         .map_err(|error| named(&tls.certificate, &error))?;
@@ -36,10 +36,10 @@ pub fn acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config.map_err(|error| named(&tls.certificate, &error))?)))
 }
 
-/// Serves until `shutdown`, then lets requests finish.
+/// Serves until `shutdown`, then lets requests finish. Each connection asks `tls` anew, since a certificate is renewed.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: impl Fn() -> Option<TlsAcceptor>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -63,7 +63,7 @@ pub async fn serve(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (watcher, router, tls) = (graceful.watcher(), router.clone(), tls.clone());
+        let (watcher, router, tls) = (graceful.watcher(), router.clone(), tls());
         let mut ended = ended.clone();
         tokio::spawn(async move {
             let _place = place;

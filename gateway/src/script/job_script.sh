@@ -24,7 +24,16 @@ nap() {
 # The whole process group of the runner, which is its own.
 signal_runner() { kill "-$1" -- "-$runner_pid" 2>/dev/null || true; }
 
-runner_lives() { [[ -n $runner_pid ]] && kill -0 "$runner_pid" 2>/dev/null; }
+# Told to end, run.sh is gone at once, and the listener that it started still has its job to cancel: then the whole group
+# counts. Before, only run.sh does, because a build may leave something in its group.
+runner_lives() {
+    [[ -n $runner_pid ]] || return 1
+    if [[ -n $stop_at ]]; then
+        kill -0 -- "-$runner_pid" 2>/dev/null
+    else
+        kill -0 "$runner_pid" 2>/dev/null
+    fi
+}
 
 # What the runner says when it takes a job; the worker's log is the second witness.
 job_taken() { grep -qs 'Running job:' "$log" || compgen -G "$runner/_diag/Worker_*" >/dev/null; }
@@ -54,7 +63,7 @@ on_signal() {
     stopped=yes
     [[ -n $runner_pid ]] || exit 143
     say "told to end; so is the runner"
-    if runner_lives; then stop_runner; fi
+    stop_runner
 }
 
 clean_up() {
@@ -62,10 +71,28 @@ clean_up() {
     trap '' TERM INT HUP
     if runner_lives; then signal_runner KILL; fi
     end_strays
+    [[ -z $marker ]] || kill -KILL "$marker" 2>/dev/null || true
     cd /
     # A build may have left folders that not even their owner may write to.
     chmod -R u+rwX -- "$work" 2>/dev/null || true
     rm -rf -- "$work"
+}
+
+# Removes folders of this user's Slurm jobs on this node that were killed before they could: nobody holds their lock.
+# Those of the last minutes may not have it yet.
+sweep() {
+    local folder held
+    for folder in "$1"-*; do
+        [[ -d $folder && -O $folder && ! -L $folder && -e $folder/lock ]] || continue
+        [[ -n $(find "$folder" -maxdepth 0 -mmin +5) ]] || continue
+        exec {held}<"$folder/lock" || continue
+        if flock --nonblock "$held"; then
+            say "removes $folder, left by a Slurm job that was killed"
+            chmod -R u+rwX -- "$folder" 2>/dev/null || true
+            rm -rf -- "$folder" || true
+        fi
+        exec {held}<&-
+    done
 }
 
 # A copy of its own for each Slurm job, since the runner writes beside its programs.
@@ -143,7 +170,7 @@ get_credential() {
 
 # Runs a program of the runner's, where the site wants it.
 # In the background, so that its process is a group and a session of its own.
-in_place() { TMPDIR=$work/tmp GHA_SLURM_WORK=$work exec setsid "${container[@]}" "$@"; }
+in_place() { TMPDIR=$work/tmp GHA_SLURM_WORK=$work exec setsid "${container[@]}" "$@" {lock}>&-; }
 
 register() {
     local options=(--unattended --ephemeral --replace --url "$url" --name "$name" --work _work)
@@ -160,8 +187,11 @@ register() {
 # A runner that took no job would stay at GitHub, offline, for a day.
 deregister() {
     [[ -n $registered && -z $taken ]] || return 0
+    # Within what is left of the grace, and a moment in any case.
+    local seconds=10
+    if [[ -n $stopped ]]; then seconds=$((stop_at - SECONDS < 3 ? 3 : stop_at - SECONDS > 10 ? 10 : stop_at - SECONDS)); fi
     ACTIONS_RUNNER_INPUT_TOKEN=$registration GHA_SLURM_WORK=$work \
-        timeout --kill-after=2 10 "${container[@]}" ./config.sh remove </dev/null >/dev/null 2>&1 || true
+        timeout --kill-after=2 "$seconds" "${container[@]}" ./config.sh remove </dev/null >/dev/null 2>&1 || true
 }
 
 # No job in time: ends the runner, unless it takes one in this very moment. It stands still while that is looked at.
@@ -208,12 +238,18 @@ main() {
     local scratch=${GHA_SLURM_SCRATCH:-${TMPDIR:-/tmp}} words=${GHA_SLURM_CONTAINER:-}
     # None of it is for the runner's builds.
     unset "${!GHA_SLURM_@}"
-    runner_pid='' stop_at='' stopped='' taken='' registered='' jit='' registration='' container=()
+    runner_pid='' marker='' stop_at='' stopped='' taken='' registered='' jit='' registration='' container=()
 
-    work=$(mktemp -d -- "$scratch/gha-slurm-${SLURM_JOB_ID:-0}.XXXXXXXXXX")
+    local mine
+    mine=$scratch/gha-slurm-$(uname -n)
+    work=$(mktemp -d -- "$mine-${SLURM_JOB_ID:-0}.XXXXXXXXXX")
     runner=$work/runner log=$work/runner.log
     trap clean_up EXIT
     trap on_signal TERM INT HUP
+    # Held as long as this script lives, however it ends.
+    exec {lock}>"$work/lock"
+    flock --nonblock "$lock" || true
+    sweep "$mine"
     if [[ -n $words ]]; then mapfile -t container <<<"${words//\{work\}/$work}"; fi
 
     say "Slurm job ${SLURM_JOB_ID:-?} on $(uname -n) runs $name for $url"
@@ -231,11 +267,14 @@ main() {
         in_place ./run.sh </dev/null >>"$log" 2>&1 &
     fi
     runner_pid=$!
-    # To the end of the log, whoever is told to end before.
-    (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$runner_pid" -f "$log" 2>/dev/null) &
+    # To the end of the log, whoever is told to end before: until the marker is gone.
+    (trap '' TERM && while kill -0 "$$" 2>/dev/null; do sleep 0.5; done) {lock}>&- &
+    marker=$!
+    (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$marker" -f "$log" 2>/dev/null) &
     local printer=$! status=0
     watch_runner
     wait "$runner_pid" || status=$?
+    kill -KILL "$marker" 2>/dev/null || true
     wait "$printer" || true
     deregister
 

@@ -105,7 +105,7 @@ impl App {
 
     async fn registration_token(&self, repository: &str) -> String {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        let key = RS256KeyPair::from_pem(&self.github.private_key()).unwrap();
+        let key = RS256KeyPair::from_pem(&self.github.private_key().unwrap()).unwrap();
         let mut claims = Claims::create(jwt_simple::prelude::Duration::from_mins(5)).with_issuer(APP_ID);
         claims.issued_at = Some(jwt_simple::prelude::Duration::from_secs(now - 30));
         let jwt = key.sign(claims).unwrap();

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::auth::{Need, Refusal, app, check_headers, permitted, refuse};
 use super::jobs::Runner;
-use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, runner};
+use super::{Endpoint, Fault, INSTALLATION, InstallationToken, Shared, hook, manifest, run_of, runner};
 use crate::event::Event;
 use crate::{random_text, rfc3339, unix_seconds};
 
@@ -31,6 +31,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/repos/{owner}/{repo}/actions/runners/registration-token", post(registration_token))
         .route("/repos/{owner}/{repo}/actions/runners/generate-jitconfig", post(jit_config))
         .route("/repos/{owner}/{repo}/actions/jobs/{id}", get(job))
+        .route("/repos/{owner}/{repo}/actions/runs/{id}/jobs", get(run_jobs))
+        .route("/app", get(super::app::show))
+        .route("/app/hook/config", get(super::app::hook_config))
+        .route("/app-manifests/{code}/conversions", post(manifest::convert))
         .route("/app/hook/deliveries", get(hook::deliveries))
         .route("/app/hook/deliveries/{id}/attempts", post(hook::redeliver))
         .fallback(async || error(&refuse(StatusCode::NOT_FOUND, "Not Found")))
@@ -41,6 +45,10 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/_runner/{id}/job", get(runner::next_job))
         .route("/_runner/{id}/done", post(runner::done))
         .route("/_runner/{id}/remove", post(runner::remove))
+        .route("/settings/apps/new", post(manifest::personal))
+        .route("/organizations/{org}/settings/apps/new", post(manifest::organization))
+        .route("/settings/apps/manifest", post(manifest::create))
+        .route("/apps/{slug}/installations/new", get(manifest::installation_page).post(manifest::install))
         .merge(api)
         .with_state(shared)
 }
@@ -61,11 +69,14 @@ async fn every_request(Axum(shared): Axum<Arc<Shared>>, request: Request, next: 
         let due = state.faults.iter().position(|(at, _)| Some(*at) == endpoint);
         due.map(|index| state.faults.remove(index).1)
     };
-    let response = match (check_headers(request.headers()), fault) {
+    let mut response = match (check_headers(request.headers()), fault) {
         (Err(refusal), _) => error(&refusal),
         (Ok(()), Some(fault)) => play(fault).await,
         (Ok(()), None) => next.run(request).await,
     };
+    let now = i64::try_from(shared.state().now()).unwrap();
+    let date = chrono::DateTime::from_timestamp(now, 0).unwrap().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    response.headers_mut().insert("date", date.parse().unwrap());
     if response.status().as_u16() >= 400 {
         let message = response.status().canonical_reason().unwrap_or_default().to_owned();
         shared.events.emit(Event::Refused { request: line, status: response.status().as_u16(), message });
@@ -80,6 +91,9 @@ fn endpoint_of(path: &str) -> Option<Endpoint> {
         _ if path.ends_with("/registration-token") => Some(Endpoint::RegistrationToken),
         _ if path.ends_with("/generate-jitconfig") => Some(Endpoint::JitConfig),
         _ if path.contains("/actions/jobs/") => Some(Endpoint::Job),
+        "/app" => Some(Endpoint::App),
+        "/app/hook/config" => Some(Endpoint::HookConfig),
+        _ if path.ends_with("/conversions") => Some(Endpoint::Conversion),
         "/app/hook/deliveries" => Some(Endpoint::Deliveries),
         _ if path.ends_with("/attempts") => Some(Endpoint::Redelivery),
         _ => None,
@@ -131,14 +145,14 @@ async fn access_tokens(
     body: Bytes,
 ) -> Response {
     let answer = || -> Answer {
-        app(&shared.key, &headers)?;
+        let caller = app(&shared, &headers)?;
         let narrowing: Narrowing = if body.is_empty() {
             Narrowing::default()
         } else {
             serde_json::from_slice(&body).map_err(|_| refuse(StatusCode::BAD_REQUEST, "Problems parsing JSON"))?
         };
         let mut state = shared.state();
-        if id != INSTALLATION.to_string() || state.installed.is_empty() {
+        if id != INSTALLATION.to_string() || state.installed.is_empty() || state.installed_app != caller.id {
             return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
         }
         if state.suspended {
@@ -162,13 +176,13 @@ async fn access_tokens(
         let asked = narrowing.permissions.unwrap_or_default();
         let administers = asked.get("administration").map_or(asked.is_empty(), |level| level == "write");
         let unknown = asked.keys().any(|name| !["administration", "actions", "metadata"].contains(&name.as_str()));
-        if unknown || (asked.contains_key("administration") && !state.may_administer) {
+        if unknown || (asked.contains_key("administration") && !caller.may_administer()) {
             return unprocessable("The permissions requested are not granted to this installation.");
         }
         let token = format!("ghs_{}", random_text(516));
         let expires_at = unix_seconds() + HOUR;
         let names: Vec<_> = repositories.iter().cloned().collect();
-        let administers = administers && state.may_administer;
+        let administers = administers && caller.may_administer();
         let reads_actions = asked.is_empty() || asked.contains_key("actions");
         let granted = InstallationToken { repositories, administers, reads_actions, expires_at };
         state.installation_tokens.insert(token.clone(), granted);
@@ -186,11 +200,12 @@ async fn installation(
     headers: HeaderMap,
 ) -> Response {
     let answer = || -> Answer {
-        app(&shared.key, &headers)?;
-        if !shared.state().installed.contains(&format!("{owner}/{repo}")) {
+        let caller = app(&shared, &headers)?;
+        let state = shared.state();
+        if state.installed_app != caller.id || !state.installed.contains(&format!("{owner}/{repo}")) {
             return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
         }
-        Ok((StatusCode::OK, Json(json!({"id": INSTALLATION, "app_id": 123_456, "repository_selection": "selected"}))))
+        Ok((StatusCode::OK, Json(json!({"id": INSTALLATION, "app_id": caller.id, "repository_selection": "selected"}))))
     };
     respond(answer())
 }
@@ -273,16 +288,26 @@ async fn job(
         permitted(&state, &headers, &repository, Need::Actions)?;
         let job = state.jobs.get(&id).filter(|job| job.repository == repository);
         let job = job.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found"))?;
-        let (status, conclusion) = match &job.status {
-            super::JobStatus::Queued => ("queued", None),
-            super::JobStatus::InProgress => ("in_progress", None),
-            super::JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
-        };
-        let runner = job.runner.as_ref().map(|(_, name)| name);
-        let answer = json!({
-            "id": id, "status": status, "conclusion": conclusion, "labels": job.labels, "runner_name": runner,
-        });
-        Ok((StatusCode::OK, Json(answer)))
+        Ok((StatusCode::OK, Json(job.resource(id))))
+    };
+    respond(answer())
+}
+
+async fn run_jobs(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo, run)): Path<(String, String, u64)>,
+    headers: HeaderMap,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let answer = || -> Answer {
+        let state = shared.state();
+        permitted(&state, &headers, &repository, Need::Actions)?;
+        let found = state.jobs.iter().filter(|(id, job)| run_of(**id) == run && job.repository == repository);
+        let jobs: Vec<Value> = found.map(|(id, job)| job.resource(*id)).collect();
+        if jobs.is_empty() {
+            return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+        }
+        Ok((StatusCode::OK, Json(json!({"total_count": jobs.len(), "jobs": jobs}))))
     };
     respond(answer())
 }

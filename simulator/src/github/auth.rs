@@ -1,10 +1,10 @@
 //! Who calls: the App by its JWT, or by an installation token. Checked as GitHub checks it.
 
 use axum::http::{HeaderMap, StatusCode};
-use jwt_simple::prelude::{Duration, NoCustomClaims, RS256KeyPair, RSAPublicKeyLike, VerificationOptions};
+use jwt_simple::prelude::{Duration, NoCustomClaims, RSAPublicKeyLike, VerificationOptions};
 
-use super::{APP_ID, State, expired};
-use crate::unix_seconds;
+use super::app::App;
+use super::{Shared, State, expired};
 
 /// A refusal: status and GitHub's message.
 pub(super) type Refusal = (StatusCode, String);
@@ -39,17 +39,20 @@ fn credential(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 /// The App's own JWT: RS256 by its key, its id as `iss`, and GitHub's time rules.
-pub(super) fn app(key: &RS256KeyPair, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn app(shared: &Shared, headers: &HeaderMap) -> Result<App, Refusal> {
     let unauthorized = |message: &str| refuse(StatusCode::UNAUTHORIZED, message);
-    let now = unix_seconds();
+    let now = shared.state().now();
     // The time rules are checked below, with GitHub's messages.
     let options =
         VerificationOptions { time_tolerance: Some(Duration::from_days(1)), ..VerificationOptions::default() };
-    let claims = key
-        .public_key()
-        .verify_token::<NoCustomClaims>(credential(headers)?, Some(options))
-        .map_err(|_| unauthorized("A JSON web token could not be decoded"))?;
-    if claims.issuer.as_deref() != Some(APP_ID) {
+    let jwt = credential(headers)?;
+    let apps = shared.state().apps.clone();
+    let verified = apps.into_iter().find_map(|app| {
+        let claims = app.key.public_key().verify_token::<NoCustomClaims>(jwt, Some(options.clone())).ok()?;
+        Some((app, claims))
+    });
+    let (app, claims) = verified.ok_or_else(|| unauthorized("A JSON web token could not be decoded"))?;
+    if claims.issuer != Some(app.id.to_string()) {
         return Err(unauthorized("Integration not found"));
     }
     match (claims.issued_at, claims.expires_at) {
@@ -62,7 +65,7 @@ pub(super) fn app(key: &RS256KeyPair, headers: &HeaderMap) -> Result<(), Refusal
         (Some(_), Some(expires)) if expires.as_secs() > now + 600 => {
             Err(unauthorized("'Expiration time' claim ('exp') is too far in the future"))
         }
-        (Some(_), Some(_)) => Ok(()),
+        (Some(_), Some(_)) => Ok(app),
         _ => Err(unauthorized("A JSON web token must have 'iat' and 'exp'")),
     }
 }

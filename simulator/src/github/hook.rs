@@ -31,7 +31,7 @@ pub(super) async fn deliveries(
     Query(page): Query<Page>,
     headers: HeaderMap,
 ) -> Response {
-    if let Err(refusal) = app(&shared.key, &headers) {
+    if let Err(refusal) = app(&shared, &headers) {
         return respond(Err(refusal));
     }
     if page.per_page == 0 || page.per_page > 100 {
@@ -45,8 +45,8 @@ pub(super) async fn deliveries(
     let body: Vec<Value> = listed.into_iter().map(webhooks::Delivery::listed).collect();
     let mut response = Json(body).into_response();
     if let Some(cursor) = next {
-        let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let url = format!("http://{host}/app/hook/deliveries?per_page={}&cursor={cursor}", page.per_page);
+        let origin = super::origin(&headers);
+        let url = format!("{origin}/app/hook/deliveries?per_page={}&cursor={cursor}", page.per_page);
         response.headers_mut().insert(LINK, format!("<{url}>; rel=\"next\"").parse().unwrap());
     }
     response
@@ -55,7 +55,7 @@ pub(super) async fn deliveries(
 /// `POST /app/hook/deliveries/{id}/attempts`: accepted at once, sent after that.
 pub(super) async fn redeliver(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>, headers: HeaderMap) -> Response {
     let answer = || -> Answer {
-        app(&shared.key, &headers)?;
+        app(&shared, &headers)?;
         let state = shared.state();
         let delivery = state.deliveries.iter().find(|delivery| delivery.id == id).cloned();
         drop(state);

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::{Delivery, GitHub, Shared, webhooks};
 use crate::event::Event;
 use crate::unix_seconds;
@@ -20,6 +22,14 @@ pub struct Job {
     pub runner: Option<(u64, String)>,
     pub(super) created_at: u64,
 }
+
+/// The id of the workflow run that a job is the only one of.
+pub fn run_of(job: u64) -> u64 {
+    job + RUNS
+}
+
+/// Runs and jobs have ids of their own.
+const RUNS: u64 = 1_000_000_000;
 
 /// A job's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +50,22 @@ pub(super) struct Runner {
     pub(super) job: Option<u64>,
     /// A runner of a JIT config is known before it connects.
     pub(super) online: bool,
+}
+
+impl Job {
+    /// The job as the REST API gives it.
+    pub(super) fn resource(&self, id: u64) -> Value {
+        let (status, conclusion) = match &self.status {
+            JobStatus::Queued => ("queued", None),
+            JobStatus::InProgress => ("in_progress", None),
+            JobStatus::Completed(conclusion) => ("completed", Some(conclusion)),
+        };
+        json!({
+            "id": id, "run_id": run_of(id), "name": "build", "status": status, "conclusion": conclusion,
+            "labels": self.labels, "runner_name": self.runner.as_ref().map(|(_, name)| name),
+            "created_at": crate::rfc3339(self.created_at),
+        })
+    }
 }
 
 impl GitHub {

@@ -1,9 +1,11 @@
 //! A strict fake GitHub: the App's REST API, webhooks, jobs, and runners that get whatever job fits them.
 
 mod api;
+mod app;
 mod auth;
 mod hook;
 mod jobs;
+mod manifest;
 mod runner;
 mod webhooks;
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use jwt_simple::prelude::RS256KeyPair;
 
-pub use self::jobs::{Job, JobStatus};
+pub use self::jobs::{Job, JobStatus, run_of};
 pub use self::webhooks::{Delivery, sign};
 use crate::event::Events;
 use crate::unix_seconds;
@@ -41,6 +43,12 @@ pub enum Endpoint {
     Deliveries,
     /// `POST /app/hook/deliveries/{id}/attempts`
     Redelivery,
+    /// `POST /app-manifests/{code}/conversions`
+    Conversion,
+    /// `GET /app`
+    App,
+    /// `GET /app/hook/config`
+    HookConfig,
 }
 
 /// How a webhook goes wrong on its way.
@@ -83,8 +91,6 @@ pub struct GitHub {
 }
 
 struct Shared {
-    key: RS256KeyPair,
-    webhook_secret: String,
     events: Events,
     client: reqwest::Client,
     state: Mutex<State>,
@@ -92,12 +98,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    webhook_url: String,
+    apps: Vec<app::App>,
+    /// The App that is installed; 0 when none is.
+    installed_app: u64,
+    registrations: manifest::Registrations,
     /// Full names to ids.
     repositories: BTreeMap<String, u64>,
     installed: BTreeSet<String>,
     suspended: bool,
-    may_administer: bool,
     installation_tokens: HashMap<String, InstallationToken>,
     /// Registration tokens to repository and end.
     registration_tokens: HashMap<String, (String, u64)>,
@@ -110,6 +118,8 @@ struct State {
     webhook_faults: VecDeque<WebhookFault>,
     requests: Vec<String>,
     last_id: u64,
+    /// Seconds.
+    clock_ahead: i64,
 }
 
 struct InstallationToken {
@@ -120,6 +130,11 @@ struct InstallationToken {
 }
 
 impl State {
+    /// Seconds of Unix time by this GitHub's clock.
+    fn now(&self) -> u64 {
+        unix_seconds().saturating_add_signed(self.clock_ahead)
+    }
+
     fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
@@ -146,19 +161,24 @@ impl GitHub {
         webhook_secret: &str,
         events: Events,
     ) -> std::io::Result<Self> {
-        let mut state = State { may_administer: true, last_id: 9_007_199_254_740_992, ..State::default() };
+        let github = Self::start_without_app(repositories, events).await?;
+        let app = app::App::registered(key, webhook_secret);
+        let mut state = github.shared.state();
+        state.installed_app = app.id;
+        state.installed = state.repositories.keys().cloned().collect();
+        state.apps.push(app);
+        drop(state);
+        Ok(github)
+    }
+
+    /// A GitHub with these repositories, where no App is registered yet.
+    pub async fn start_without_app(repositories: &[&str], events: Events) -> std::io::Result<Self> {
+        let mut state = State { last_id: 9_007_199_254_740_992, ..State::default() };
         for name in repositories {
             let id = state.next_id();
             state.repositories.insert((*name).to_owned(), id);
-            state.installed.insert((*name).to_owned());
         }
-        let shared = Arc::new(Shared {
-            key,
-            webhook_secret: webhook_secret.to_owned(),
-            events,
-            client: reqwest::Client::new(),
-            state: Mutex::new(state),
-        });
+        let shared = Arc::new(Shared { events, client: reqwest::Client::new(), state: Mutex::new(state) });
         let address = crate::serve(api::router(Arc::clone(&shared))).await?;
         Ok(Self { shared, address })
     }
@@ -168,14 +188,16 @@ impl GitHub {
         format!("http://{}", self.address)
     }
 
-    /// The App's private key, PKCS#8.
-    pub fn private_key(&self) -> String {
-        self.shared.key.to_pem().unwrap()
+    /// The App's private key, PKCS#8, if there is an App.
+    pub fn private_key(&self) -> Option<String> {
+        self.shared.state().app().map(|app| app.key.to_pem().unwrap())
     }
 
-    /// Where webhooks go.
+    /// Where the App's webhooks go.
     pub fn set_webhook_url(&self, url: &str) {
-        self.shared.state().webhook_url = url.to_owned();
+        if let Some(app) = self.shared.state().app_mut() {
+            app.webhook_url = url.to_owned();
+        }
     }
 
     /// Makes the next call of an endpoint fail; several wait in line.
@@ -195,12 +217,17 @@ impl GitHub {
 
     /// Takes the permission Administration from the App.
     pub fn revoke_administration(&self) {
-        self.shared.state().may_administer = false;
+        self.set_permission("administration", Some("read"));
     }
 
     /// Makes the next webhook go wrong; several wait in line.
     pub fn disturb_webhook(&self, fault: WebhookFault) {
         self.shared.state().webhook_faults.push_back(fault);
+    }
+
+    /// Puts this GitHub's clock ahead of the machine's by so many seconds, or behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.shared.state().clock_ahead = ahead;
     }
 
     /// Every request to the API so far, as method and path.
@@ -212,6 +239,12 @@ impl GitHub {
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.shared.state().deliveries.clone()
     }
+}
+
+/// How the client calls this server.
+fn origin(headers: &axum::http::HeaderMap) -> String {
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    format!("http://{host}")
 }
 
 fn expired(at: u64) -> bool {

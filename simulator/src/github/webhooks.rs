@@ -128,15 +128,16 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
 
 /// The app's status, 0 without an answer, and its body.
 async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
-    let url = shared.state().webhook_url.clone();
+    let app = shared.state().app().cloned();
+    let Some(app) = app else { return (0, json!({"error": "there is no App"})) };
     let sent = shared
         .client
-        .post(url)
+        .post(app.webhook_url)
         .header("content-type", "application/json")
         .header("user-agent", "GitHub-Hookshot/simulator")
         .header("x-github-event", "workflow_job")
         .header("x-github-delivery", &delivery.guid)
-        .header("x-hub-signature-256", sign(&shared.webhook_secret, delivery.body.as_bytes()))
+        .header("x-hub-signature-256", sign(&app.webhook_secret, delivery.body.as_bytes()))
         .body(delivery.body.clone())
         .timeout(ANSWER_DEADLINE)
         .send()
@@ -159,7 +160,7 @@ fn payload(state: &super::State, id: u64, action: &str) -> String {
     json!({
         "action": action,
         "workflow_job": {
-            "id": id, "run_id": id + 1, "run_attempt": 1, "name": "build", "workflow_name": "CI",
+            "id": id, "run_id": super::run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
             "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
             "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": crate::rfc3339(job.created_at),
             "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],

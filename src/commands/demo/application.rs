@@ -36,10 +36,10 @@ impl Application {
         let admin_token = random_secret()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("up").arg("--from").arg(manifest);
-        command.args(["--state-dir", "", "--listen", &address.to_string()]);
+        command.args(["--state-dir", "", "--listen", &address.to_string(), "--log-format", "human"]);
         for (name, value) in [
             ("GITHUB_APP_ID", APP_ID),
-            ("GITHUB_PRIVATE_KEY", &github.private_key()),
+            ("GITHUB_PRIVATE_KEY", &github.private_key().unwrap_or_default()),
             ("GITHUB_WEBHOOK_SECRET", webhook_secret),
             ("GITHUB_API_URL", &github.url()),
             ("GATEWAY_URL", &wire.gateway_url()),

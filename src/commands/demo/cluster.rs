@@ -18,14 +18,10 @@ use super::{IDLE_LIMIT, REPOSITORY};
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Ends with its owner, and with all that it started.
-pub(super) enum Gateway {
-    Shipped {
-        url: String,
-        process: Process,
-        /// Configuration, runner and work folders.
-        _folder: TempDir,
-    },
-    Simulated(Simulated),
+pub(super) struct Gateway {
+    url: String,
+    /// Its process, and the folder of its configuration, runner and work; `None` when it is simulated.
+    shipped: Option<(Process, TempDir)>,
 }
 
 /// What the job script needs and this machine lacks.
@@ -45,7 +41,7 @@ impl Gateway {
         if missing().is_some() {
             // The wires tell what happens; the simulated gateway needs not.
             let gateway = Simulated::start(secret, &github.url(), IDLE_LIMIT, Events::default()).await?;
-            return Ok(Self::Simulated(gateway));
+            return Ok(Self { url: gateway.url(), shipped: None });
         }
         let folder = tempfile::Builder::new().prefix("gha-slurm-demo-").tempdir()?;
         let here = folder.path();
@@ -69,20 +65,14 @@ impl Gateway {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("gateway").arg("--config").arg(&config);
         let (process, address) = Process::start(command, "gateway", START_DEADLINE).await?;
-        Ok(Self::Shipped { url: format!("http://{address}"), process, _folder: folder })
+        Ok(Self { url: format!("http://{address}"), shipped: Some((process, folder)) })
     }
 
-    pub(super) fn url(&self) -> String {
-        match self {
-            Self::Shipped { url, .. } => url.clone(),
-            Self::Simulated(gateway) => gateway.url(),
-        }
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(super) fn last_log_lines(&self) -> String {
-        match self {
-            Self::Shipped { process, .. } => process.last_log_lines(),
-            Self::Simulated(_) => String::new(),
-        }
+        self.shipped.as_ref().map(|(process, _)| process.last_log_lines()).unwrap_or_default()
     }
 }

@@ -107,8 +107,8 @@ impl Stage<'_> {
             None => "gateway, its job script run here".to_owned(),
             Some(what) => format!("gateway (simulated: no {what} here)"),
         };
-        self.screen.party(&name, &gateway.url());
-        self.wire.connect_gateway(&gateway.url());
+        self.screen.party(&name, gateway.url());
+        self.wire.connect_gateway(gateway.url());
         self.gateway = Some(gateway);
         Ok(())
     }

@@ -83,7 +83,7 @@ impl Drop for State {
             return;
         }
         for line in String::from_utf8_lossy(&self.output.contents()).lines() {
-            tracing::info!(target: "guest", component = %self.guest.id, "{line}");
+            crate::logging::guest_line(&self.guest.id, line);
         }
     }
 }

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Level};
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
+use crate::metrics;
 use crate::ports::Platform;
 use crate::profile::Match;
 use crate::request::Request;
@@ -40,7 +41,9 @@ pub fn receive<P: Platform>(platform: &P, request: &Request) -> Answer {
     if !missing.is_empty() {
         return Answer::error(400, format!("Required headers missing: {}", missing.join(", ")));
     }
-    Receiver { platform }.authentic(request).unwrap_or_else(|answer| *answer)
+    let answer = Receiver { platform }.authentic(request).unwrap_or_else(|answer| *answer);
+    metrics::webhook(platform, &answer);
+    answer.with_log("delivery", request.header(DELIVERY).unwrap_or_default())
 }
 
 /// An answer that ends the flow early. Boxed, because it is larger than what a step returns.
@@ -206,7 +209,12 @@ impl Decision {
             }
             Progress::GivenUp => (Self::Ignored, "the job had all the launches that it may have".to_owned(), None),
         };
-        decision.because(&why, Some(job), launch)
+        let answer = decision.because(&why, Some(job), launch);
+        match progress {
+            // It is tried again; a full profile is no reason to worry.
+            Progress::Deferred(..) | Progress::GivenUp => answer.at(Level::Warn),
+            _ => answer,
+        }
     }
 
     fn because(self, reason: &str, job: Option<JobId>, launch: Option<LaunchId>) -> Answer {

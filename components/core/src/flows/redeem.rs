@@ -9,13 +9,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Level};
 use crate::github::client::{ExpiringToken, GitHub, GitHubError};
 use crate::github::credentials::{Credentials, Reach};
 use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
 use crate::ledger::{Claim, Ledger};
 use crate::lifecycle::Need;
+use crate::metrics;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::secret::Secret;
@@ -42,13 +43,18 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
         Ok(url) => url,
         Err(error) => return error.into(),
     };
-    match LaunchTokens::new(platform, audience.as_str()).verify(token) {
-        Ok((id, launch)) => exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from),
+    let answer = match LaunchTokens::new(platform, audience.as_str()).verify(token) {
+        Ok((id, launch)) => {
+            let answer = exchange(platform, id, &launch, takes_jit(&request.body)).unwrap_or_else(Answer::from);
+            answer.with_log("launch", &id.to_string()).with_log("job", &id.job.to_string())
+        }
         Err(TokenError::Store(error)) => error.into(),
         Err(TokenError::Refused(detail)) => {
             unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
         }
-    }
+    };
+    metrics::redemption(platform, &answer);
+    answer
 }
 
 fn unauthorized(message: &str, challenge: &str) -> Answer {
@@ -109,7 +115,9 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
         Some(token) => Credential::Registration(token),
         None => {
             let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
-                return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request"));
+                return Ok(
+                    Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
+                );
             };
             let credential = match Credential::get(&credentials, reach, id, launch, jit) {
                 Ok(credential) => credential,
@@ -188,6 +196,7 @@ impl From<GitHubError> for Answer {
             }
             GitHubError::Unauthorized(_) => {
                 Self::try_again(60, "GitHub does not accept this App: check github_app_id and github_private_key")
+                    .at(Level::Error)
             }
             GitHubError::NotFound(_) => Self::error(403, "the App is not installed for this repository (any more)"),
             GitHubError::Refused(_) => Self::error(

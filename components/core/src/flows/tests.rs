@@ -14,7 +14,7 @@ use crate::testing::{Memory, answer, authorized, delivery};
 
 type Reply = Result<HttpResponse, SendError>;
 
-fn app_key() -> &'static str {
+pub(crate) fn app_key() -> &'static str {
     static KEY: OnceLock<String> = OnceLock::new();
     KEY.get_or_init(|| RS256KeyPair::generate(2048).unwrap().to_pem().unwrap())
 }

@@ -3,18 +3,21 @@
 //! The answers are told apart by what to do about them: ask again later, or give up. A rate limit is kept in the store,
 //! so that no replica asks before it is over: to go on during a limit makes it longer.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
+use url::Url;
 
 use super::app_jwt::AppKey;
 use crate::identity::{InstallationId, JobId, RepositoryName};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
-use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, SendError, Store};
+use crate::metrics;
+use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
 
@@ -88,6 +91,66 @@ pub struct JobState {
     pub runner_name: Option<String>,
 }
 
+/// A job as GitHub shows it to whoever looks for it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: String,
+    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
+    pub status: String,
+    /// Once completed.
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    pub runner_name: Option<String>,
+    /// The labels of its `runs-on`.
+    #[serde(default)]
+    pub labels: LabelSet,
+}
+
+/// An App that was made of a manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConvertedApp {
+    /// Its id.
+    pub id: u64,
+    /// Its name in URLs.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its page at GitHub.
+    pub html_url: Url,
+    /// Its private key.
+    pub pem: Secret,
+    /// The secret of its webhook.
+    pub webhook_secret: Option<Secret>,
+}
+
+/// An App as GitHub shows it to itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppState {
+    /// Its name for people.
+    pub name: String,
+    /// Its page.
+    pub html_url: String,
+    /// What it may do, by name.
+    pub permissions: BTreeMap<String, String>,
+    /// What its webhook tells of.
+    pub events: Vec<String>,
+    /// On how many accounts it is installed, where GitHub says so.
+    pub installations_count: Option<u64>,
+}
+
+/// Where an App's webhook goes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HookConfig {
+    /// The URL, if there is one.
+    pub url: Option<String>,
+    /// `json` or `form`.
+    pub content_type: Option<String>,
+}
+
 /// One delivery of the App's webhook, as GitHub lists it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DeliveryEntry {
@@ -97,6 +160,12 @@ pub struct DeliveryEntry {
     pub guid: String,
     /// `OK`, or what went wrong.
     pub status: String,
+    /// The application's status; 0 where there was no answer.
+    #[serde(default)]
+    pub status_code: u16,
+    /// When, RFC 3339.
+    #[serde(default)]
+    pub delivered_at: String,
     /// The event.
     pub event: String,
 }
@@ -110,7 +179,7 @@ pub struct DeliveryPage {
     pub next: Option<String>,
 }
 
-impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
+impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     /// A client whose calls all end within `budget` from now.
     pub fn new(platform: &'a P, settings: GitHubSettings, budget: Duration) -> Self {
         Self { platform, settings, give_up_at: platform.now() + budget }
@@ -173,6 +242,31 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
     }
 
+    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`, with what a job's reader wants to know.
+    pub fn job_info(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobInfo, GitHubError> {
+        self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
+    }
+
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}/jobs`: the first hundred jobs of a run's last attempt.
+    pub fn run_jobs(&self, token: &Secret, repository: &RepositoryName, run: u64) -> Result<Vec<JobInfo>, GitHubError> {
+        #[derive(Deserialize)]
+        struct Page {
+            jobs: Vec<JobInfo>,
+        }
+        let path = format!("repos/{repository}/actions/runs/{run}/jobs?per_page=100");
+        Ok(self.call::<Page>(HttpMethod::Get, &path, token, None)?.jobs)
+    }
+
+    /// `GET /app`: the App as it is registered.
+    pub fn app(&self, app_jwt: &Secret) -> Result<AppState, GitHubError> {
+        self.call(HttpMethod::Get, "app", app_jwt, None)
+    }
+
+    /// `GET /app/hook/config`
+    pub fn hook_config(&self, app_jwt: &Secret) -> Result<HookConfig, GitHubError> {
+        self.call(HttpMethod::Get, "app/hook/config", app_jwt, None)
+    }
+
     /// `GET /app/hook/deliveries`, from `cursor` on.
     pub fn deliveries(&self, app_jwt: &Secret, cursor: Option<&str>) -> Result<DeliveryPage, GitHubError> {
         let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
@@ -186,6 +280,15 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
     pub fn redeliver(&self, app_jwt: &Secret, delivery: u64) -> Result<(), GitHubError> {
         let path = format!("app/hook/deliveries/{delivery}/attempts");
         self.exchange(HttpMethod::Post, &path, app_jwt, None).map(|_| ())
+    }
+
+    /// `POST /app-manifests/{code}/conversions`: the App that was made of a manifest, once per code and within an hour.
+    /// It needs no credential but the code.
+    pub fn convert_manifest(&self, code: &str) -> Result<ConvertedApp, GitHubError> {
+        let path = format!("app-manifests/{code}/conversions");
+        // What went wrong must not show the code.
+        let shown = "app-manifests/{code}/conversions";
+        parse(shown, &self.exchange_as(HttpMethod::Post, &path, shown, None, None)?)
     }
 
     /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
@@ -215,30 +318,44 @@ impl<'a, P: Http + Clock + Store> GitHub<'a, P> {
         credential: &Secret,
         body: Option<&Value>,
     ) -> Result<HttpResponse, GitHubError> {
+        self.exchange_as(method, path, path, Some(credential), body)
+    }
+
+    /// Errors show `shown` for the path.
+    fn exchange_as(
+        &self,
+        method: HttpMethod,
+        path: &str,
+        shown: &str,
+        credential: Option<&Secret>,
+        body: Option<&Value>,
+    ) -> Result<HttpResponse, GitHubError> {
         self.check_limit()?;
         let deadline = self.give_up_at.saturating_sub(self.platform.now()).min(CALL_DEADLINE);
         if deadline.is_zero() {
             return Err(unavailable("earlier calls took all the time".to_owned()));
         }
-        let url = self.settings.api.join(path).map_err(|error| unavailable(format!("{path}: {error}")))?;
+        let url = self.settings.api.join(path).map_err(|error| unavailable(format!("{shown}: {error}")))?;
         let mut headers = vec![
             ("accept", "application/vnd.github+json".to_owned()),
-            ("authorization", format!("Bearer {}", credential.expose())),
             ("user-agent", USER_AGENT.to_owned()),
             ("x-github-api-version", API_VERSION.to_owned()),
         ];
+        headers.extend(credential.map(|credential| ("authorization", format!("Bearer {}", credential.expose()))));
         if body.is_some() {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let body = body.map(|json| json.to_string().into_bytes()).unwrap_or_default();
-        let response = self.platform.send(&HttpRequest { method, url, headers, body, deadline }).map_err(|error| {
-            let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
-            unavailable(format!("{path}: {error}{hint}"))
-        })?;
-        match response.status {
-            200..=299 => Ok(response),
-            status => Err(self.failure(path, status, &response)),
-        }
+        let answered = match self.platform.send(&HttpRequest { method, url, headers, body, deadline }) {
+            Ok(response) if (200..=299).contains(&response.status) => Ok(response),
+            Ok(response) => Err(self.failure(shown, response.status, &response)),
+            Err(error) => {
+                let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
+                Err(unavailable(format!("{shown}: {error}{hint}")))
+            }
+        };
+        metrics::github_call(self.platform, answered.as_ref().err());
+        answered
     }
 
     /// Nobody asks while a limit that any replica met is not over.

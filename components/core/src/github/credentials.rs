@@ -10,7 +10,7 @@ use super::client::{ExpiringToken, GitHub, GitHubError, JobState, Permission};
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
-use crate::ports::{Clock, Http, Store, Variables};
+use crate::ports::{Clock, Http, Random, Store, Variables};
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -36,7 +36,7 @@ pub struct Credentials<'a, P> {
     github: &'a GitHub<'a, P>,
 }
 
-impl<'a, P: Store + Http + Clock + Variables> Credentials<'a, P> {
+impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     /// Credentials from `github`, with the caches in `platform`'s store.
     pub fn new(platform: &'a P, github: &'a GitHub<'a, P>) -> Self {
         Self { platform, github }

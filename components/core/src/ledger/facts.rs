@@ -206,7 +206,7 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         Ledger(self.store).journal().append(Entry::Job(self.job), facts)
     }
 
-    fn of(&self, fact: &str) -> String {
+    pub(super) fn of(&self, fact: &str) -> String {
         format!("{}/{fact}", self.key)
     }
 

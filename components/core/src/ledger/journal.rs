@@ -3,6 +3,7 @@
 //! Time is cut into buckets of an hour. In a bucket a counter hands out slots, and a slot names a job. An entry is
 //! written together with the fact that it leads to. After the retention whole buckets are deleted.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{PREFIX, encode, read, write};
@@ -10,6 +11,10 @@ use crate::identity::JobId;
 use crate::ports::{Clock, Store, StoreError};
 
 const BUCKET_SECONDS: u64 = 60 * 60;
+/// Slots are read and digested by so many.
+pub(crate) const CHUNK: i64 = 256;
+/// So long after a bucket's end no clock of any replica still appends to it.
+const CLOSED_SECONDS: u64 = 10 * 60;
 
 /// What a slot leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +37,40 @@ impl Bucket {
         Self(seconds / BUCKET_SECONDS)
     }
 
+    /// When it begins, in seconds of Unix time.
+    pub fn begin(self) -> u64 {
+        self.0.saturating_mul(BUCKET_SECONDS)
+    }
+
     /// When it is over, in seconds of Unix time.
     pub fn end(self) -> u64 {
         self.0.saturating_add(1).saturating_mul(BUCKET_SECONDS)
+    }
+}
+
+/// A slot of a bucket: `B.N`. Later places sort after earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The hour.
+    pub bucket: Bucket,
+    /// The slot, from 1.
+    pub slot: i64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.bucket.0, self.slot)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text
+            .split_once('.')
+            .and_then(|(bucket, slot)| Some(Self { bucket: Bucket(bucket.parse().ok()?), slot: slot.parse().ok()? }));
+        parsed.filter(|place| place.slot >= 0).ok_or("not a place in the journal")
     }
 }
 
@@ -72,6 +108,47 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
         read(self.store, &format!("{}/{slot}", counter(bucket)))
     }
 
+    /// The entries in some slots, each as [`Journal::entry`] gives it; what cannot be read counts as absent.
+    pub(crate) fn entries(&self, bucket: Bucket, slots: &[i64]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let keys: Vec<String> = slots.iter().map(|slot| format!("{}/{slot}", counter(bucket))).collect();
+        let read = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
+        Ok(self.store.get_many(&keys)?.into_iter().map(read).collect())
+    }
+
+    /// How many slots each bucket has. That of one that is over is kept, so that asking again costs one read for all.
+    pub(crate) fn sizes(&self, buckets: &[Bucket]) -> Result<Vec<i64>, StoreError> {
+        let kept = self.store.get_many(&buckets.iter().map(|bucket| closed_key(*bucket)).collect::<Vec<_>>())?;
+        let used = self.store.get_many(&buckets.iter().map(|bucket| counter(*bucket)).collect::<Vec<_>>())?;
+        let mut sizes = Vec::with_capacity(buckets.len());
+        for ((bucket, kept), used) in buckets.iter().zip(kept).zip(used) {
+            let kept: Option<i64> = kept.and_then(|value| serde_json::from_slice(&value).ok());
+            sizes.push(match (kept, used) {
+                (_, None) => 0,
+                (Some(size), _) => size,
+                (None, Some(_)) => {
+                    let size = self.store.increment(&counter(*bucket), 0)?;
+                    if bucket.end().saturating_add(CLOSED_SECONDS) < self.store.unix_seconds() {
+                        write(self.store, &closed_key(*bucket), &size)?;
+                    }
+                    size
+                }
+            });
+        }
+        Ok(sizes)
+    }
+
+    /// What was kept of chunks of slots, by [`Journal::keep_digest`]; what cannot be read counts as absent.
+    pub(crate) fn digests<T: DeserializeOwned>(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<T>>, StoreError> {
+        let keys: Vec<String> = chunks.iter().map(|(bucket, chunk)| digest_key(*bucket, *chunk)).collect();
+        let read = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
+        Ok(self.store.get_many(&keys)?.into_iter().map(read).collect())
+    }
+
+    /// Keeps what is known for good of a chunk of slots, so that it need not be read from facts again.
+    pub(crate) fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &impl Serialize) -> Result<(), StoreError> {
+        write(self.store, &digest_key(bucket, chunk), digest)
+    }
+
     /// Slots up to this one need no more care (a hint); `None` when that holds for all that the bucket will ever have.
     pub fn settled(&self, bucket: Bucket) -> Result<Option<i64>, StoreError> {
         let hint = read::<i64>(self.store, &format!("{}/settled", counter(bucket)))?.unwrap_or(0);
@@ -89,10 +166,21 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
         self.store.delete(&format!("{}/{slot}", counter(bucket)))
     }
 
-    /// Deletes what is left of a bucket whose slots are deleted.
-    pub fn delete_bucket(&self, bucket: Bucket) -> Result<(), StoreError> {
-        self.store.delete_many(&[format!("{}/settled", counter(bucket)), counter(bucket)])
+    /// Deletes what is left of a bucket whose slots, so many, are deleted.
+    pub fn delete_bucket(&self, bucket: Bucket, slots: i64) -> Result<(), StoreError> {
+        let mut keys = vec![format!("{}/settled", counter(bucket)), closed_key(bucket)];
+        keys.extend((0..=slots / CHUNK).map(|chunk| digest_key(bucket, chunk)));
+        keys.push(counter(bucket));
+        self.store.delete_many(&keys)
     }
+}
+
+fn closed_key(bucket: Bucket) -> String {
+    format!("{}/closed", counter(bucket))
+}
+
+fn digest_key(bucket: Bucket, chunk: i64) -> String {
+    format!("{}/digest/{chunk}", counter(bucket))
 }
 
 fn counter(bucket: Bucket) -> String {

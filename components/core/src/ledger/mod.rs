@@ -11,11 +11,16 @@ mod attempts;
 mod deliveries;
 mod facts;
 mod journal;
+mod records;
+mod registration;
 
 pub use self::attempts::{Attempts, Claim, Failure};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{Finished, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
-pub use self::journal::{Bucket, Entry, Journal};
+pub(crate) use self::journal::CHUNK;
+pub use self::journal::{Bucket, Entry, Journal, Place};
+pub use self::records::{JobRecord, LaunchRecord, Tries};
+pub use self::registration::{RegisteredApp, Registration};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -44,6 +49,11 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
     /// What is known about a delivery, by its guid, or about one attempt to deliver it, by its id.
     pub fn delivery(&self, name: &str) -> DeliveryFacts<'a, P> {
         DeliveryFacts::new(self.0, name)
+    }
+
+    /// What the set-up in the browser registered.
+    pub fn registration(&self) -> Registration<'a, P> {
+        Registration::new(self.0)
     }
 
     /// Where all jobs are found again.

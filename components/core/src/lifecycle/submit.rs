@@ -11,7 +11,7 @@ use crate::gateway::{StartRunner, start_runner};
 use crate::identity::{JobId, LaunchId};
 use crate::launch_token::{Launch, LaunchTokens};
 use crate::ledger::{Claim, Failure, Ledger, Requested};
-use crate::ports::{Clock, Platform, Store, Variables};
+use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
 /// Less is not worth a call.
@@ -168,6 +168,18 @@ pub fn start_waiting<P: Platform>(platform: &P, destination: &Destination, of: &
     Ok(())
 }
 
+/// A launch's place among those that wait in the line of its profile, from 1; `None` when it does not, or is far back.
+pub fn place_in_line<S: Store + Clock>(
+    store: &S,
+    of: &Requested,
+    launch: LaunchId,
+) -> Result<Option<usize>, StoreError> {
+    /// Who is further back need not know it exactly.
+    const LOOK: usize = 100;
+    let Some(line) = Line::of(store, of) else { return Ok(None) };
+    Ok(line.waiting(LOOK)?.iter().position(|waits| *waits == launch).map(|before| before + 1))
+}
+
 /// Forgets what a deleted job left in the line of its profile.
 pub fn trim_line<S: Store + Clock>(store: &S, of: &Requested) -> Result<(), Fault> {
     match Line::of(store, of) {
@@ -198,7 +210,7 @@ fn start_of<P: Platform>(
 
 /// 5 s after the first failure, twice as long after each further one, at most 10 min; up to a fifth more, which differs
 /// from launch to launch, so that not all come back at once.
-fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
+pub(crate) fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
     let doublings = u32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LAST_RETRY_SECONDS);
     let spread = id.job.0.wrapping_mul(31).wrapping_add(failure.attempt) % (wait / 5 + 1);

@@ -1,12 +1,12 @@
 //! Dynamic labels: `slurm-cpus=8` in a workflow's `runs-on`, within the limits of a profile.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Profile, is_word};
 use crate::resources::{Memory, Resources, TimeLimit};
 
 /// The most that dynamic labels may ask for. What is absent cannot be asked for at all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicLimits {
     /// `slurm-cpus=8`

@@ -5,18 +5,20 @@
 //! never text of the workflow.
 
 mod dynamic;
+mod overlap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
+pub use self::overlap::Overlap;
 use crate::identity::RepositoryName;
 use crate::labels::LabelSet;
 use crate::resources::{Memory, Resources, TimeLimit};
 
 /// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// How logs and answers call it.
@@ -48,7 +50,8 @@ pub struct Profile {
 }
 
 /// The profiles in the order in which they are tried; never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Profiles(Vec<Profile>);
 
 /// What is wrong with the profiles' text.
@@ -139,6 +142,21 @@ impl Profiles {
             return profile.resolve(&asks).map(|resources| Match { profile: name, resources, max_running });
         }
         Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
+    }
+
+    /// The profile that lacks the fewest of the labels, with those that it lacks; of those that lack as many, the first.
+    pub fn nearest(&self, labels: &LabelSet) -> Option<(&Profile, Vec<String>)> {
+        let lacks = |profile: &Profile| -> Vec<String> {
+            let own: LabelSet = profile.labels.iter().collect();
+            let asks = |label: &str| profile.dynamic.as_ref().is_some_and(|limits| limits.ask(label).is_some());
+            labels.iter().filter(|label| !own.has(label) && !asks(label)).map(str::to_owned).collect()
+        };
+        self.0.iter().map(|profile| (profile, lacks(profile))).min_by_key(|(_, lacking)| lacking.len())
+    }
+
+    /// The names, in the order in which the profiles are tried.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|profile| profile.name.as_str())
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use gha_slurm_core::gateway::is_final;
 use gha_slurm_core::secret::Secret;
+use http_body_util::{BodyExt, Limited};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
 use crate::config::{self, ConfigError};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The queue of a large site, some 4 kB a Slurm job, is what comes nearest to it.
+const MAX_ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
 /// A slurmrestd.
 pub struct Rest {
@@ -31,6 +34,7 @@ pub struct Rest {
     base: String,
     tokens: Tokens,
     version: Mutex<Option<Version>>,
+    finding: tokio::sync::Mutex<()>,
 }
 
 /// What a request came to.
@@ -48,7 +52,13 @@ impl Rest {
             None => (builder, settings.url.trim_end_matches('/').to_owned()),
         };
         let client = builder.build().map_err(|error| config::invalid("slurmrestd", error.to_string()))?;
-        Ok(Self { client, base, tokens: Tokens::new(settings)?, version: Mutex::new(None) })
+        Ok(Self {
+            client,
+            base,
+            tokens: Tokens::new(settings)?,
+            version: Mutex::new(None),
+            finding: tokio::sync::Mutex::new(()),
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Option<Version>> {
@@ -87,17 +97,22 @@ impl Rest {
         )))
     }
 
-    /// One request as a user, with a new token when the first is not accepted.
+    /// One request as a user, with a new token when the first is not accepted. What may have been done already is not
+    /// sent again: a submission whose answer is unclear.
     async fn send(&self, method: Method, path: &str, user: &str, body: Option<&[u8]>) -> Result<Reply, BackendError> {
         let token = self.tokens.get(user).await?;
-        match self.send_with(&token, method.clone(), path, user, body).await? {
-            Reply::Failed(Failure::Unauthenticated(_)) => {
-                self.tokens.forget(user, &token).await;
-                let token = self.tokens.get(user).await?;
-                self.send_with(&token, method, path, user, body).await
-            }
-            reply => Ok(reply),
+        let reply = self.send_with(&token, method.clone(), path, user, body).await?;
+        let again = match &reply {
+            Reply::Failed(Failure::Unauthenticated(_)) => true,
+            Reply::Failed(Failure::Unclear(_)) => method != Method::POST,
+            _ => return Ok(reply),
+        };
+        self.tokens.forget(user, &token).await;
+        if !again {
+            return Ok(reply);
         }
+        let token = self.tokens.get(user).await?;
+        self.send_with(&token, method, path, user, body).await
     }
 
     async fn send_with(
@@ -120,7 +135,8 @@ impl Rest {
         let outage = |error: reqwest::Error| BackendError::Outage(format!("slurmrestd: {}", chain(&error)));
         let response = request.send().await.map_err(outage)?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(outage)?;
+        let bytes = Limited::new(reqwest::Body::from(response), MAX_ANSWER_BYTES).collect().await;
+        let bytes = bytes.map_err(|error| BackendError::Outage(format!("slurmrestd: {error}")))?.to_bytes();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         if status.is_success() && body.is_object() {
             return Ok(Reply::Body(body));
@@ -144,7 +160,13 @@ impl Rest {
     async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
         let version = self.version(&job.user).await?;
         let body = version.submission(job).to_string();
-        let reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
+        let mut reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
+        if let Reply::Failed(Failure::Unclear(_)) = reply {
+            if let Some(id) = self.find(&job.user, &job.name).await? {
+                return Ok(id);
+            }
+            reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
+        }
         let answer = match reply {
             Reply::Body(body) => Submitted::read(&body),
             Reply::Failed(failure) => return Err(failure.into()),
@@ -180,8 +202,25 @@ impl Rest {
 
     async fn state(&self, user: &str, job: SlurmJobId) -> Result<Option<State>, BackendError> {
         match self.call(Method::GET, &format!("job/{job}"), user, None).await? {
-            Reply::Body(body) => Ok(shapes::state(&body)),
+            Reply::Body(body) => match (shapes::state(&body), Failure::inside(&body)) {
+                (None, Some(failure)) if !failure.is_over() => Err(failure.into()),
+                (state, _) => Ok(state),
+            },
             Reply::Failed(failure) if failure.is_over() => Ok(None),
+            Reply::Failed(failure) => Err(failure.into()),
+        }
+    }
+}
+
+impl Rest {
+    /// The whole queue is read for it, so it happens for one launch at a time.
+    async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
+        let _turn = self.finding.lock().await;
+        match self.call(Method::GET, "jobs", user, None).await? {
+            Reply::Body(body) => match (shapes::newest_named(&body, user, name), Failure::inside(&body)) {
+                (None, Some(failure)) => Err(failure.into()),
+                (found, _) => Ok(found),
+            },
             Reply::Failed(failure) => Err(failure.into()),
         }
     }
@@ -193,12 +232,7 @@ impl Backend for Rest {
     }
 
     fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>> {
-        Box::pin(async move {
-            match self.call(Method::GET, "jobs", user, None).await? {
-                Reply::Body(body) => Ok(shapes::newest_named(&body, user, name)),
-                Reply::Failed(failure) => Err(failure.into()),
-            }
-        })
+        Box::pin(self.find(user, name))
     }
 
     fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
@@ -215,6 +249,10 @@ impl Backend for Rest {
             match self.call(Method::GET, "ping", user, None).await? {
                 Reply::Body(body) => match Failure::inside(&body) {
                     Some(failure) => Err(failure.into()),
+                    None if !shapes::answers(&body) => Err(BackendError::Outage(
+                        "slurmctld is down, or does not accept the token: is the key the one of AuthAltParameters?"
+                            .to_owned(),
+                    )),
                     None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
                 },
                 Reply::Failed(failure) => Err(failure.into()),

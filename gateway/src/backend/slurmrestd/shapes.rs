@@ -19,6 +19,7 @@ impl Version {
     /// Slurm 25.11's.
     const NEWEST: Self = Self(44);
     const FIRST_WITH_OBJECTS: Self = Self(39);
+    const FIRST_WITH_SHARED: Self = Self(40);
 
     /// From the newest to the oldest.
     pub(super) fn all() -> impl Iterator<Item = Self> {
@@ -68,7 +69,11 @@ impl Version {
             );
         } else {
             set("tres_per_node", asked.gres.as_deref().map(|gres| tres(gres).into()));
-            set("exclusive", asked.exclusive.then(|| json!(["true"])));
+            // Measured on 24.11: v0.0.42 ignores `exclusive`, v0.0.40 and v0.0.41 take both; 23.02 has `exclusive`.
+            match self < Self::FIRST_WITH_SHARED {
+                true => set("exclusive", asked.exclusive.then(|| json!(["true"]))),
+                false => set("shared", asked.exclusive.then(|| json!(["none"]))),
+            }
             set(
                 "environment",
                 Some(environment.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().into()),
@@ -102,14 +107,19 @@ fn tres(gres: &str) -> String {
 pub(super) enum Failure {
     /// The token is not accepted.
     Unauthenticated(String),
+    /// What 22.05 says of a token that it does not accept, and of a slurmctld that died with the answer.
+    Unclear(String),
     /// Slurm's own error: number and words.
     Slurm(u64, String),
     /// A status without any error in the body.
     Status(u16, String),
 }
 
-/// "Protocol authentication error", and its form in 22.05.
-const UNAUTHENTICATED: [u64; 2] = [1007, 5005];
+/// "Protocol authentication error".
+const UNAUTHENTICATED: u64 = 1007;
+/// "Zero Bytes were transmitted or received", and no number at all ("Unspecified error"): with a token that 22.05 does not
+/// accept it answers the first to a submission and a cancel, the second to a question.
+const UNCLEAR: [u64; 2] = [5005, 0];
 /// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
 const PASSING: [u64; 9] = [2007, 2020, 2026, 2027, 2061, 2090, 2103, 2125, 2131];
 /// Unknown, completing, finished.
@@ -122,7 +132,8 @@ impl Failure {
     pub(super) fn read(status: u16, body: &Value) -> Self {
         match Self::inside(body) {
             // What slurmrestd itself cannot parse has no number of Slurm's.
-            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && !(1..=9000).contains(&number) => {
+            Some(Self::Unclear(words)) if matches!(status, 400 | 422) => Self::Status(status, words),
+            Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && number > 9000 => {
                 Self::Status(status, words)
             }
             Some(failure) => failure,
@@ -140,19 +151,25 @@ impl Failure {
         let mut told = each.filter_map(|error| {
             let number = ["error_number", "error_code", "number", "code", "errno"];
             let number = number.into_iter().find_map(|name| error.get(name).and_then(Value::as_u64)).unwrap_or(0);
-            let words = ["description", "error", "string", "message"].into_iter();
+            // From 23.02 on `description` says what was tried, and `error` what is wrong.
+            let words = ["error", "string", "message", "description"].into_iter();
             let words = words.filter_map(|name| error.get(name).and_then(Value::as_str)).find(|text| !text.is_empty());
             (number != 0 || words.is_some()).then(|| (number, words.unwrap_or("no reason given")))
         });
         let (number, words) = told.next()?;
         let words = format!("{} ({number})", words.chars().take(300).collect::<String>());
-        Some(if UNAUTHENTICATED.contains(&number) { Self::Unauthenticated(words) } else { Self::Slurm(number, words) })
+        Some(match number {
+            UNAUTHENTICATED => Self::Unauthenticated(words),
+            _ if UNCLEAR.contains(&number) => Self::Unclear(words),
+            _ => Self::Slurm(number, words),
+        })
     }
 
     /// Whether it says that the Slurm job is finished or not known.
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Slurm(number, words) => OVER.contains(number) || words.contains("Invalid job id"),
+            Self::Unclear(words) => words.contains("Invalid job id"),
             _ => false,
         }
     }
@@ -165,6 +182,7 @@ impl From<Failure> for BackendError {
             // What slurmrestd itself finds wrong with the request, such as a key that it does not know.
             Failure::Status(400 | 422, words) => Self::Refused(words),
             Failure::Slurm(_, words) | Failure::Status(_, words) => Self::Outage(words),
+            Failure::Unclear(words) => Self::Outage(format!("{words}; perhaps the gateway's token is not accepted")),
             Failure::Unauthenticated(words) => Self::Outage(format!("the gateway's token is not accepted: {words}")),
         }
     }
@@ -226,6 +244,16 @@ pub(super) fn newest_named(body: &Value, user: &str, name: &str) -> Option<Slurm
             && job.get("user_name").and_then(Value::as_str) == Some(user)
     };
     jobs(body).filter(mine).filter_map(|job| job.get("job_id")?.as_u64()).max()
+}
+
+/// Whether slurmctld answered a ping. 24.11 says by 200 that it did not, also when it does not accept the token.
+pub(super) fn answers(ping: &Value) -> bool {
+    let pings = ping.get("pings").and_then(Value::as_array).into_iter().flatten();
+    let up = |ping: &Value| {
+        let says = |name: &str| ping.get(name).and_then(Value::as_str) == Some("UP");
+        says("ping") || says("pinged") || ping.get("responding").and_then(Value::as_bool) == Some(true)
+    };
+    pings.map(up).reduce(|one, other| one || other).unwrap_or(true)
 }
 
 /// Slurm's release in any answer.

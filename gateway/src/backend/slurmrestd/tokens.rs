@@ -4,16 +4,17 @@
 //! here. Tokens are kept until shortly before they expire. A failure is not kept: the next request tries again.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use gha_slurm_core::secret::Secret;
 use jwt_simple::prelude::{Claims, HS256Key, MACLike};
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use crate::backend::{BackendError, user};
+use crate::backend::{BackendError, command, user};
 use crate::config::{self, ConfigError};
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
@@ -21,11 +22,12 @@ const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
 pub(super) struct Tokens {
     source: Source,
     lifetime: Duration,
-    kept: Mutex<HashMap<String, (Secret, Instant)>>,
+    /// Each user's in a lock of its own, so that one who has to wait for a token keeps nobody else.
+    kept: std::sync::Mutex<HashMap<String, Arc<Mutex<Option<(Secret, Instant)>>>>>,
 }
 
 enum Source {
-    Key(Box<HS256Key>),
+    Key(PathBuf),
     Command(Vec<String>),
 }
 
@@ -39,19 +41,25 @@ impl Tokens {
     pub(super) fn new(settings: &config::Slurmrestd) -> Result<Self, ConfigError> {
         let source = match &settings.jwt_key_file {
             Some(path) => {
-                let unreadable = |error| ConfigError::Unreadable { path: path.clone(), error };
-                Source::Key(Box::new(HS256Key::from_bytes(&std::fs::read(path).map_err(unreadable)?)))
+                std::fs::read(path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?;
+                Source::Key(path.clone())
             }
             None => Source::Command(settings.token_command.clone()),
         };
-        Ok(Self { source, lifetime: Duration::from_secs(settings.token_seconds), kept: Mutex::default() })
+        Ok(Self { source, lifetime: Duration::from_secs(settings.token_seconds), kept: std::sync::Mutex::default() })
+    }
+
+    fn of(&self, user: &str) -> Arc<Mutex<Option<(Secret, Instant)>>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(kept.entry(user.to_owned()).or_default())
     }
 
     /// A token that is valid for a while yet.
     pub(super) async fn get(&self, user: &str) -> Result<Secret, BackendError> {
+        let own = self.of(user);
         // Held while minting, so that a burst mints once.
-        let mut kept = self.kept.lock().await;
-        if let Some((token, renew)) = kept.get(user)
+        let mut kept = own.lock().await;
+        if let Some((token, renew)) = &*kept
             && Instant::now() < *renew
         {
             return Ok(token.clone());
@@ -59,20 +67,27 @@ impl Tokens {
         user::home(user).await?;
         let renew = Instant::now() + self.lifetime / 2;
         let token = match &self.source {
-            Source::Key(key) => sign(key, user, self.lifetime)?,
+            // Read each time: a site may change it.
+            Source::Key(path) => sign(&read_key(path).await?, user, self.lifetime)?,
             Source::Command(command) => run(command, user, self.lifetime).await?,
         };
-        kept.insert(user.to_owned(), (token.clone(), renew));
+        *kept = Some((token.clone(), renew));
         Ok(token)
     }
 
     /// Drops a token that was not accepted, unless there is a newer one already.
     pub(super) async fn forget(&self, user: &str, refused: &Secret) {
-        let mut kept = self.kept.lock().await;
-        if kept.get(user).is_some_and(|(token, _)| token.expose() == refused.expose()) {
-            kept.remove(user);
+        let own = self.of(user);
+        let mut kept = own.lock().await;
+        if kept.as_ref().is_some_and(|(token, _)| token.expose() == refused.expose()) {
+            *kept = None;
         }
     }
+}
+
+async fn read_key(path: &Path) -> Result<HS256Key, BackendError> {
+    let unreadable = |error| BackendError::Outage(format!("no token could be signed: {}: {error}", path.display()));
+    Ok(HS256Key::from_bytes(&tokio::fs::read(path).await.map_err(unreadable)?))
 }
 
 fn sign(key: &HS256Key, user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
@@ -82,12 +97,12 @@ fn sign(key: &HS256Key, user: &str, lifetime: Duration) -> Result<Secret, Backen
     token.map(Secret::new).map_err(|error| BackendError::Outage(format!("no token could be signed: {error}")))
 }
 
-async fn run(command: &[String], user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
+async fn run(words: &[String], user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
     let outage = |problem: String| BackendError::Outage(format!("no token could be minted: {problem}"));
     let seconds = lifetime.as_secs().to_string();
-    let mut words = command.iter().map(|word| word.replace("{user}", user).replace("{seconds}", &seconds));
+    let mut words = words.iter().map(|word| word.replace("{user}", user).replace("{seconds}", &seconds));
     let program = words.next().unwrap_or_default();
-    let child = Command::new(&program).args(words).stdin(Stdio::null()).kill_on_drop(true).output();
+    let child = command(&program).args(words).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(COMMAND_DEADLINE, child)
         .await
         .map_err(|_| outage(format!("{program} does not end")))?

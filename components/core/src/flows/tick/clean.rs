@@ -4,6 +4,7 @@ use super::{RETENTION_SECONDS, Tick};
 use crate::identity::JobId;
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, read, write};
 use crate::lifecycle::{Fault, trim_line};
+use crate::metrics::fold;
 use crate::ports::Platform;
 
 /// Where to begin when nothing was ever deleted: an application that ran so long without a tick keeps what is older.
@@ -20,7 +21,11 @@ impl<P: Platform> Tick<'_, P> {
             None => last.saturating_sub(FIRST_LOOK_BUCKETS),
         };
         for bucket in (begin..=last).map(Bucket) {
-            for slot in 1..=journal.slots(bucket)? {
+            let slots = journal.slots(bucket)?;
+            if slots > 0 {
+                fold(platform, bucket)?;
+            }
+            for slot in 1..=slots {
                 if self.late() {
                     return Ok(());
                 }
@@ -35,7 +40,7 @@ impl<P: Platform> Tick<'_, P> {
                 journal.delete_slot(bucket, slot)?;
                 self.report.deleted += 1;
             }
-            journal.delete_bucket(bucket)?;
+            journal.delete_bucket(bucket, slots)?;
         }
         if begin <= last {
             write(platform, &done_key, &Bucket(last))?;

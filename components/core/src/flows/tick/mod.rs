@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Level};
 use crate::github::client::GitHub;
 use crate::lifecycle::{Destination, Fault, retry_overdue};
+use crate::overview::digest;
 use crate::ports::Platform;
 use crate::request::Request;
 use crate::settings::{SettingError, Settings};
@@ -76,7 +77,8 @@ impl Report {
 
 impl From<Report> for Answer {
     fn from(report: Report) -> Self {
-        Self::new(
+        let level = if report.problems.is_empty() { Level::Info } else { Level::Warn };
+        let answer = Self::new(
             200,
             json!({
                 "jobs": report.jobs,
@@ -89,7 +91,8 @@ impl From<Report> for Answer {
                 "more": report.more,
                 "problems": report.problems,
             }),
-        )
+        );
+        answer.at(level)
     }
 }
 
@@ -98,12 +101,13 @@ pub(super) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
     let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
     let mut tick = Tick { platform, destination, github, gateway_fails: false, report: Report::default() };
     // What one step cannot do must not keep the next from its work.
-    for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean] {
+    for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean, Step::Digest] {
         let done = match step {
             Step::Retry => tick.retry(),
             Step::Redeliver => tick.redeliver_failed(),
             Step::Repair => tick.repair_all(),
             Step::Clean => tick.clean(),
+            Step::Digest => tick.digest(),
         };
         if let Err(error) = done {
             tick.report.problem(error);
@@ -118,6 +122,7 @@ enum Step {
     Redeliver,
     Repair,
     Clean,
+    Digest,
 }
 
 struct Tick<'a, P> {
@@ -134,6 +139,11 @@ impl<P: Platform> Tick<'_, P> {
         let late = self.destination.late(self.platform);
         self.report.more |= late;
         late
+    }
+
+    /// What pages and figures are made of; what is left for later is no work that waits.
+    fn digest(&mut self) -> Result<(), Fault> {
+        Ok(digest(self.platform, || !self.destination.late(self.platform))?)
     }
 
     fn retry(&mut self) -> Result<(), Fault> {

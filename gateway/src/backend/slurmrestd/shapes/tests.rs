@@ -42,6 +42,9 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["memory_per_node"], json!({"set": true, "infinite": false, "number": 512}));
         assert_eq!(body["job"]["time_limit"]["number"], json!(5));
         assert_eq!(body["job"]["tres_per_node"], json!("gres/gpu:2,gres/disk:1"));
+        let exclusive = (body["job"].get("exclusive").cloned(), body["job"].get("shared").cloned());
+        let expected = if version == 39 { (Some(json!(["true"])), None) } else { (None, Some(json!(["none"]))) };
+        assert_eq!(exclusive, expected, "v0.0.{version}: 24.11 ignores `exclusive` with a warning");
         assert!(body["job"].get("gres").is_none() && body["job"].get("ntasks").is_none(), "unknown there");
     }
     assert!(Version(38).submission(&job())["job"].get("qos").is_none(), "what is not asked is not sent");
@@ -67,7 +70,7 @@ fn outcome(status: u16, body: &Value) -> BackendError {
 #[test]
 fn a_refusal_is_told_from_an_outage() {
     let old = |code: u64, words: &str| json!({"meta": {}, "errors": [{"error_code": code, "error": words}]});
-    let new = |number: u64, words: &str| json!({"errors": [{"description": words, "error_number": number, "error": words, "source": "x"}], "warnings": []});
+    let new = |number: u64, words: &str| json!({"errors": [{"description": "Batch job submission failed", "error_number": number, "error": words, "source": "x"}], "warnings": []});
     for (status, body) in [
         (500, old(2000, "Invalid partition name specified")),
         (500, new(2000, "Invalid partition name specified")),
@@ -93,11 +96,25 @@ fn a_refusal_is_told_from_an_outage() {
     ] {
         assert!(matches!(outcome(status, &body), BackendError::Outage(_)), "{body}");
     }
-    for (status, body) in
-        [(500, old(5005, "Unspecified")), (511, new(1007, "Protocol authentication error")), (401, json!({}))]
-    {
+    for (status, body) in [
+        (500, new(1007, "Protocol authentication error")),
+        (511, new(1007, "Protocol authentication error")),
+        (401, json!({})),
+    ] {
         assert!(matches!(Failure::read(status, &body), Failure::Unauthenticated(_)), "{body}");
     }
+}
+
+#[test]
+fn a_ping_that_was_not_answered_is_seen() {
+    let up =
+        json!({"pings": [{"hostname": "n", "pinged": "UP", "responding": true, "mode": "primary", "primary": true}]});
+    let down = json!({"pings": [{"hostname": "n", "pinged": "DOWN", "responding": false, "mode": "primary"}]});
+    let old = |state: &str| json!({"pings": [{"hostname": "n", "ping": state, "mode": "primary"}], "errors": []});
+    assert!(answers(&up) && answers(&old("UP")) && !answers(&old("DOWN")));
+    assert!(!answers(&down), "what 24.11 says of a token that it does not accept, too");
+    let with_backup = json!({"pings": [down["pings"][0], up["pings"][0]]});
+    assert!(answers(&with_backup));
 }
 
 #[test]

@@ -1,41 +1,32 @@
 //! `gha-slurm up`: serves the application here. Flags have Spin's names.
 
+mod setup_link;
+
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use gha_slurm::host::precompiled::Precompiled;
-use gha_slurm::host::variables::Provider;
-use gha_slurm::host::{self, Options, State};
+use gha_slurm::host::{self, Options};
+use gha_slurm::logging::{self, Format};
 use gha_slurm::{building, ticking};
-use tracing_subscriber::EnvFilter;
 
+use self::setup_link::SetupLink;
+use super::application::Application;
 use super::limits::LimitArguments;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The application's manifest.
-    #[arg(short, long, value_name = "FILE", default_value = "spin.toml")]
-    from: PathBuf,
+    #[command(flatten)]
+    application: Application,
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
     /// Build the components first, by the commands in the manifest.
     #[arg(long)]
     build: bool,
-    /// A variable, as NAME=VALUE or NAME=@FILE. Secrets belong in a file or in SPIN_VARIABLE_NAME: other users can read
-    /// a command line.
-    #[arg(long, value_name = "NAME=VALUE")]
-    variable: Vec<String>,
-    /// The folder of the key-value store [default: .spin beside the manifest]; empty keeps it in memory.
-    #[arg(long, value_name = "FOLDER")]
-    state_dir: Option<OsString>,
-    /// Where the key-value store is, in Spin's form: `[key_value_store.default]` with `type = "redis"` and `url`.
-    #[arg(long, value_name = "FILE")]
-    runtime_config_file: Option<PathBuf>,
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
@@ -44,9 +35,9 @@ pub(crate) struct Arguments {
     compiled_dir: Option<OsString>,
     #[command(flatten)]
     limits: LimitArguments,
-    /// How the log on stderr looks.
-    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
-    log_format: LogFormat,
+    /// How the log on stderr looks [default: human on a terminal, json elsewhere].
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,22 +49,17 @@ enum LogFormat {
 const USAGE: u8 = 2;
 
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
-    log_to_stderr(arguments.log_format);
+    logging::start(match arguments.log_format {
+        Some(LogFormat::Human) => Format::human(),
+        Some(LogFormat::Json) => Format::Json,
+        None => Format::of_stderr(),
+    });
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, status }) => {
             eprintln!("gha-slurm up: {message}");
             ExitCode::from(status)
         }
-    }
-}
-
-fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("GHA_SLURM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().init(),
     }
 }
 
@@ -91,20 +77,14 @@ impl From<host::Error> for Failure {
 fn serve(arguments: Arguments) -> Result<(), Failure> {
     let usage = |message| Failure { message, status: USAGE };
     let failed = |message| Failure { message, status: 1 };
-    let variables = Provider::new(&arguments.variable, Path::new(".")).map_err(usage)?;
+    let application = arguments.application;
+    let mut variables = application.variables().map_err(usage)?;
     if arguments.build {
-        building::build(&arguments.from, &|line| tracing::info!("{line}"))
+        building::build(&application.from, &|line| tracing::info!("{line}"))
             .map_err(|error| failed(error.to_string()))?;
     }
-    let state = match arguments.state_dir {
-        Some(folder) if folder.is_empty() => State::Memory,
-        Some(folder) => State::Folder(folder.into()),
-        None => State::Folder(arguments.from.with_file_name(".spin")),
-    };
-    let state = match (&arguments.runtime_config_file, state) {
-        (Some(file), State::Folder(folder)) => host::runtime_config::state(file, folder).map_err(usage)?,
-        (_, state) => state,
-    };
+    let state = application.state().map_err(usage)?;
+    let setup_link = SetupLink::prepare(&mut variables);
     let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
     let compiled = match arguments.compiled_dir {
         Some(folder) if folder.is_empty() => None,
@@ -112,7 +92,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         None => Precompiled::default_folder(),
     };
     let options = Options {
-        manifest: arguments.from,
+        manifest: application.from,
         listen: arguments.listen,
         variables,
         state,
@@ -125,19 +105,22 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         let server = host::start(options).await?;
         println!("listening on http://{}", server.address());
         let _ = std::io::stdout().flush();
-        match admin_token {
-            Some(token) if server.serves(ticking::ROUTE) => {
-                tracing::info!("{} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
-                let ticking = tokio::spawn(ticking::run(server.address(), token));
-                server.run(stop_signal()).await;
-                ticking.abort();
-            }
-            None if server.serves(ticking::ROUTE) => {
-                tracing::warn!("no periodic repair: the variable admin_token is not set");
-                server.run(stop_signal()).await;
-            }
-            _ => server.run(stop_signal()).await,
+        let mut beside = tokio::task::JoinSet::new();
+        if let Some(link) = setup_link
+            && server.serves(setup_link::ROUTE)
+        {
+            beside.spawn(link.announce(server.address()));
         }
+        match admin_token {
+            _ if !server.serves(ticking::ROUTE) => {}
+            Some(token) => {
+                tracing::info!("{} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
+                beside.spawn(ticking::run(server.address(), token));
+            }
+            None => tracing::warn!("no periodic repair: the variable admin_token is not set"),
+        }
+        server.run(stop_signal()).await;
+        beside.abort_all();
         tracing::info!("stopped");
         Ok(())
     })

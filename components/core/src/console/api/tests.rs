@@ -1,0 +1,148 @@
+//! The API's answers, each held against the OpenAPI document.
+
+use serde_json::{Value, json};
+
+use super::OPENAPI;
+use crate::answer::Answer;
+use crate::console;
+use crate::scene::{Gateway, Scene};
+use crate::testing::get;
+
+/// Checks that an answer is what the document says of its route and status.
+fn documented(route: &str, answer: &Answer) {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let response = &document["paths"][route]["get"]["responses"][answer.status.to_string()];
+    let schema = response["content"]["application/json"]["schema"].clone();
+    assert!(schema.is_object(), "{route} has no answer {}", answer.status);
+    let schema = json!({"$ref": schema["$ref"], "components": document["components"]});
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&answer.body).map(|error| format!("{}: {error}", error.instance_path)).collect();
+    assert!(errors.is_empty(), "{route}: {errors:?}\n{}", answer.body);
+}
+
+fn checked(scene: &Scene, route: &str, target: &str) -> Answer {
+    let answer = scene.get(target);
+    documented(route, &answer);
+    answer
+}
+
+/// Jobs in as many states as there are.
+fn busy() -> Scene {
+    let scene = Scene::new();
+    scene.whole(1);
+    scene.queue(2);
+    scene.queue_with(3, json!({"labels": ["gpu", "slurm-cpus=4"]}));
+    scene.queue_with(4, json!({"labels": ["gpu"]}));
+    scene.start(5, "somebody-elses");
+    scene.gateway(Gateway::Away);
+    scene.queue(6);
+    scene.gateway(Gateway::Takes);
+    scene.slurm("PENDING", Some("Resources"));
+    scene
+}
+
+#[test]
+fn every_answer_is_as_the_document_says() {
+    let scene = busy();
+    for (target, jobs) in [
+        ("/api/v1/jobs", 6),
+        ("/api/v1/jobs?state=waiting", 4),
+        ("/api/v1/jobs?state=&repository=&limit=2", 2),
+        ("/api/v1/jobs?state=finished&repository=octo%2Frepo&profile=cpu", 1),
+        ("/api/v1/jobs?before=1.1", 0),
+        ("/api/v1/jobs?limit=99999999", 6),
+    ] {
+        let answer = checked(&scene, "/jobs", target);
+        assert_eq!((answer.status, answer.body["jobs"].as_array().unwrap().len()), (200, jobs), "{target}");
+    }
+    for bad in ["state=lost", "limit=x", "limit=-1", "before=1", "before=a.b", "before=1.-1"] {
+        assert_eq!(checked(&scene, "/jobs", &format!("/api/v1/jobs?{bad}")).status, 400, "{bad}");
+    }
+    for job in 1..=6 {
+        assert_eq!(checked(&scene, "/jobs/{job}", &format!("/api/v1/jobs/{job}")).status, 200);
+    }
+    assert_eq!(scene.get("/api/v1/jobs/2").body["slurm"]["reason"], "Resources");
+    for unknown in ["7", "x", "-1", "18446744073709551616", "1/2"] {
+        assert_eq!(checked(&scene, "/jobs/{job}", &format!("/api/v1/jobs/{unknown}")).status, 404, "{unknown}");
+    }
+    assert_eq!(checked(&scene, "/summary", "/api/v1/summary").body["states"]["finished"], 1);
+    assert_eq!(checked(&scene, "/profiles", "/api/v1/profiles").body["profiles"][1]["max_running"], 1);
+    assert_eq!(checked(&scene, "/explain", "/api/v1/explain?repository=octo/repo&id=2").status, 200);
+    for bad in ["", "?repository=octo&id=1", "?repository=octo/repo", "?repository=octo/repo&id=x"] {
+        assert_eq!(checked(&scene, "/explain", &format!("/api/v1/explain{bad}")).status, 400, "{bad}");
+    }
+    assert_eq!(scene.get("/api/v1/nothing").status, 404);
+}
+
+#[test]
+fn a_gateway_that_is_away_hides_nothing_else() {
+    let scene = busy();
+    scene.gateway(Gateway::Away);
+    let answer = checked(&scene, "/jobs/{job}", "/api/v1/jobs/2");
+    assert_eq!(answer.body["slurm"], Value::Null);
+    assert!(answer.body["slurm_problem"].as_str().unwrap().contains("cannot be reached"), "{}", answer.body);
+    assert_eq!(answer.body["summary"]["state"], "pending");
+}
+
+#[test]
+fn only_the_admin_token_opens_it() {
+    let scene = busy();
+    for token in [
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "Basic an-admin-token-of-32-characters!",
+        "Bearer an-admin-token-of-32-characters!!",
+    ] {
+        let mut request = get("/api/v1/jobs");
+        request.headers = vec![("authorization".to_owned(), token.as_bytes().to_vec())];
+        let answer = console::answer(&scene.platform, &request);
+        documented("/jobs", &answer);
+        assert_eq!(answer.status, 401, "{token:?}");
+    }
+    let mut without = get("/api/v1/jobs");
+    without.headers.clear();
+    assert_eq!(console::answer(&scene.platform, &without).status, 401);
+    let mut description = get("/api/v1/openapi.json");
+    description.headers.clear();
+    let answer = console::answer(&scene.platform, &description);
+    assert_eq!((answer.status, answer.content().0), (200, "application/json"));
+    let mut post = get("/api/v1/jobs");
+    post.method = "POST".to_owned();
+    assert_eq!(console::answer(&scene.platform, &post).status, 405);
+    // The log says nothing of what was shown.
+    assert!(!scene.get("/api/v1/jobs").log_line("console").contains("octo"));
+    scene.platform.set_variable("admin_token", Some(""));
+    let off = scene.get("/api/v1/jobs");
+    documented("/jobs", &off);
+    assert!(off.status == 403 && off.body["error"].as_str().unwrap().contains("admin_token"), "{}", off.body);
+}
+
+#[test]
+fn a_store_that_fails_is_a_reason_to_ask_again() {
+    let scene = busy();
+    scene.platform.lives.set(Some(0));
+    let answer = checked(&scene, "/jobs", "/api/v1/jobs");
+    assert_eq!(answer.status, 503);
+}
+
+#[test]
+fn installations_answers_as_the_original_did_to_whom_may_ask() {
+    let scene = Scene::new();
+    let ask = |url: &str| scene.get(&format!("/gha/installations{url}"));
+    assert_eq!(ask("").status, 403);
+    let installed = ask("?url=https%3A%2F%2Fgithub.com%2Focto%2Frepo");
+    assert_eq!((installed.status, installed.body), (200, json!(true)));
+    scene.github("/repos/octo/other/installation", 404, json!({"message": "Not Found"}));
+    let absent = ask("?url=https://github.com/octo/other/");
+    assert_eq!((absent.status, absent.body), (200, json!(false)));
+    for bad in ["?url=", "?url=octo/repo", "?url=https://github.com/octo", "?url=https://github.com/a/b/c"] {
+        assert_eq!(ask(bad).status, 400, "{bad}");
+    }
+    scene.github("/repos/octo/down/installation", 502, json!({}));
+    assert_eq!(ask("?url=https://github.com/octo/down").status, 503);
+    let mut stranger = get("/gha/installations?url=https://github.com/octo/repo");
+    stranger.headers.clear();
+    assert_eq!(console::answer(&scene.platform, &stranger).status, 401);
+}

@@ -1,0 +1,86 @@
+//! The pages before the log-in, and those that stand in for a page.
+
+use maud::{Markup, html};
+
+use super::assets;
+use super::frame::{brand, document};
+
+/// The log-in form; `next` is the page to go on to.
+pub(super) fn log_in(next: &str, problem: Option<&str>) -> Markup {
+    gate(
+        "Log in",
+        &html! {
+            h1 { "Log in" }
+            @if let Some(problem) = problem { p #problem .notice.bad role="alert" { (problem) } }
+            form method="post" action="/login" {
+                input type="hidden" name="next" value=(next);
+                label {
+                    "Admin token"
+                    input type="password" name="token" required autofocus autocomplete="current-password"
+                        maxlength="1000" aria-describedby=[problem.map(|_| "problem")];
+                }
+                button.main { "Log in" }
+            }
+            p.quiet.small { "The value of the variable " code { "admin_token" } ". The session ends after 12 hours." }
+        },
+    )
+}
+
+/// There is no admin token to log in with.
+pub(super) fn unconfigured(problem: &str) -> Markup {
+    gate(
+        "Not set up",
+        &html! {
+            h1 { "The console is switched off" }
+            p { "Who looks at it logs in with the admin token, and there is none yet." }
+            p.notice.waits { (problem) "." }
+            p { "A good one:" }
+            pre { code { "echo \"SPIN_VARIABLE_ADMIN_TOKEN=$(openssl rand -hex 20)\" >> .env" } }
+            p.quiet.small { "Then start the application again." }
+        },
+    )
+}
+
+/// A form that did not come from one of our pages.
+pub(super) fn foreign() -> Markup {
+    gate(
+        "Refused",
+        &html! {
+            h1 { "Refused" }
+            p { "This was not sent by a page of this application." }
+            p { a href="/" { "Go to the console" } }
+        },
+    )
+}
+
+/// The store does not answer.
+pub(super) fn store_failed() -> Markup {
+    gate(
+        "No answer",
+        &html! {
+            h1 { "The key-value store does not answer" }
+            p { "Nothing can be shown before it does. The log says more." }
+            p { a href="/" { "Try again" } }
+        },
+    )
+}
+
+/// A page that asks for itself again, as our own.
+pub(super) fn again() -> Markup {
+    html! {
+        (maud::DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="refresh" content="0";
+                title { "gha-slurm" }
+                link rel="stylesheet" href=(assets::style());
+            }
+            body { p.gate { a href="" { "Go on" } } }
+        }
+    }
+}
+
+fn gate(title: &str, content: &Markup) -> Markup {
+    document(title, false, &html! { main.gate { (brand()) div.panel { (content) } } })
+}

@@ -1,0 +1,184 @@
+//! All facts of many jobs, read together: for pages, figures and explanations. Where one fact after the other costs a
+//! step of the store each, a hundred jobs cost a handful.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+
+use super::{Failure, JobFacts, Launched, Ledger, Lost, View};
+use crate::identity::{JobId, LaunchId};
+use crate::lifecycle::MAX_LAUNCHES;
+use crate::ports::{Clock, Store, StoreError};
+
+/// A job with its launches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its id.
+    pub job: JobId,
+    /// What decides what it needs.
+    pub view: View,
+    /// When GitHub said that this old job is still queued, in seconds of Unix time.
+    pub confirmed: Option<u64>,
+    /// Its launches, at least the first, up to the first that is not lost.
+    pub launches: Vec<LaunchRecord>,
+}
+
+/// What is known of a launch. Times are seconds of Unix time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchRecord {
+    /// Its id.
+    pub id: LaunchId,
+    /// The gateway took it.
+    pub launched: Option<Launched>,
+    /// Its credential was handed out.
+    pub redeemed: Option<u64>,
+    /// The job that its runner took.
+    pub took: Option<JobId>,
+    /// Its job got another one.
+    pub lost: Option<Lost>,
+    /// Nothing needed it any more.
+    pub withdrawn: Option<u64>,
+    /// Its Slurm job was cancelled.
+    pub cancelled: Option<u64>,
+    /// Its place in the line of a profile with a limit.
+    pub ticket: Option<i64>,
+    /// Attempts to submit it at the gateway.
+    pub submissions: Tries,
+    /// Attempts to get a credential for it.
+    pub redemptions: Tries,
+}
+
+/// What is known of attempts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// How many failed.
+    pub failures: u64,
+    /// The last failure.
+    pub last: Option<Failure>,
+}
+
+/// Values by key, as far as they were read.
+#[derive(Default)]
+struct Values(HashMap<String, Vec<u8>>);
+
+impl Values {
+    fn load(&mut self, store: &impl Store, keys: Vec<String>) -> Result<(), StoreError> {
+        let values = store.get_many(&keys)?;
+        self.0.extend(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))));
+        Ok(())
+    }
+
+    fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.0.get(key) else { return Ok(None) };
+        serde_json::from_slice(bytes).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
+    }
+}
+
+const JOB: [&str; 4] = ["requested", "started", "finished", "confirmed"];
+const LAUNCH: [&str; 9] =
+    ["launched", "redeemed", "took", "lost", "withdrawn", "cancelled", "ticket", "submit/next", "redeem/next"];
+/// The attempts whose last failure is told.
+const ATTEMPTS: [&str; 2] = ["submit", "redeem"];
+
+impl<'a, P: Store + Clock> Ledger<'a, P> {
+    /// The records of jobs, in their order. A job with a fact that cannot be read has an error in its place.
+    pub fn records(&self, jobs: &[JobId]) -> Result<Vec<Result<JobRecord, StoreError>>, StoreError> {
+        let mut values = Values::default();
+        let mut keys: Vec<String> =
+            jobs.iter().flat_map(|job| JOB.map(|fact| JobFacts::new(self.0, *job).of(fact))).collect();
+        let mut open: Vec<LaunchId> = jobs.iter().map(|job| LaunchId { job: *job, number: 1 }).collect();
+        for number in 1..=MAX_LAUNCHES {
+            keys.extend(open.iter().flat_map(|launch| LAUNCH.map(|fact| self.key(*launch, fact))));
+            values.load(self.0, std::mem::take(&mut keys))?;
+            for (launch, attempts) in open.iter().flat_map(|launch| ATTEMPTS.map(|attempts| (*launch, attempts))) {
+                if let Ok(Some(next)) = values.read::<u64>(&self.key(launch, &format!("{attempts}/next"))) {
+                    keys.push(self.failure_key(launch, attempts, next));
+                }
+            }
+            open.retain(|launch| values.0.contains_key(&self.key(*launch, "lost")));
+            open = open.into_iter().map(|launch| LaunchId { number: number + 1, ..launch }).collect();
+            if open.is_empty() {
+                break;
+            }
+        }
+        values.load(self.0, keys)?;
+        Ok(jobs.iter().map(|job| self.record(*job, &values)).collect())
+    }
+
+    fn record(&self, job: JobId, values: &Values) -> Result<JobRecord, StoreError> {
+        let facts = JobFacts::new(self.0, job);
+        let view = View {
+            requested: values.read(&facts.of("requested"))?,
+            started: values.read(&facts.of("started"))?,
+            finished: values.read(&facts.of("finished"))?,
+        };
+        let mut launches: Vec<LaunchRecord> = Vec::new();
+        for number in 1..=MAX_LAUNCHES {
+            if launches.last().is_some_and(|launch| launch.lost.is_none()) {
+                break;
+            }
+            launches.push(self.launch_record(LaunchId { job, number }, values)?);
+        }
+        Ok(JobRecord { job, view, confirmed: values.read(&facts.of("confirmed"))?, launches })
+    }
+
+    fn launch_record(&self, id: LaunchId, values: &Values) -> Result<LaunchRecord, StoreError> {
+        let tries = |attempts: &str| {
+            let next: Option<u64> = values.read(&self.key(id, &format!("{attempts}/next")))?;
+            let Some(next) = next else { return Ok::<_, StoreError>(Tries::default()) };
+            let last = values.read(&self.failure_key(id, attempts, next))?;
+            Ok(Tries { failures: next.saturating_sub(1), last })
+        };
+        Ok(LaunchRecord {
+            id,
+            launched: values.read(&self.key(id, "launched"))?,
+            redeemed: values.read(&self.key(id, "redeemed"))?,
+            took: values.read(&self.key(id, "took"))?,
+            lost: values.read(&self.key(id, "lost"))?,
+            withdrawn: values.read(&self.key(id, "withdrawn"))?,
+            cancelled: values.read(&self.key(id, "cancelled"))?,
+            ticket: values.read(&self.key(id, "ticket"))?,
+            submissions: tries("submit")?,
+            redemptions: tries("redeem")?,
+        })
+    }
+
+    fn key(&self, launch: LaunchId, fact: &str) -> String {
+        self.launch(launch).of(fact)
+    }
+
+    fn failure_key(&self, launch: LaunchId, attempts: &str, next: u64) -> String {
+        self.key(launch, &format!("{attempts}/{}/failed", next.saturating_sub(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Memory;
+
+    #[test]
+    fn a_record_holds_what_the_facts_say_one_by_one() {
+        let platform = Memory::new();
+        let ledger = Ledger(&platform);
+        let (first, second) = ("1-1".parse().unwrap(), "1-2".parse().unwrap());
+        ledger.launch(first).record_launched(Some("17".to_owned())).unwrap();
+        ledger.launch(first).record_lost("its runner took another job").unwrap();
+        for attempt in 1..=2 {
+            ledger.launch(second).submissions().record_failed(attempt, "the gateway failed (503)").unwrap();
+        }
+        ledger.job(JobId(2)).record_started(Some("gha-slurm-1-1".to_owned()), Some(first), false).unwrap();
+        platform.set("gha-slurm/1/job/3/finished", b"?").unwrap();
+
+        let [one, two, three] = &ledger.records(&[JobId(1), JobId(2), JobId(3)]).unwrap()[..] else { panic!() };
+        let one = one.as_ref().unwrap();
+        assert_eq!(one.launches.len(), 2, "the third was never needed");
+        assert_eq!(one.launches[0].launched, ledger.launch(first).launched().unwrap());
+        assert_eq!(one.launches[0].took, Some(JobId(2)));
+        assert_eq!(one.launches[0].lost, ledger.launch(first).lost().unwrap());
+        assert_eq!(one.launches[1].submissions.failures, 2);
+        assert_eq!(one.launches[1].submissions.last, ledger.launch(second).submissions().last_failure().unwrap());
+        assert_eq!(two.as_ref().unwrap().view, ledger.job(JobId(2)).view().unwrap());
+        assert!(three.as_ref().unwrap_err().to_string().contains("job/3/finished"));
+    }
+}

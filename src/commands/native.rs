@@ -1,0 +1,172 @@
+//! What the domain needs of the world, lent to a command by this process: the variables, the key-value store and
+//! outbound HTTP as the host has them, so that a command finds what the application finds.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use chrono::DateTime;
+use gha_slurm::host::key_value::{KeyValue, KeyValueError};
+use gha_slurm::host::manifest::Manifest;
+use gha_slurm::host::variables::Provider;
+use gha_slurm_core::ports::{
+    Clock, Http, HttpMethod, HttpRequest, HttpResponse, MAX_RESPONSE_BYTES, Random, SendError, Store, StoreError,
+    VariableError, Variables,
+};
+use http_body_util::{BodyExt, Full, Limited};
+use tokio::runtime::Handle;
+use wasmtime_wasi_http::{Error, RequestOptions};
+
+const STORE: &str = "default";
+
+/// Blocks: to be used on a thread that may wait.
+pub(crate) struct Native {
+    runtime: Handle,
+    manifest: Manifest,
+    variables: Provider,
+    store: RefCell<Option<KeyValue>>,
+    skew: Cell<Option<i64>>,
+}
+
+impl Native {
+    /// An application's world, without a store so far.
+    pub(crate) fn new(runtime: Handle, manifest: Manifest, variables: Provider) -> Self {
+        Self { runtime, manifest, variables, store: RefCell::default(), skew: Cell::default() }
+    }
+
+    /// Uses this store from now on.
+    pub(crate) fn attach(&self, store: KeyValue) {
+        *self.store.borrow_mut() = Some(store);
+    }
+
+    /// Waits for something of the host's.
+    pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// By how many seconds this machine's clock is ahead of the server that last answered, if it told its time.
+    pub(crate) fn clock_ahead(&self) -> Option<i64> {
+        self.skew.get()
+    }
+
+    fn store(&self) -> Result<KeyValue, StoreError> {
+        self.store.borrow().clone().ok_or_else(|| StoreError("it is not open".to_owned()))
+    }
+}
+
+fn failed(error: KeyValueError) -> StoreError {
+    StoreError(error.to_string())
+}
+
+impl Store for Native {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.wait(self.store()?.get(STORE, key)).map_err(failed)
+    }
+
+    fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.wait(self.store()?.set(STORE, key.to_owned(), value.to_vec())).map_err(failed)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.wait(self.store()?.delete(STORE, key.to_owned())).map_err(failed)
+    }
+
+    fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        self.wait(self.store()?.set_many(STORE, values.to_vec())).map_err(failed)
+    }
+
+    fn delete_many(&self, keys: &[String]) -> Result<(), StoreError> {
+        self.wait(self.store()?.delete_many(STORE, keys.to_vec())).map_err(failed)
+    }
+
+    fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
+        self.wait(self.store()?.increment(STORE, key.to_owned(), delta)).map_err(failed)
+    }
+}
+
+impl Variables for Native {
+    fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
+        // What has no value is not set, for a component as well.
+        Ok(self.manifest.variable(name, &self.variables).ok())
+    }
+}
+
+impl Clock for Native {
+    fn now(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+impl Random for Native {
+    fn fill(&self, buffer: &mut [u8]) {
+        if getrandom::getrandom(buffer).is_err() {
+            std::process::abort();
+        }
+    }
+}
+
+impl Http for Native {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
+        let deadline = request.deadline;
+        let exchange = async { tokio::time::timeout(deadline, exchange(request)).await };
+        let response = self.wait(exchange).map_err(|_| SendError::Deadline(deadline))??;
+        if let Some(theirs) = response.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
+            let ours = i64::try_from(self.unix_seconds()).unwrap_or(i64::MAX);
+            self.skew.set(Some(ours.saturating_sub(theirs.timestamp())));
+        }
+        Ok(response)
+    }
+}
+
+/// Sends a request and reads its answer; the caller bounds the whole time.
+pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, SendError> {
+    let broken = |error: &dyn std::fmt::Display| SendError::Broken(error.to_string());
+    let method = match request.method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Post => "POST",
+    };
+    let mut builder = hyper::Request::builder().method(method).uri(request.url.as_str());
+    builder = builder.header("host", request.url.authority());
+    if request.method == HttpMethod::Post {
+        builder = builder.header("content-length", request.body.len());
+    }
+    for (name, value) in &request.headers {
+        builder = builder.header(*name, value);
+    }
+    let body = Full::new(Bytes::from(request.body.clone())).map_err(|never| match never {});
+    let outgoing = builder.body(body).map_err(|error| broken(&error))?;
+    let within = Some(request.deadline);
+    let options = RequestOptions { connect_timeout: within, first_byte_timeout: within, between_bytes_timeout: within };
+    let (response, driving) =
+        wasmtime_wasi_http::default_send_request(outgoing, Some(options)).await.map_err(|error| match error {
+            Error::ConnectionTimeout | Error::ConnectionReadTimeout | Error::HttpResponseTimeout => {
+                SendError::Deadline(request.deadline)
+            }
+            Error::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                SendError::Broken("the connection was refused".to_owned())
+            }
+            other => SendError::Broken(other.to_string()),
+        })?;
+    let read = async {
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| broken(&error))?;
+        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        Ok(HttpResponse { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
+    };
+    // The connection is driven beside; its own end is no answer.
+    let read = std::pin::pin!(read);
+    let mut driving = std::pin::pin!(driving);
+    let mut driven = false;
+    let mut read = read;
+    loop {
+        tokio::select! {
+            answer = &mut read => return answer,
+            _ = &mut driving, if !driven => driven = true,
+        }
+    }
+}
