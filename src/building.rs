@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 
 use crate::host::manifest::{Build, Manifest, ManifestError};
+use crate::slimming::slim_file;
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -33,10 +34,10 @@ pub enum BuildError {
     },
 }
 
-/// Builds every component that has a build command, and adds the Wasm target before, when it is missing. What is done
-/// is told to `progress`; the commands' own output goes to stderr.
+/// Builds every component that has a build command, and slims what came of it. Adds the Wasm target before, when it is
+/// missing. What is done is told to `progress`; the commands' own output goes to stderr.
 pub fn build(manifest: &Path, progress: &dyn Fn(&str)) -> Result<(), BuildError> {
-    let folder = manifest.parent().unwrap_or(Path::new("."));
+    let home = manifest.parent().unwrap_or(Path::new("."));
     for (id, component) in Manifest::read(manifest)?.component {
         let Some(Build { command, workdir, .. }) = component.build else { continue };
         if command.contains(TARGET) {
@@ -44,10 +45,14 @@ pub fn build(manifest: &Path, progress: &dyn Fn(&str)) -> Result<(), BuildError>
         }
         progress(&format!("building {id}: {command}"));
         let mut shell = Command::new("sh");
-        let folder = workdir.map_or_else(|| folder.to_path_buf(), |workdir| folder.join(workdir));
+        let folder = workdir.map_or_else(|| home.to_path_buf(), |workdir| home.join(workdir));
         // An empty path is the current folder.
         let folder = if folder.as_os_str().is_empty() { Path::new(".").to_path_buf() } else { folder };
         run(shell.arg("-c").arg(&command).current_dir(folder), &command, "a POSIX shell is needed")?;
+        let source = home.join(component.source);
+        if let Err(error) = slim_file(&source) {
+            progress(&format!("{} stays as large as it is: {error:#}", source.display()));
+        }
     }
     Ok(())
 }

@@ -4,4 +4,5 @@ pub mod building;
 pub mod host;
 pub mod logging;
 pub mod loopback;
+pub mod slimming;
 pub mod ticking;

@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod gateway;
+mod limits;
 mod native;
 mod progress;
 pub(crate) mod shell;

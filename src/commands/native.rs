@@ -60,7 +60,7 @@ fn failed(error: KeyValueError) -> StoreError {
 
 impl Store for Native {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.wait(self.store()?.get(STORE, key.to_owned())).map_err(failed)
+        self.wait(self.store()?.get(STORE, key)).map_err(failed)
     }
 
     fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {

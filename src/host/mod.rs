@@ -7,14 +7,20 @@
 //! A guest is trusted with nothing: a fresh instance per request, no files, no environment, only the stores, variables
 //! and hosts that the manifest names for it, and limits on memory, time and size.
 
+mod body;
 pub mod componentize;
 pub mod engine;
+mod handling;
 pub mod key_value;
+pub mod limits;
 pub mod manifest;
 pub mod outbound_http;
+pub mod precompiled;
 pub mod routing;
 pub mod runtime_config;
+pub mod sandbox;
 pub mod serving;
+mod spin_headers;
 pub mod variables;
 
 use std::net::SocketAddr;
@@ -22,12 +28,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
-use self::engine::{Engine, Guest};
+use self::engine::Engine;
 use self::key_value::KeyValue;
+use self::limits::Limits;
 use self::manifest::Manifest;
-use self::outbound_http::AllowedHosts;
+use self::outbound_http::{AllowedHosts, Client};
+use self::precompiled::Precompiled;
 use self::routing::Router;
+use self::sandbox::Guest;
 use self::serving::Server;
 use self::variables::Provider;
 
@@ -65,6 +75,10 @@ pub struct Options {
     pub state: State,
     /// Whether to leave out what guests print.
     pub quiet: bool,
+    /// What the application may take of this machine.
+    pub limits: Limits,
+    /// Where compiled code is kept, if it is.
+    pub compiled: Option<PathBuf>,
 }
 
 /// Why an application does not run.
@@ -80,10 +94,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// A component cannot be loaded.
-    #[error("component {component} cannot be loaded: {why}")]
+    #[error("component {component} cannot be loaded from {path}: {why}")]
     Load {
         /// The component's id.
         component: String,
+        /// Its file.
+        path: PathBuf,
         /// The reason.
         why: String,
     },
@@ -118,30 +134,32 @@ pub async fn start(options: Options) -> Result<Server, Error> {
         State::Memory => KeyValue::in_memory()?,
         State::Redis(url) => KeyValue::redis(url).await?,
     };
-    let engine = Engine::new().map_err(|error| Error::Engine(format!("{error:#}")))?;
+    let precompiled = options.compiled.and_then(|folder| {
+        Precompiled::open(folder).inspect_err(|why| tracing::warn!("compiled code is not kept: {why}")).ok()
+    });
+    let limits = options.limits;
+    let engine = Engine::new(&limits, precompiled).map_err(|error| Error::Engine(format!("{error:#}")))?;
+    let client = Client::new(limits.instances as usize);
     let folder = options.manifest.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+    let sources: Vec<_> = manifest.component.values().map(|component| folder.join(&component.source)).collect();
+    // Compilation takes seconds of pure computing, unless it was done before.
+    let loaded = tokio::task::block_in_place(|| load(&engine, &sources));
     let mut routes = Vec::new();
     let mut guests = std::collections::HashMap::new();
-    for (id, component) in &manifest.component {
-        let path = folder.join(&component.source);
-        let wasm = std::fs::read(&path).map_err(|_| Error::NotBuilt { path: path.clone() })?;
-        let load = |why: String| Error::Load { component: id.clone(), why };
-        let wasm = componentize::componentize(&wasm).map_err(|error| load(format!("{error:#}")))?;
-        tracing::info!(component = %id, "compiling {} for this machine, unless that was done before", path.display());
-        // Compilation takes seconds of pure computing.
-        let loaded = tokio::task::block_in_place(|| engine.load(&wasm));
-        let pre = loaded.map_err(|error| load(format!("{error:#}")))?;
-        let values = manifest.component_variables(component, &options.variables);
+    for ((id, component), loaded) in manifest.component.iter().zip(loaded) {
+        let pre = loaded.map_err(|why| why.of(id))?;
         let allowed = AllowedHosts::resolve(id, &component.allowed_outbound_hosts, |template| {
             variables::render(template, &|name| manifest.variable(name, &options.variables))
         })?;
         let guest = Guest {
             id: id.clone(),
             pre,
-            variables: Arc::new(values),
+            variables: manifest.component_variables(component, &options.variables),
             allowed_hosts: Arc::new(allowed),
-            stores: Arc::new(component.key_value_stores.clone()),
+            client: client.clone(),
+            stores: component.key_value_stores.clone(),
             key_value: key_value.clone(),
+            memory_limit: limits.memory,
             quiet: options.quiet,
         };
         guests.insert(id.clone(), Arc::new(guest));
@@ -156,5 +174,43 @@ pub async fn start(options: Options) -> Result<Server, Error> {
         routes.push((trigger.route.clone(), guest));
     }
     let router = Router::new(routes).map_err(manifest::ManifestError::Route)?;
-    Server::bind(options.listen, engine, router).await
+    Server::bind(options.listen, engine, router, limits).await
+}
+
+/// Why one component is not loaded.
+enum LoadError {
+    NotBuilt(PathBuf),
+    Unreadable(PathBuf, std::io::Error),
+    Refused(PathBuf, wasmtime::Error),
+}
+
+impl LoadError {
+    fn of(self, component: &str) -> Error {
+        let component = component.to_owned();
+        match self {
+            Self::NotBuilt(path) => Error::NotBuilt { path },
+            Self::Unreadable(path, why) => Error::Load { component, path, why: why.to_string() },
+            Self::Refused(path, why) => Error::Load { component, path, why: format!("{why:#}") },
+        }
+    }
+}
+
+/// Loads all components at once.
+fn load(engine: &Engine, sources: &[PathBuf]) -> Vec<Result<ProxyPre<sandbox::State>, LoadError>> {
+    let one = |path: &PathBuf| {
+        let wasm = std::fs::read(path).map_err(|why| match why.kind() {
+            std::io::ErrorKind::NotFound => LoadError::NotBuilt(path.clone()),
+            _ => LoadError::Unreadable(path.clone(), why),
+        })?;
+        let (pre, compiled) = engine.load(&wasm).map_err(|why| LoadError::Refused(path.clone(), why))?;
+        if compiled {
+            tracing::info!("compiled {} for this machine", path.display());
+        }
+        Ok(pre)
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = sources.iter().map(|path| scope.spawn(move || one(path))).collect();
+        let died = |path: &PathBuf| LoadError::Refused(path.clone(), wasmtime::format_err!("the compiler failed"));
+        running.into_iter().zip(sources).map(|(one, path)| one.join().unwrap_or_else(|_| Err(died(path)))).collect()
+    })
 }

@@ -1,16 +1,25 @@
-//! Outbound HTTP: only to the hosts that the manifest names, and never without a deadline.
+//! Outbound HTTP: only to the hosts that the manifest names, never without a deadline, over connections that are kept.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::{Host, Url};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::body::Paced;
 use super::manifest::ManifestError;
 use super::variables::VariableError;
 
 /// No guest may wait longer for one step of a request.
 const LONGEST: Duration = Duration::from_secs(30);
+/// How long an idle connection is kept. Shorter than most servers keep theirs, because a request that meets the end of
+/// its connection is lost.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// The hosts that one component may reach.
 #[derive(Debug, Default)]
@@ -120,13 +129,69 @@ fn exact(host: &str) -> Option<String> {
     }
 }
 
+/// Sends guests' requests, over connections that are kept for the next one. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client(legacy::Client<HttpsConnector<HttpConnector>, WasiBody>);
+
+impl Client {
+    /// A client that keeps at most `idle` idle connections per host.
+    pub fn new(idle: usize) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(LONGEST));
+        let connector =
+            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
+        let client = legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(idle)
+            .build(connector);
+        Self(client)
+    }
+
+    /// Sends a request; its answer's body ends with an error when the other side pauses for longer than `pause`.
+    async fn send(
+        &self,
+        request: hyper::Request<WasiBody>,
+        first_byte: Duration,
+        pause: Duration,
+    ) -> Result<hyper::Response<WasiBody>, Error> {
+        // TLS has no time-out of its own.
+        let sent = tokio::time::timeout(first_byte, self.0.request(request)).await;
+        let response = sent.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failure)?;
+        Ok(response
+            .map(|body| Paced::new(body.map_err(Error::from), pause, || Error::ConnectionReadTimeout).boxed_unsync()))
+    }
+}
+
+/// What a guest is told of a failure: whether there was a connection at all.
+fn failure(error: legacy::Error) -> Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(why) = cause {
+        if let Some(io) = why.downcast_ref::<io::Error>() {
+            let io = io::Error::new(io.kind(), io.to_string());
+            // rustls tells of a certificate or a protocol that is wrong by this kind.
+            return if io.kind() == io::ErrorKind::InvalidData { Error::Tls(io) } else { Error::Connect(io) };
+        }
+        cause = why.source();
+    }
+    if error.is_connect() { Error::DestinationUnavailable } else { Error::HttpResponseIncomplete }
+}
+
 /// Decides on, and bounds, each request of one guest.
 #[derive(Debug)]
 pub struct OutboundHttp {
-    /// The component's id, for the log.
-    pub component: String,
-    /// Where it may go.
-    pub allowed: std::sync::Arc<AllowedHosts>,
+    component: String,
+    allowed: Arc<AllowedHosts>,
+    client: Client,
+}
+
+impl OutboundHttp {
+    /// For the component of that id.
+    pub fn new(component: &str, allowed: &Arc<AllowedHosts>, client: &Client) -> Self {
+        Self { component: component.to_owned(), allowed: Arc::clone(allowed), client: client.clone() }
+    }
 }
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -144,18 +209,14 @@ impl WasiHttpHooks for OutboundHttp {
             return Box::new(async { Err(Error::HttpRequestDenied) });
         }
         let options = options.unwrap_or_default();
-        let within = |limit: Option<Duration>| Some(limit.unwrap_or(LONGEST).min(LONGEST));
-        let options = RequestOptions {
-            connect_timeout: within(options.connect_timeout),
-            first_byte_timeout: within(options.first_byte_timeout),
-            between_bytes_timeout: within(options.between_bytes_timeout),
-        };
-        // The TLS handshake has no time-out of its own.
-        let whole = options.connect_timeout.unwrap_or(LONGEST) + options.first_byte_timeout.unwrap_or(LONGEST);
+        let within = |limit: Option<Duration>| limit.unwrap_or(LONGEST).min(LONGEST);
+        let first_byte = within(options.connect_timeout) + within(options.first_byte_timeout);
+        let pause = within(options.between_bytes_timeout);
+        let client = self.client.clone();
         Box::new(async move {
-            let sent = wasmtime_wasi_http::default_send_request(request, Some(options));
-            let (response, io) = tokio::time::timeout(whole, sent).await.map_err(|_| Error::HttpResponseTimeout)??;
-            Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
+            let response = client.send(request, first_byte, pause).await?;
+            // The connection drives itself.
+            Ok((response, Box::new(async { Ok(()) }) as Io))
         })
     }
 }

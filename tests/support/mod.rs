@@ -6,10 +6,10 @@ pub(crate) mod gateway;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Events;
@@ -26,12 +26,32 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
 
+/// Where built components are.
+pub(crate) const WASM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/wasm32-wasip1/wasm");
+
+/// Builds a component of tests/components; the path of its file.
+pub(crate) fn built_for_tests(name: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    built();
+    let _turn = ONE_AT_A_TIME.lock().unwrap();
+    let package = format!("gha-slurm-test-{}", name.replace('_', "-"));
+    let build = ["build", "--locked", "--target", "wasm32-wasip1", "--profile", "wasm", "--target-dir", "target", "-p"];
+    let cargo = Command::new("cargo").args(build).arg(package).current_dir(env!("CARGO_MANIFEST_DIR")).status();
+    assert!(cargo.unwrap().success());
+    Path::new(WASM).join(format!("test_{name}.wasm"))
+}
+
 /// Builds the components, once per run.
 pub(crate) fn built() {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         gha_slurm::building::build(Path::new(MANIFEST), &|line| eprintln!("{line}")).expect("the components build");
     });
+}
+
+/// Whether the application runs on Spin's own host, as `spin.rs` asks for, instead of ours.
+pub(crate) fn on_spin() -> bool {
+    std::env::var_os("GHA_SLURM_ON_SPIN").is_some()
 }
 
 pub(crate) struct App {
@@ -75,15 +95,30 @@ impl App {
 
     /// Starts with its store in `state`, a folder or the URL of a Redis, beside a GitHub that is there already.
     pub(crate) async fn start_beside(github: GitHub, events: Events, state: &str, changes: &[(&str, &str)]) -> Self {
+        Self::start_from(Path::new(MANIFEST), github, events, state, changes).await
+    }
+
+    /// Starts another application than the shipped one.
+    pub(crate) async fn start_from(
+        manifest: &Path,
+        github: GitHub,
+        events: Events,
+        state: &str,
+        changes: &[(&str, &str)],
+    ) -> Self {
         built();
         let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
         // The application must know its own address before it listens there.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        let mut command = match on_spin() {
+            true => Command::new("spin"),
+            false => Command::new(env!("CARGO_BIN_EXE_gha-slurm")),
+        };
         command
-            .args(["up", "--from", MANIFEST, "--listen", &format!("127.0.0.1:{port}")])
+            .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--from"])
+            .arg(manifest)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let config = tempfile::NamedTempFile::new().unwrap();
@@ -130,7 +165,12 @@ impl App {
         let line = lines.recv().unwrap_or_default();
         let app =
             Self { host, log: Some(log), lines, environment, url, github, gateway, client: reqwest::Client::new() };
-        assert!(line.starts_with("listening on"), "the host says {line:?}");
+        if on_spin() {
+            // It says more than one line, and not when it is ready.
+            app.answers().await;
+        } else {
+            assert!(line.starts_with("listening on"), "the host says {line:?}");
+        }
         app
     }
 
@@ -192,6 +232,17 @@ impl App {
             assert!(!log.contains(secret), "the log shows a secret: {secret}");
         }
         log
+    }
+
+    async fn answers(&self) {
+        for _ in 0..600 {
+            let health = self.client.get(format!("{}/.well-known/spin/health", self.url)).send().await;
+            if health.is_ok_and(|answer| answer.status() == 200) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the host does not answer");
     }
 
     /// Ends the host as a power cut would end it.

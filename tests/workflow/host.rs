@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::gateway::Fault;
-use gha_slurm_simulator::github::GitHub;
+use gha_slurm_simulator::github::{GitHub, sign};
 use reqwest::Method;
 
 use crate::support::{App, LABELS, MANIFEST, REPOSITORY, WEBHOOK_SECRET, built, json, queued};
@@ -29,6 +29,27 @@ async fn a_terminated_host_answers_what_it_had_begun_and_ends_well() {
     let (_, delivery) = delivery.await.unwrap();
     assert_eq!(delivery.unwrap().answer["decision"], "deferred");
     assert_eq!(app.exit_code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_does_not_stop_what_he_began() {
+    let app = App::start().await;
+    app.gateway.hold(true);
+    app.gateway.fail(Fault::Stall(Duration::from_millis(700)));
+    let body = queued(7).to_string();
+    let gone = app
+        .client
+        .post(format!("{}/api/github/webhooks", app.url))
+        .header("x-github-event", "workflow_job")
+        .header("x-github-delivery", "1")
+        .header("x-hub-signature-256", sign(WEBHOOK_SECRET, body.as_bytes()))
+        .timeout(Duration::from_millis(300))
+        .body(body.clone());
+    assert!(gone.send().await.unwrap_err().is_timeout());
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let answer = json(app.deliver("workflow_job", body).await).await.1;
+    // The gateway's failure was waited for and written down, so the next attempt is free at once.
+    assert_eq!(answer["decision"], "launched", "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

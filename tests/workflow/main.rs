@@ -13,6 +13,7 @@ mod gateway_faults;
 mod github_faults;
 mod happy;
 mod host;
+mod limits;
 mod log;
 mod pages;
 mod races;
@@ -21,7 +22,10 @@ mod redeem_bad_input;
 mod repair;
 mod replicas;
 mod setup;
+mod spin;
+mod start;
 #[path = "../support/mod.rs"]
 mod support;
+mod swap;
 mod wasm;
 mod webhook_bad_input;

@@ -46,7 +46,7 @@ fn how_to_set(name: &str) -> String {
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
         _ => format!("{name}=VALUE"),
     };
-    let upper = name.to_uppercase();
+    let upper = name.to_ascii_uppercase();
     format!("set SPIN_VARIABLE_{upper} in the environment or in .env, or start with --variable {example}")
 }
 

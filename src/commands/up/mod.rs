@@ -2,17 +2,20 @@
 
 mod setup_link;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use gha_slurm::host::precompiled::Precompiled;
 use gha_slurm::host::{self, Options};
 use gha_slurm::logging::{self, Format};
 use gha_slurm::{building, ticking};
 
 use self::setup_link::SetupLink;
 use super::application::Application;
+use super::limits::LimitArguments;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -27,6 +30,11 @@ pub(crate) struct Arguments {
     /// Leave out what components print.
     #[arg(short, long)]
     quiet: bool,
+    /// Where compiled code is kept for the next start [default: gha-slurm in the user's cache folder]; empty keeps none.
+    #[arg(long, value_name = "FOLDER")]
+    compiled_dir: Option<OsString>,
+    #[command(flatten)]
+    limits: LimitArguments,
     /// How the log on stderr looks [default: human on a terminal, json elsewhere].
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
@@ -78,8 +86,20 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     let state = application.state().map_err(usage)?;
     let setup_link = SetupLink::prepare(&mut variables);
     let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
-    let options =
-        Options { manifest: application.from, listen: arguments.listen, variables, state, quiet: arguments.quiet };
+    let compiled = match arguments.compiled_dir {
+        Some(folder) if folder.is_empty() => None,
+        Some(folder) => Some(folder.into()),
+        None => Precompiled::default_folder(),
+    };
+    let options = Options {
+        manifest: application.from,
+        listen: arguments.listen,
+        variables,
+        state,
+        quiet: arguments.quiet,
+        limits: arguments.limits.into(),
+        compiled,
+    };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {
         let server = host::start(options).await?;

@@ -50,7 +50,7 @@ impl KeyValue {
     }
 
     /// The value of a key.
-    pub async fn get(&self, store: &str, key: String) -> Result<Option<Vec<u8>>, KeyValueError> {
+    pub async fn get(&self, store: &str, key: &str) -> Result<Option<Vec<u8>>, KeyValueError> {
         match self {
             Self::Sqlite(sqlite) => sqlite.get(store, key).await,
             Self::Redis(redis) => redis.get(key).await,
@@ -67,10 +67,7 @@ impl KeyValue {
 
     /// Sets a key.
     pub async fn set(&self, store: &str, key: String, value: Vec<u8>) -> Result<(), KeyValueError> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.set(store, key, value).await,
-            Self::Redis(redis) => redis.set_many(vec![(key, value)]).await,
-        }
+        self.set_many(store, vec![(key, value)]).await
     }
 
     /// Sets keys in one transaction.

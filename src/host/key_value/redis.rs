@@ -39,7 +39,7 @@ impl Redis {
         Ok(command.query_async(&mut connection).await?)
     }
 
-    pub(super) async fn get(&self, key: String) -> Result<Option<Vec<u8>>, KeyValueError> {
+    pub(super) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KeyValueError> {
         Ok(self.0.clone().get(key).await?)
     }
 

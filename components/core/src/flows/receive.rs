@@ -13,7 +13,7 @@ use crate::answer::{Answer, Level};
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
-use crate::lifecycle::{Destination, Progress, advance, ours, retry_overdue, settle, start_waiting};
+use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::metrics;
 use crate::ports::Platform;
 use crate::profile::Match;
@@ -68,9 +68,9 @@ impl<P: Platform> Receiver<'_, P> {
         let secret = Settings(self.platform).webhook_secret().map_err(early)?;
         signature::verify(&secret, &request.body, request.header(SIGNATURE).unwrap_or_default())
             .map_err(|error| Box::new(Answer::error(401, error.to_string())))?;
-        check_json(&request.body).map_err(early)?;
         let event = request.header(EVENT).unwrap_or_default();
         if event != "workflow_job" {
+            check_json(&request.body).map_err(early)?;
             return Ok(Decision::Ignored.because("only workflow_job events matter here", None, None));
         }
         let event = WorkflowJobEvent::parse(&request.body).map_err(early)?;
@@ -113,11 +113,11 @@ impl<P: Platform> Receiver<'_, P> {
             return ignored("a runner took the job before");
         }
         let now = self.platform.unix_seconds();
-        let requested = match view.requested {
+        let (requested, known) = match view.requested {
             Some(requested) if requested.expired(now) => {
                 return ignored("GitHub gives a job up after 24 h in the queue");
             }
-            Some(requested) => requested,
+            Some(requested) => (requested, true),
             None => {
                 let requested = Requested {
                     repository_id: event.repository.id,
@@ -129,15 +129,20 @@ impl<P: Platform> Receiver<'_, P> {
                     profile: found.profile,
                     max_running: found.max_running,
                     resources: found.resources,
-                    created_at: job.created_at().unwrap_or(now),
+                    created_at: job.created_at.unwrap_or(now),
                     at: now,
                 };
                 facts.record_requested(&requested).map_err(early)?;
-                requested
+                (requested, false)
             }
         };
         // From here on the job is not lost, so the answer is a 2xx whatever happens.
-        let progress = match advance(self.platform, destination, job.id, &requested, false) {
+        let progress = if known {
+            advance(self.platform, destination, job.id, &requested, false)
+        } else {
+            begin(self.platform, destination, job.id, &requested)
+        };
+        let progress = match progress {
             Ok(progress) => progress,
             Err(error) => {
                 let why = "the job is kept, but its launch could not be submitted now";

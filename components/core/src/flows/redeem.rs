@@ -108,28 +108,38 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
         Err(error) => return Ok(error.into()),
     };
     let facts = Ledger(platform).launch(id);
-    let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
-        return Ok(Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info));
-    };
     let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
     let credentials = Credentials::new(platform, &github);
-    let credential = match Credential::get(&credentials, reach, id, launch, jit) {
-        Ok(credential) => credential,
-        Err(error) => {
-            facts.redemptions().record_failed(attempt, &error.to_string())?;
-            return Ok(error.into());
+    let kept = if jit { None } else { credentials.kept_registration_token(reach) };
+    let credential = match kept {
+        // GitHub is not asked, so there is no turn to take.
+        Some(token) => Credential::Registration(token),
+        None => {
+            let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else {
+                return Ok(
+                    Answer::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
+                );
+            };
+            let credential = match Credential::get(&credentials, reach, id, launch, jit) {
+                Ok(credential) => credential,
+                Err(error) => {
+                    facts.redemptions().record_failed(attempt, &error.to_string())?;
+                    return Ok(error.into());
+                }
+            };
+            // The job may have been cancelled while GitHub was asked.
+            if let Some(refusal) = refusal(platform, id)? {
+                if refusal.status == GONE
+                    && let Credential::Jit(JitConfig { runner: Some(runner), .. }) = credential
+                {
+                    // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
+                    let _ = credentials.remove_runner(reach, runner);
+                }
+                return Ok(refusal);
+            }
+            credential
         }
     };
-    // The job may have been cancelled while GitHub was asked.
-    if let Some(refusal) = refusal(platform, id)? {
-        if refusal.status == GONE
-            && let Credential::Jit(JitConfig { runner: Some(runner), .. }) = credential
-        {
-            // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
-            let _ = credentials.remove_runner(reach, runner);
-        }
-        return Ok(refusal);
-    }
     if !facts.commit_redemption()? {
         return Ok(already_redeemed());
     }

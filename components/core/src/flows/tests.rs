@@ -62,7 +62,12 @@ fn sent_to(platform: &Memory, end: &str) -> Vec<HttpRequest> {
 
 /// Queues job 42; its launch token.
 fn launch(platform: &Memory) -> String {
-    assert_eq!(deliver(platform, &event("queued", 42)).body["decision"], "launched");
+    redeemable(platform, 42)
+}
+
+/// Queues a job; its launch token.
+fn redeemable(platform: &Memory, job: u64) -> String {
+    assert_eq!(deliver(platform, &event("queued", job)).body["decision"], "launched");
     let body: Value = serde_json::from_slice(&sent_to(platform, "/runner/start").pop().unwrap().body).unwrap();
     body["launcherToken"].as_str().unwrap().to_owned()
 }
@@ -158,16 +163,33 @@ fn a_redelivery_while_the_gateway_is_asked_launches_nothing() {
 }
 
 #[test]
-fn a_queued_webhook_costs_four_transactions() {
+fn a_queued_webhook_costs_four_transactions_and_six_reads() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
-    let before = platform.transactions.get();
+    let (before, all) = (platform.transactions.get(), platform.operations.get());
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
     // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
     assert_eq!(platform.transactions.get() - before, 4);
+    // Three facts of the job, the key and its name, whether launches are overdue.
+    assert_eq!(platform.operations.get() - all, 4 + 6);
     let before = platform.transactions.get();
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");
     assert_eq!(platform.transactions.get() - before, 0, "a redelivery writes nothing");
+}
+
+#[test]
+fn a_redemption_with_a_kept_token_costs_two_transactions_and_no_call() {
+    let platform = platform();
+    let token = launch(&platform);
+    assert_eq!(exchange(&platform, &token).status, 200);
+    let other = redeemable(&platform, 43);
+    let (before, all) = (platform.transactions.get(), platform.operations.get());
+    let calls = platform.sent.borrow().len();
+    assert_eq!(exchange(&platform, &other).status, 200);
+    // The right to hand it out, and that it was.
+    assert_eq!(platform.transactions.get() - before, 2);
+    assert_eq!(platform.operations.get() - all, 2 + 8);
+    assert_eq!(platform.sent.borrow().len(), calls);
 }
 
 #[test]

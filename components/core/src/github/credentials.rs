@@ -42,12 +42,17 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         Self { platform, github }
     }
 
+    /// The registration token for a repository that is at hand, if one is.
+    pub fn kept_registration_token(&self, reach: Reach<'_>) -> Option<ExpiringToken> {
+        self.cached(&cache_key("registration", reach.id), REGISTRATION_MARGIN_SECONDS)
+    }
+
     /// A registration token for a repository.
     pub fn registration_token(&self, reach: Reach<'_>) -> Result<ExpiringToken, GitHubError> {
-        let key = cache_key("registration", reach.id);
-        if let Some(token) = self.cached(&key, REGISTRATION_MARGIN_SECONDS) {
+        if let Some(token) = self.kept_registration_token(reach) {
             return Ok(token);
         }
+        let key = cache_key("registration", reach.id);
         let token = self.with_installation(reach, Permission::AdministrationWrite, |token| {
             self.github.registration_token(token, reach.name)
         })?;

@@ -3,8 +3,10 @@
 //! Source: GitHub Docs, "Webhook events and payloads". Ids are 64-bit: GitHub's are past what a JavaScript number holds
 //! exactly. What is not named here is ignored, because GitHub adds fields.
 
-use chrono::{DateTime, FixedOffset};
-use serde::Deserialize;
+use chrono::DateTime;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
@@ -57,16 +59,16 @@ pub struct WorkflowJob {
     /// The runner that took it.
     #[serde(default)]
     pub runner_name: Option<String>,
-    /// When GitHub made it, RFC 3339.
-    #[serde(default)]
-    pub created_at: Option<DateTime<FixedOffset>>,
+    /// When GitHub made it, in seconds of Unix time.
+    #[serde(default, deserialize_with = "seconds")]
+    pub created_at: Option<u64>,
 }
 
-impl WorkflowJob {
-    /// When GitHub made it, in seconds of Unix time.
-    pub fn created_at(&self) -> Option<u64> {
-        u64::try_from(self.created_at?.timestamp()).ok()
-    }
+/// From RFC 3339. What lies before 1970 is no time of a job.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let time = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
+    Ok(u64::try_from(time.timestamp()).ok())
 }
 
 fn first_attempt() -> u64 {
@@ -98,22 +100,46 @@ pub struct MalformedPayload(String);
 
 /// Checks that a body is JSON at all; the error names the offset.
 pub fn check_json(body: &[u8]) -> Result<(), MalformedPayload> {
-    match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-        Ok(_) => Ok(()),
-        Err(_) if body.starts_with(b"payload=") => {
-            Err(MalformedPayload("the body is a form: set the webhook's content type to application/json".to_owned()))
-        }
-        Err(error) => Err(MalformedPayload(format!("the body is not JSON: {error}"))),
+    serde_json::from_slice::<serde::de::IgnoredAny>(body).map(|_| ()).map_err(|error| not_json(body, &error))
+}
+
+fn not_json(body: &[u8], error: &serde_json::Error) -> MalformedPayload {
+    if body.starts_with(b"payload=") {
+        return MalformedPayload("the body is a form: set the webhook's content type to application/json".to_owned());
     }
+    MalformedPayload(format!("the body is not JSON: {error}"))
 }
 
 impl WorkflowJobEvent {
     /// Reads the body of a `workflow_job` delivery; the error names the field.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedPayload> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        serde_path_to_error::deserialize(&mut json)
-            .map_err(|error| MalformedPayload(format!("{}: {}", error.path(), error.inner())))
+        serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
+            Ok(payload) => MalformedPayload(wrong_field(&payload).unwrap_or_else(|| error.to_string())),
+            Err(error) => not_json(body, &error),
+        })
     }
+}
+
+/// The first field of a payload that has not the type that is read here, and why. Looked for afterwards, because to keep
+/// the path while reading doubles the code that reads.
+fn wrong_field(payload: &Value) -> Option<String> {
+    fn is<T: DeserializeOwned>(value: &Value) -> Option<String> {
+        serde_json::from_value::<T>(value.clone()).err().map(|error| error.to_string())
+    }
+    type Check = fn(&Value) -> Option<String>;
+    let fields: [(&str, Check); 7] = [
+        ("action", is::<String>),
+        ("workflow_job.id", is::<JobId>),
+        ("workflow_job.labels", is::<LabelSet>),
+        ("workflow_job", is::<WorkflowJob>),
+        ("repository.id", is::<RepositoryId>),
+        ("repository.full_name", is::<RepositoryName>),
+        ("repository.html_url", is::<String>),
+    ];
+    fields.iter().find_map(|(path, check)| {
+        let value = path.split('.').try_fold(payload, |value, key| value.get(key)).unwrap_or(&Value::Null);
+        check(value).map(|why| format!("{path}: {why}"))
+    })
 }
 
 impl Repository {
@@ -143,7 +169,8 @@ mod tests {
     fn payload() -> Value {
         json!({
             "action": "queued",
-            "workflow_job": {"id": u64::MAX, "labels": ["Self-Hosted"], "run_attempt": 2, "runner_name": null},
+            "workflow_job": {"id": u64::MAX, "labels": ["Self-Hosted"], "run_attempt": 2, "runner_name": null,
+                             "created_at": null},
             "repository": {"id": 1, "full_name": "o/r", "html_url": "https://github.com/o/r"},
         })
     }
@@ -168,7 +195,9 @@ mod tests {
             ("/workflow_job/id", json!(-1), "workflow_job.id"),
             ("/workflow_job/id", json!(1.5), "workflow_job.id"),
             ("/workflow_job/labels", json!("a"), "workflow_job.labels"),
-            ("/workflow_job/labels", json!([1]), "workflow_job.labels[0]"),
+            ("/workflow_job/labels", json!([1]), "workflow_job.labels"),
+            ("/workflow_job/run_attempt", json!("x"), "workflow_job"),
+            ("/workflow_job/created_at", json!("yesterday"), "workflow_job"),
             ("/repository/full_name", json!("../x"), "repository.full_name"),
             ("/repository", json!(null), "repository"),
             ("/action", json!(1), "action"),

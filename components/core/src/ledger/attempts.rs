@@ -43,6 +43,12 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         Self { store, key }
     }
 
+    /// Claims the very first attempt, in one step; false when there was one before. Whoever wins it knows that nobody
+    /// ever tried.
+    pub fn claim_first(&self) -> Result<bool, StoreError> {
+        Ok(self.store.increment(&format!("{}/1", self.key), 1)? == 1)
+    }
+
     /// Claims the next attempt, unless one is under way that was first met less than `lease` ago.
     pub fn claim(&self, lease: Duration) -> Result<Claim, StoreError> {
         let hint = self.next()?;

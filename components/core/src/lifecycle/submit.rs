@@ -73,6 +73,22 @@ pub enum Progress {
     GivenUp,
 }
 
+/// Submits the first launch of a job that the caller has just written down. Nearly always nobody else has seen the job,
+/// and the claim alone proves that: what [`advance`] would look up first cannot be there.
+pub fn begin<P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    job: JobId,
+    requested: &Requested,
+) -> Result<Progress, Fault> {
+    let id = LaunchId { job, number: 1 };
+    let at_once = !requested.needs_confirmation() && Line::of(platform, requested).is_none();
+    if at_once && !destination.late(platform) && Ledger(platform).launch(id).submissions().claim_first()? {
+        return submit(platform, destination, id, requested, 1);
+    }
+    advance(platform, destination, job, requested, false)
+}
+
 /// Submits the launch that a waiting job needs now, unless that was done or is under way. `patient` keeps the distance
 /// that earlier failures ask for.
 pub fn advance<P: Platform>(
@@ -111,6 +127,18 @@ pub fn advance<P: Platform>(
     if facts.launched()?.is_some() {
         return Ok(Progress::LaunchedBefore(id));
     }
+    submit(platform, destination, id, requested, attempt)
+}
+
+/// Makes an attempt that was claimed.
+fn submit<P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    id: LaunchId,
+    requested: &Requested,
+    attempt: u64,
+) -> Result<Progress, Fault> {
+    let facts = Ledger(platform).launch(id);
     let start = start_of(platform, destination, id, requested)?;
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
     match start_runner(platform, &destination.gateway, &start, deadline) {
@@ -120,9 +148,9 @@ pub fn advance<P: Platform>(
         }
         Err(error) => {
             let why = error.to_string();
-            submissions.record_failed(attempt, &why)?;
+            facts.submissions().record_failed(attempt, &why)?;
             if attempt == 1 {
-                Overdue(platform).append(job)?;
+                Overdue(platform).append(id.job)?;
             }
             Ok(Progress::Deferred(id, why))
         }

@@ -120,7 +120,7 @@ impl Profiles {
             let labels = vec!["self-hosted".to_owned(), "slurm".to_owned()];
             return Ok(Self(vec![Profile { name: "default".to_owned(), labels, ..Profile::default() }]));
         }
-        let file: File = toml::from_str(text).map_err(|error| ProfileError::Malformed(error.to_string()))?;
+        let file: File = basic_toml::from_str(text).map_err(|error| ProfileError::Malformed(error.to_string()))?;
         if file.profile.is_empty() {
             return Err(ProfileError::Malformed("there is no [[profile]]".to_owned()));
         }

@@ -1,0 +1,119 @@
+//! The server that is measured: started here, and looked at through `/proc`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use gha_slurm_simulator::github::{APP_ID, GitHub};
+use url::Url;
+
+use crate::instant::{self, Gateway};
+
+/// What a server needs to start.
+pub(crate) struct Setup<'a> {
+    pub(crate) program: Option<PathBuf>,
+    pub(crate) state: &'a Path,
+    pub(crate) webhook_secret: &'a str,
+    pub(crate) gateway: &'a Gateway,
+    pub(crate) github: &'a GitHub,
+    pub(crate) flags: &'a [String],
+}
+
+/// A server's process.
+pub(crate) struct Process {
+    id: u32,
+    child: Option<Child>,
+    /// How long its start took, when it was started here.
+    pub(crate) started: Option<Duration>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// In `/proc/PID/stat`, a hundredth of a second on every Linux.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Process {
+    pub(crate) fn of(id: u32) -> Self {
+        Self { id, child: None, started: None }
+    }
+
+    /// CPU time that it has used.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).ok()?;
+        // The name, in parentheses, may have blanks; utime and stime are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse().unwrap_or(0)).sum::<u32>();
+        Some(TICK * ticks)
+    }
+
+    /// Resident memory now, in MiB.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+    }
+}
+
+/// Starts `gha-slurm up` with the application and the component that only answers.
+pub(crate) fn start(setup: &Setup<'_>) -> anyhow::Result<(Url, Process)> {
+    let program = match &setup.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?.with_file_name("gha-slurm"),
+    };
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let manifest = manifest(root, setup.state)?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let url = Url::parse(&format!("http://127.0.0.1:{port}"))?;
+    let mut command = Command::new(&program);
+    command.arg("up").arg("--from").arg(manifest).arg("--listen").arg(format!("127.0.0.1:{port}"));
+    command.arg("--state-dir").arg(setup.state).args(["--quiet"]).args(setup.flags).stdout(Stdio::piped());
+    for (name, value) in [
+        ("GITHUB_APP_ID", APP_ID),
+        ("GITHUB_PRIVATE_KEY", &setup.github.private_key().unwrap_or_default()),
+        ("GITHUB_WEBHOOK_SECRET", setup.webhook_secret),
+        ("GITHUB_API_URL", &setup.github.url()),
+        ("GATEWAY_URL", &setup.gateway.url()),
+        ("GATEWAY_SECRET", instant::SECRET),
+        ("PUBLIC_URL", url.as_str()),
+    ] {
+        command.env(format!("SPIN_VARIABLE_{name}"), value);
+    }
+    let begun = std::time::Instant::now();
+    let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    if !line.starts_with("listening on") {
+        bail!("{} did not start", program.display());
+    }
+    Ok((url, Process { id: child.id(), child: Some(child), started: Some(begun.elapsed()) }))
+}
+
+/// The application's manifest and one more route; sources by their whole paths, because it stands elsewhere.
+fn manifest(root: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let wasm = root.canonicalize()?.join("target/wasm32-wasip1/wasm");
+    let floor = wasm.join("test_floor.wasm");
+    if !floor.exists() {
+        let command = "cargo build --target wasm32-wasip1 --profile wasm -p gha-slurm-test-floor --target-dir target";
+        bail!("{} is not there: {command}", floor.display());
+    }
+    let text =
+        fs::read_to_string(root.join("spin.toml"))?.replace("target/wasm32-wasip1/wasm", &wasm.to_string_lossy());
+    let route = "[[trigger.http]]\nroute = \"/floor\"\ncomponent = \"floor\"\n";
+    let component = format!("[component.floor]\nsource = {:?}\n", floor.to_string_lossy());
+    fs::create_dir_all(folder)?;
+    let path = folder.join("spin.toml");
+    fs::write(&path, format!("{text}\n{route}\n{component}"))?;
+    Ok(path)
+}

@@ -1,0 +1,69 @@
+//! The flags for the host's limits.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use gha_slurm::host::limits::Limits;
+
+#[derive(Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArguments {
+    /// Requests that components serve at once; one more gets 503.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().instances, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_instances: u32,
+    /// The most memory of one instance.
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory / MIB, value_parser = whole(8, 4096))]
+    max_memory: usize,
+    /// How long a request may take, waiting included.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    request_timeout: Duration,
+    /// How long a request may compute, waiting not counted.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    cpu_timeout: Duration,
+    /// The longest headers of a request.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().header_bytes, value_parser = whole(Limits::LEAST_HEADER_BYTES, 1 << 20))]
+    max_header_bytes: usize,
+    /// The longest body of a request.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = whole(1, 1 << 30))]
+    max_body_bytes: usize,
+    /// How long a client may take to send its headers, or keep an idle connection.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    header_timeout: Duration,
+    /// How long a client may pause while it sends its body.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    body_timeout: Duration,
+    /// Open connections; one more is refused with 503.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole(1, 1 << 20))]
+    max_connections: usize,
+}
+
+const MIB: usize = 1024 * 1024;
+
+fn whole(least: usize, most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least as u64..=most as u64)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(time))
+        .ok_or_else(|| "must be from 0.01 to 3600".to_owned())
+}
+
+impl From<LimitArguments> for Limits {
+    fn from(arguments: LimitArguments) -> Self {
+        Self {
+            instances: arguments.max_instances,
+            memory: arguments.max_memory.saturating_mul(MIB),
+            request_deadline: arguments.request_timeout,
+            cpu_deadline: arguments.cpu_timeout,
+            header_bytes: arguments.max_header_bytes,
+            body_bytes: arguments.max_body_bytes,
+            header_deadline: arguments.header_timeout,
+            body_deadline: arguments.body_timeout,
+            connections: arguments.max_connections,
+        }
+    }
+}
