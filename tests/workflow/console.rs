@@ -125,6 +125,9 @@ fn fed(command: &mut Command, text: &str) -> String {
     said
 }
 
+/// The one that Debian's package is for.
+const PYTHON: &str = "/usr/bin/python3";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_reads_the_metrics() {
     let app = App::start().await;
@@ -140,12 +143,12 @@ async fn prometheus_reads_the_metrics() {
     if there("promtool", Command::new("promtool").arg("--version")) {
         assert_eq!(fed(Command::new("promtool").args(["check", "metrics"]), &text), "");
     }
-    if there("python3-prometheus-client", Command::new("python3").args(["-c", "import prometheus_client.parser"])) {
+    if there("python3-prometheus-client", Command::new(PYTHON).args(["-c", "import prometheus_client.parser"])) {
         let script = "import sys\nfrom prometheus_client.parser import text_string_to_metric_families as read\n\
                       families = list(read(sys.stdin.read()))\n\
                       assert all(family.documentation for family in families)\n\
                       print(len(families), sum(len(family.samples) for family in families))";
-        let counted = fed(Command::new("python3").args(["-c", script]), &text);
+        let counted = fed(Command::new(PYTHON).args(["-c", script]), &text);
         let (families, samples) = counted.trim().split_once(' ').unwrap();
         let lines = |begin: &str| text.lines().filter(|line| line.starts_with(begin)).count();
         assert_eq!(families.parse::<usize>().unwrap(), lines("# TYPE"), "{text}");
@@ -202,6 +205,14 @@ fn fill(folder: &Path) {
     transaction.commit().unwrap();
 }
 
+/// How many times longer everything takes for what else runs on this machine; 1 on one of our own.
+fn waits_for_others() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(1.0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    (load / f64::from(u16::try_from(cores).unwrap())).max(1.0)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_thousand_jobs_do_not_make_a_page_slow() {
     let folder = tempfile::tempdir().unwrap();
@@ -243,7 +254,8 @@ async fn fifty_thousand_jobs_do_not_make_a_page_slow() {
             best = best.min(begun.elapsed());
             assert!(text.contains(&contains), "{path}: no {contains} in {text:.2000}");
         }
-        eprintln!("{path}: {best:?}");
-        assert!(best < Duration::from_millis(100), "{path} takes {best:?}");
+        let limit = Duration::from_millis(100).mul_f64(waits_for_others());
+        eprintln!("{path}: {best:?} of {limit:?}");
+        assert!(best < limit, "{path} takes {best:?}, more than {limit:?}");
     }
 }
