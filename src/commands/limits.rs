@@ -19,7 +19,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     request_timeout: Duration,
     /// How long a request may compute, waiting not counted.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds)]
     cpu_timeout: Duration,
     /// The longest headers of a request.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().header_bytes, value_parser = whole(Limits::LEAST_HEADER_BYTES, 1 << 20))]

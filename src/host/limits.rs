@@ -37,7 +37,8 @@ impl Default for Limits {
             instances: 128,
             memory: 128 * 1024 * 1024,
             request_deadline: Duration::from_secs(30),
-            cpu_deadline: Duration::from_secs(5),
+            // A periodic repair may compute all the time that it has.
+            cpu_deadline: Duration::from_secs(20),
             header_bytes: 64 * 1024,
             body_bytes: 25_000_000,
             header_deadline: Duration::from_secs(10),

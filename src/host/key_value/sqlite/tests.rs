@@ -94,7 +94,7 @@ async fn writes_that_come_together_share_a_transaction_and_one_that_is_wrong_har
         }
     });
     // On one task: all are sent before the first is awaited.
-    futures_lite_join(writes.collect()).await;
+    all_at_once(writes.collect()).await;
     assert_eq!(store.get("default", "n").await, Ok(Some(100i64.to_le_bytes().to_vec())));
     assert_eq!(store.keys("default").await.map(|keys| keys.len()), Ok(202));
     let written = frames() - before;
@@ -102,7 +102,7 @@ async fn writes_that_come_together_share_a_transaction_and_one_that_is_wrong_har
 }
 
 /// Polls all at once.
-async fn futures_lite_join<F: Future<Output = ()>>(futures: Vec<F>) {
+async fn all_at_once<F: Future<Output = ()>>(futures: Vec<F>) {
     let mut waiting: Vec<_> = futures.into_iter().map(Box::pin).collect();
     std::future::poll_fn(move |cx| {
         waiting.retain_mut(|future| future.as_mut().poll(cx).is_pending());
