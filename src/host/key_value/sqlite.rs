@@ -48,7 +48,7 @@ impl Sqlite {
     }
 
     fn at(mut place: Place) -> Result<Self, KeyValueError> {
-        let writer = Writer::start(place.to_write()?)?;
+        let writer = Writer::start(place.for_writing()?)?;
         // At once, so that what is wrong shows at the start.
         let readers = Mutex::new(vec![place.to_read()?]);
         Ok(Self(Arc::new(Inner { writer, place, readers })))

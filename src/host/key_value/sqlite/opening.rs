@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// The connection that writes; the first one. It makes the table.
-    pub(super) fn to_write(&mut self) -> Result<Connection, KeyValueError> {
+    pub(super) fn for_writing(&mut self) -> Result<Connection, KeyValueError> {
         let opened = self.connect().and_then(|connection| {
             if self.path.is_some() {
                 connection.pragma_update(None, "journal_mode", "WAL")?;

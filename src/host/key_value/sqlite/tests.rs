@@ -156,7 +156,7 @@ async fn a_locked_file_is_an_error_within_seconds_and_works_again_after() {
 async fn a_full_disk_is_an_error_and_loses_nothing_that_was_answered() {
     let folder = tempfile::tempdir().unwrap();
     let mut place = super::opening::Place::in_folder(folder.path()).unwrap();
-    let connection = place.to_write().unwrap();
+    let connection = place.for_writing().unwrap();
     // As many pages as there are, and a few.
     connection.pragma_update(None, "max_page_count", 8).unwrap();
     let writer = super::writer::Writer::start(connection).unwrap();
