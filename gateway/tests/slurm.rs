@@ -287,7 +287,7 @@ async fn cancelled_while_pending_and_while_running(site: &Site) {
     let (job, id) = site.queue(ONE).await;
     within(20, "the job runs", async || site.app.github.job(job).unwrap().status == JobStatus::InProgress).await;
     assert_eq!(cancel(job).await, 200);
-    within(20, "the private folder is gone", async || site.scratch().is_empty()).await;
+    within(45, "the private folder is gone", async || site.scratch().is_empty()).await;
     site.ends(10, &id, "CANCELLED").await;
     let text = std::fs::read_to_string(format!("/home/ghaslurm1/gha-slurm-{id}.out")).unwrap();
     assert!(text.contains("told to end"), "{text}");
@@ -335,7 +335,7 @@ async fn two_users_see_nothing_of_each_other(site: &Site) {
         assert_eq!(post_json(&gateway.url, "/runner/cancel", &cancelled).await.0, 200);
         site.app.github.cancel_job(job).await;
     }
-    within(20, "both are gone", async || site.scratch().is_empty()).await;
+    within(45, "both are gone", async || site.scratch().is_empty()).await;
 }
 
 async fn outages_lose_nothing_and_double_nothing(site: &Site) {

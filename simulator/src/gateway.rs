@@ -223,7 +223,8 @@ async fn slurm_job(
     authentic(&shared, &headers)?;
     let state = shared.state();
     let job = state.launches.get(&launch).ok_or_else(not_found)?;
-    Ok(Json(json!({"launch": launch, "job_id": job.id.to_string(), "state": job.state})))
+    let reason = if job.state == "PENDING" { "Resources" } else { "None" };
+    Ok(Json(json!({"launch": launch, "job_id": job.id.to_string(), "state": job.state, "reason": reason})))
 }
 
 async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {

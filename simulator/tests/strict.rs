@@ -46,7 +46,7 @@ impl Client {
             request = request.json(&body);
         }
         let response = request.send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
     async fn app(&self, method: &str, path: &str) -> (u16, Value) {
@@ -123,6 +123,38 @@ async fn a_jit_config_starts_one_runner_once() {
     for expected in [200, 404] {
         assert_eq!(client.http.post(&url).json(&start).send().await.unwrap().status(), expected);
     }
+}
+
+#[tokio::test]
+async fn a_runner_is_removed_by_who_may_unless_it_runs_a_job() {
+    let client = Client::new().await;
+    let token = |answer: (u16, Value)| answer.1["token"].as_str().unwrap().to_owned();
+    let all = token(client.installation_token(Value::Null).await);
+    let reads = token(client.installation_token(json!({"permissions": {"actions": "read"}})).await);
+    let path = format!("/repos/{ONE}/actions/runners/generate-jitconfig");
+    let body = json!({"name": "a", "runner_group_id": 1, "labels": ["x"]});
+    let (_, made) = client.call("POST", &path, &all, body).await;
+    let of = |repository: &str| format!("/repos/{repository}/actions/runners/{}", made["runner"]["id"]);
+    let remove = async |credential: &str, path: String| client.call("DELETE", &path, credential, Value::Null).await.0;
+    assert_eq!(remove("wrong", of(ONE)).await, 401);
+    assert_eq!(remove(&reads, of(ONE)).await, 403);
+    assert_eq!(remove(&all, of(TWO)).await, 404);
+    assert_eq!(remove(&all, format!("/repos/{ONE}/actions/runners/1")).await, 404);
+
+    let start = json!({"encoded_jit_config": made["encoded_jit_config"]});
+    client.http.post(format!("{}/_runner/start", client.github.url())).json(&start).send().await.unwrap();
+    client.github.disturb_webhook(WebhookFault::Lost);
+    let (job, _) = client.github.queue_job(ONE, &["x"]).await;
+    assert_eq!(remove(&all, of(ONE)).await, 422, "it runs a job");
+    client.github.cancel_job(job).await;
+    assert_eq!(remove(&all, of(ONE)).await, 404, "it went with its job");
+
+    let body = json!({"name": "b", "runner_group_id": 1, "labels": ["x"]});
+    let (_, made) = client.call("POST", &path, &all, body).await;
+    assert_eq!(client.github.runners(), ["b"]);
+    let path = format!("/repos/{ONE}/actions/runners/{}", made["runner"]["id"]);
+    assert_eq!(remove(&all, path).await, 204);
+    assert!(client.github.runners().is_empty());
 }
 
 #[tokio::test]

@@ -128,10 +128,11 @@ pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, Send
     let method = match request.method {
         HttpMethod::Get => "GET",
         HttpMethod::Post => "POST",
+        HttpMethod::Delete => "DELETE",
     };
     let mut builder = hyper::Request::builder().method(method).uri(request.url.as_str());
     builder = builder.header("host", request.url.authority());
-    if request.method == HttpMethod::Post {
+    if request.method != HttpMethod::Get {
         builder = builder.header("content-length", request.body.len());
     }
     for (name, value) in &request.headers {

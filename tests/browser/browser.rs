@@ -65,7 +65,7 @@ impl Browser {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let mut browser = Self { driver, session: format!("http://127.0.0.1:{port}/session"), client };
         let chromium = json!({
-            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", "--lang=en"],
+            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", "--lang=en", "--hide-scrollbars"],
         });
         let capabilities =
             json!({"goog:chromeOptions": chromium, "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}});

@@ -6,7 +6,6 @@
 // clippy.toml lets tests panic; what they share is part of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code)]
 mod browser;
 mod console;
 mod harness;

@@ -65,7 +65,7 @@ async fn pictures() {
     browser.open(&app.url).await;
     browser.picture(&folder.join("login.png")).await;
     log_in(&browser, &app.url).await;
-    for (size, width, height) in [("desktop", 1280, 860), ("phone", 390, 844)] {
+    for (size, width, height) in [("desktop", 1280, 800), ("phone", 390, 844)] {
         browser.size(width, height).await;
         for dark in [false, true] {
             browser.dark(dark).await;

@@ -193,6 +193,11 @@ impl App {
         Self::start_beside(github, events, state, &all).await
     }
 
+    /// What it printed after its address, once it has ended.
+    pub(crate) fn printed(&self) -> String {
+        self.lines.iter().collect()
+    }
+
     /// A command of the program that looks at this application, with its store in `state` and some variables set
     /// otherwise.
     pub(crate) fn command(&self, name: &str, state: &Path, changes: &[(&str, &str)]) -> Command {
@@ -244,6 +249,14 @@ impl App {
     pub(crate) fn kill(&mut self) {
         self.host.kill().unwrap();
         self.host.wait().unwrap();
+    }
+
+    /// The host's processor time so far, in hundredths of a second.
+    pub(crate) fn processor_time(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.host.id())).unwrap();
+        // After the name in brackets come the fields from the third on; the 14th and 15th are wanted.
+        let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
     }
 
     /// Asks the host to end, as an init system does.

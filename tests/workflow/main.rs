@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod configuration;
+mod console;
 mod crash;
 mod doctor;
 mod examples;

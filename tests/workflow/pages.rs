@@ -154,14 +154,20 @@ async fn fifty_thousand_jobs_fit_on_a_page() {
         assert!(looks < 100, "all are counted in the end");
     }
     let mut took: Vec<Duration> = Vec::new();
+    let before = app.processor_time();
     for _ in 0..20 {
         let begun = Instant::now();
         let (status, page) = get(&client, &app, "/", &cookie).await;
         took.push(begun.elapsed());
         assert!(status == 200 && page.contains(&counted) && page.len() < 100_000, "{status}, {} bytes", page.len());
     }
+    // Of a busy machine the processor's time says more than the clock.
+    let processor = (app.processor_time() - before) * 10 / 20;
     took.sort();
-    println!("{JOBS} jobs: a page takes {:?} (median of 20), {:?} at most; {looks} looks before", took[10], took[19]);
+    println!(
+        "{JOBS} jobs: a page takes {:?} (median of 20), {processor} ms of the processor; {looks} looks before",
+        took[10]
+    );
 }
 
 /// Writes jobs that are over into a store's file, spread over sixty hours.

@@ -208,3 +208,37 @@ async fn garbage_in_the_store_is_named_and_left_alone() {
     app.within_seconds(10, "the other job is done", || done(&app, &[sound])).await;
     assert_eq!(json(app.deliver("workflow_job", queued(garbled).to_string()).await).await.0, 503);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_whose_job_was_cancelled_leaves_githubs_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let events = Events::default();
+    let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+    let app = App::start_beside(github, events, folder.path().to_str().unwrap(), &[]).await;
+    let (job, start) = app.held_launch().await;
+    let request = app.client.post(format!("{}/gha/runner", app.url));
+    let request = request.bearer_auth(start["launcherToken"].as_str().unwrap()).json(&json!({"credential": "jit"}));
+    let (status, credential) = json(request.send().await.unwrap()).await;
+    assert!(status == 200 && credential["encoded_jit_config"].is_string(), "{status}");
+    let runner = format!("gha-slurm-{job}-1");
+    // Its Slurm job ends now; the runner stays in the list, offline.
+    app.github.cancel_job(job).await;
+    assert_eq!(app.tick().await["removed"], 0, "it may be about to start");
+    assert_eq!(app.github.runners(), [runner]);
+
+    // The launch was redeemed eleven minutes ago.
+    let store = rusqlite::Connection::open(folder.path().join("sqlite_key_value.db")).unwrap();
+    let key = format!("gha-slurm/1/launch/{job}-1/runner");
+    let select = "SELECT value FROM spin_key_value WHERE store = 'default' AND key = ?1";
+    let fact: Vec<u8> = store.query_row(select, [&key], |row| row.get(0)).unwrap();
+    let mut fact: Value = serde_json::from_slice(&fact).unwrap();
+    fact["at"] = json!(fact["at"].as_u64().unwrap() - 11 * 60);
+    let update = "UPDATE spin_key_value SET value = ?2 WHERE store = 'default' AND key = ?1";
+    store.execute(update, rusqlite::params![key, fact.to_string().into_bytes()]).unwrap();
+    let report = app.tick().await;
+    assert_eq!((&report["removed"], &report["problems"]), (&json!(1), &json!([])), "{report}");
+    assert!(app.github.runners().is_empty());
+    app.tick().await;
+    let removals = app.github.requests().iter().filter(|request| request.starts_with("DELETE ")).count();
+    assert_eq!(removals, 1, "once");
+}

@@ -231,3 +231,20 @@ async fn a_name_that_is_taken_or_an_unknown_organisation_is_githubs_to_refuse() 
     let manifest = attribute(&page, "name=\"manifest\" value=\"");
     assert_eq!(visitor.post_form(&action, &[("manifest", &manifest)]).await.status(), 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_link_is_printed_where_it_would_lead_nowhere() {
+    for (changes, said) in [
+        (&[("github_private_key", ""), ("github_webhook_secret", "")][..], "is set, but not github_private_key"),
+        (
+            &[("github_app_id", ""), ("github_private_key", ""), ("github_webhook_secret", ""), ("public_url", "")],
+            "public_url",
+        ),
+    ] {
+        let mut app = App::start_with(changes).await;
+        let log = app.end();
+        let warning = log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{said} is not in {log}"));
+        assert!(warning.contains("WARN"), "{warning}");
+        assert_eq!(app.printed(), "", "no link");
+    }
+}

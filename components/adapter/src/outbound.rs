@@ -53,13 +53,14 @@ fn exchange(request: &HttpRequest) -> Result<IncomingResponse, ErrorCode> {
     for (name, value) in &request.headers {
         set(name, value)?;
     }
-    if request.method == HttpMethod::Post {
+    if request.method != HttpMethod::Get {
         set("content-length", &request.body.len().to_string())?;
     }
     let outgoing = OutgoingRequest::new(headers);
     let method = match request.method {
         HttpMethod::Get => Method::Get,
         HttpMethod::Post => Method::Post,
+        HttpMethod::Delete => Method::Delete,
     };
     let scheme = if request.url.scheme() == "https" { Scheme::Https } else { Scheme::Http };
     let path = match request.url.query() {

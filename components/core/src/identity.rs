@@ -27,6 +27,11 @@ pub struct RepositoryId(pub u64);
 #[serde(transparent)]
 pub struct InstallationId(pub u64);
 
+/// The id that GitHub gives a runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunnerId(pub u64);
+
 /// A value that is not the name it should be.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 #[error("not {0}")]

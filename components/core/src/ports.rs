@@ -46,6 +46,8 @@ pub enum HttpMethod {
     Get,
     /// `POST`
     Post,
+    /// `DELETE`
+    Delete,
 }
 
 /// A request to another server. Its `Debug` hides header values and the body, which may hold secrets.

@@ -13,6 +13,7 @@ use crate::flows::receive::receive;
 use crate::flows::redeem::redeem;
 use crate::flows::tests::app_key;
 use crate::ports::SendError;
+use crate::request::Request;
 use crate::testing::{Memory, answer, authorized, delivery, get};
 
 pub(crate) const PROFILES: &str = "
@@ -147,6 +148,12 @@ impl Scene {
     pub(crate) fn redeem(&self, launch: &str) -> Answer {
         let token = self.world.borrow().tokens[launch].clone();
         redeem(&self.platform, &authorized(&token))
+    }
+
+    /// The same by a job script that takes a JIT configuration; GitHub makes it as [`Scene::github`] says.
+    pub(crate) fn redeem_jit(&self, launch: &str) -> Answer {
+        let token = self.world.borrow().tokens[launch].clone();
+        redeem(&self.platform, &Request { body: br#"{"credential": "jit"}"#.to_vec(), ..authorized(&token) })
     }
 
     pub(crate) fn start(&self, job: u64, runner: &str) {

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State as Axum};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,6 +30,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/repos/{owner}/{repo}/installation", get(installation))
         .route("/repos/{owner}/{repo}/actions/runners/registration-token", post(registration_token))
         .route("/repos/{owner}/{repo}/actions/runners/generate-jitconfig", post(jit_config))
+        .route("/repos/{owner}/{repo}/actions/runners/{id}", delete(remove_runner))
         .route("/repos/{owner}/{repo}/actions/jobs/{id}", get(job))
         .route("/repos/{owner}/{repo}/actions/runs/{id}/jobs", get(run_jobs))
         .route("/app", get(super::app::show))
@@ -90,6 +91,7 @@ fn endpoint_of(path: &str) -> Option<Endpoint> {
         _ if path.ends_with("/installation") => Some(Endpoint::Installation),
         _ if path.ends_with("/registration-token") => Some(Endpoint::RegistrationToken),
         _ if path.ends_with("/generate-jitconfig") => Some(Endpoint::JitConfig),
+        _ if path.contains("/actions/runners/") => Some(Endpoint::RemoveRunner),
         _ if path.contains("/actions/jobs/") => Some(Endpoint::Job),
         "/app" => Some(Endpoint::App),
         "/app/hook/config" => Some(Endpoint::HookConfig),
@@ -275,6 +277,33 @@ async fn jit_config(
         Ok((StatusCode::CREATED, Json(json!({"runner": runner, "encoded_jit_config": config}))))
     };
     respond(answer())
+}
+
+async fn remove_runner(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path((owner, repo, id)): Path<(String, String, u64)>,
+    headers: HeaderMap,
+) -> Response {
+    let repository = format!("{owner}/{repo}");
+    let remove = || -> Result<(), Refusal> {
+        let mut state = shared.state();
+        permitted(&state, &headers, &repository, Need::Administration)?;
+        let of_id = |runner: &Runner| runner.id == id && runner.repository == repository;
+        let index = state.runners.iter().position(of_id);
+        let index = index.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "Not Found"))?;
+        if state.runners[index].job.is_some() {
+            let name = &state.runners[index].name;
+            let message = format!("Runner \"{name}\" is currently running a job and cannot be deleted.");
+            return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, &message));
+        }
+        state.jit_configs.retain(|_, runner| *runner != id);
+        state.runners.remove(index);
+        Ok(())
+    };
+    match remove() {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refusal) => error(&refusal),
+    }
 }
 
 async fn job(

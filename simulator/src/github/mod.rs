@@ -37,6 +37,8 @@ pub enum Endpoint {
     RegistrationToken,
     /// `POST /repos/{owner}/{repo}/actions/runners/generate-jitconfig`
     JitConfig,
+    /// `DELETE /repos/{owner}/{repo}/actions/runners/{id}`
+    RemoveRunner,
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
     Job,
     /// `GET /app/hook/deliveries`
@@ -233,6 +235,11 @@ impl GitHub {
     /// Every request to the API so far, as method and path.
     pub fn requests(&self) -> Vec<String> {
         self.shared.state().requests.clone()
+    }
+
+    /// The names of the runners in its list, whether online or not.
+    pub fn runners(&self) -> Vec<String> {
+        self.shared.state().runners.iter().map(|runner| runner.name.clone()).collect()
     }
 
     /// Every delivery so far.

@@ -341,6 +341,7 @@ fn advice_of(reason: &str) -> &'static str {
         _ if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
             "A limit of the Slurm user, its account or its QOS is reached: wait for its other jobs, or have it raised."
         }
+        "" => "Wait: Slurm tells no reason.",
         _ => "See the reason in squeue's manual, JOB REASON CODES.",
     }
 }

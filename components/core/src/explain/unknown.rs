@@ -60,7 +60,7 @@ pub(super) fn without_github(repository: &RepositoryName, id: u64, why: &Unasked
             headline: format!("Nothing is known here of a job {id}, and GitHub could not be asked about it."),
             details: vec![error.to_string()],
             advice: vec![match error {
-                GitHubError::Setting(_) => "Set the variable for the component console as well.".to_owned(),
+                GitHubError::Setting(_) => "Set that right, then ask again.".to_owned(),
                 GitHubError::Unavailable { .. } => "Ask again in a minute.".to_owned(),
                 _ => {
                     "The App needs the permission Actions (read) and an installation that is not suspended.".to_owned()

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::answer::{Answer, Level};
-use crate::github::client::{ExpiringToken, GitHub, GitHubError};
+use crate::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use crate::github::credentials::{Credentials, Reach};
 use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
@@ -19,7 +19,6 @@ use crate::lifecycle::Need;
 use crate::metrics;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
-use crate::secret::Secret;
 use crate::settings::Settings;
 
 /// A redemption has no body; what a client sends by habit is small.
@@ -30,6 +29,8 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// Well past the budget: an attempt that is older died.
 const LEASE: Duration = Duration::from_secs(90);
 const TURN_SECONDS: u64 = 2;
+/// The status of an answer that gives no credential, now and for ever.
+const GONE: u16 = 410;
 
 /// Answers one redemption.
 pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
@@ -73,7 +74,7 @@ fn takes_jit(body: &[u8]) -> bool {
 /// What starts a runner.
 enum Credential {
     /// For one runner and one job.
-    Jit(Secret),
+    Jit(JitConfig),
     /// For any number of runners within an hour; what the original's job script needs.
     Registration(ExpiringToken),
 }
@@ -128,6 +129,12 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
             };
             // The job may have been cancelled while GitHub was asked.
             if let Some(refusal) = refusal(platform, id)? {
+                if refusal.status == GONE
+                    && let Credential::Jit(JitConfig { runner: Some(runner), .. }) = credential
+                {
+                    // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
+                    let _ = credentials.remove_runner(reach, runner);
+                }
                 return Ok(refusal);
             }
             credential
@@ -136,16 +143,16 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
     if !facts.commit_redemption()? {
         return Ok(already_redeemed());
     }
-    let (body, expires_at) = match &credential {
-        Credential::Jit(config) => (json!({"encoded_jit_config": config.expose()}), None),
+    let (body, expires_at, runner) = match &credential {
+        Credential::Jit(jit) => (json!({"encoded_jit_config": jit.config.expose()}), None, jit.runner),
         Credential::Registration(token) => {
-            (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at))
+            (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at), None)
         }
     };
     let log =
         json!({"launch": id, "repository": launch.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
     let answer = Answer::confidential(200, body, log);
-    Ok(match facts.record_redeemed() {
+    Ok(match facts.record_redeemed(runner) {
         Ok(()) => answer,
         // Nobody else can get one any more, so this one is handed out.
         Err(error) => answer.with_detail(error.to_string()),
@@ -184,7 +191,7 @@ fn already_redeemed() -> Answer {
 }
 
 fn gone(id: LaunchId, why: String) -> Answer {
-    Answer::new(410, json!({"error": why, "launch": id}))
+    Answer::new(GONE, json!({"error": why, "launch": id}))
 }
 
 impl From<GitHubError> for Answer {

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::receive::receive;
 use super::redeem::redeem;
 use crate::answer::Answer;
-use crate::ports::{HttpRequest, HttpResponse, SendError};
+use crate::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
+use crate::request::Request;
 use crate::testing::{Memory, answer, authorized, delivery};
 
 type Reply = Result<HttpResponse, SendError>;
@@ -123,6 +124,24 @@ fn a_job_cancelled_while_github_is_asked_gets_no_credential() {
     });
     let refused = exchange(&platform, &token);
     assert_eq!((refused.status, &refused.body["token"]), (410, &Value::Null));
+}
+
+#[test]
+fn a_runner_that_was_made_for_a_job_cancelled_meanwhile_is_removed_at_once() {
+    let platform = platform();
+    let token = launch(&platform);
+    platform.serve(|platform, request| match request.url.path() {
+        path if path.ends_with("/generate-jitconfig") => {
+            deliver(platform, &event("completed", 42));
+            answer(201, &json!({"runner": {"id": 5}, "encoded_jit_config": "eyJ"}))
+        }
+        path if path.ends_with("/actions/runners/5") => answer(204, &Value::Null),
+        _ => friendly(request),
+    });
+    let request = Request { body: br#"{"credential": "jit"}"#.to_vec(), ..authorized(&token) };
+    assert_eq!(redeem(&platform, &request).status, 410);
+    let [removal] = &sent_to(&platform, "/actions/runners/5")[..] else { panic!() };
+    assert_eq!(removal.method, HttpMethod::Delete);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::app_jwt::AppKey;
-use crate::identity::{InstallationId, JobId, RepositoryName};
+use crate::identity::{InstallationId, JobId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
 use crate::metrics;
@@ -71,6 +71,15 @@ pub enum GitHubError {
     /// The App's settings do not let the call be made.
     #[error(transparent)]
     Setting(#[from] SettingError),
+}
+
+/// A runner that GitHub knows before it starts.
+#[derive(Debug, Clone)]
+pub struct JitConfig {
+    /// The secret that starts it, once.
+    pub config: Secret,
+    /// The runner's id, where GitHub tells it.
+    pub runner: Option<RunnerId>,
 }
 
 /// GitHub as this App sees it, for the length of one request.
@@ -226,15 +235,32 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         repository: &RepositoryName,
         name: &str,
         labels: &LabelSet,
-    ) -> Result<Secret, GitHubError> {
+    ) -> Result<JitConfig, GitHubError> {
+        #[derive(Deserialize)]
+        struct Runner {
+            id: RunnerId,
+        }
         #[derive(Deserialize)]
         struct Made {
             encoded_jit_config: Secret,
+            runner: Option<Runner>,
         }
         let path = format!("repos/{repository}/actions/runners/generate-jitconfig");
         let labels: Vec<&str> = labels.iter().collect();
         let asked = json!({"name": name, "runner_group_id": DEFAULT_GROUP, "labels": labels, "work_folder": "_work"});
-        Ok(self.call::<Made>(HttpMethod::Post, &path, token, Some(&asked))?.encoded_jit_config)
+        let made: Made = self.call(HttpMethod::Post, &path, token, Some(&asked))?;
+        Ok(JitConfig { config: made.encoded_jit_config, runner: made.runner.map(|runner| runner.id) })
+    }
+
+    /// `DELETE /repos/{owner}/{repo}/actions/runners/{id}`: GitHub refuses it while the runner runs a job.
+    pub fn remove_runner(
+        &self,
+        token: &Secret,
+        repository: &RepositoryName,
+        runner: RunnerId,
+    ) -> Result<(), GitHubError> {
+        let path = format!("repos/{repository}/actions/runners/{}", runner.0);
+        self.exchange(HttpMethod::Delete, &path, token, None).map(|_| ())
     }
 
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`

@@ -6,8 +6,8 @@
 
 use chrono::DateTime;
 
-use super::client::{ExpiringToken, GitHub, GitHubError, JobState, Permission};
-use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
+use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
+use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Http, Random, Store, Variables};
@@ -61,9 +61,16 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     }
 
     /// A JIT config for one runner, which is good for one job.
-    pub fn jit_config(&self, reach: Reach<'_>, name: &str, labels: &LabelSet) -> Result<Secret, GitHubError> {
+    pub fn jit_config(&self, reach: Reach<'_>, name: &str, labels: &LabelSet) -> Result<JitConfig, GitHubError> {
         self.with_installation(reach, Permission::AdministrationWrite, |token| {
             self.github.jit_config(token, reach.name, name, labels)
+        })
+    }
+
+    /// Takes a runner out of GitHub's list.
+    pub fn remove_runner(&self, reach: Reach<'_>, runner: RunnerId) -> Result<(), GitHubError> {
+        self.with_installation(reach, Permission::AdministrationWrite, |token| {
+            self.github.remove_runner(token, reach.name, runner)
         })
     }
 

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
-use crate::identity::{InstallationId, JobId, LaunchId, RepositoryId, RepositoryName};
+use crate::identity::{InstallationId, JobId, LaunchId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ports::{Clock, Store, StoreError};
 use crate::resources::Resources;
@@ -85,6 +85,15 @@ pub struct Launched {
     /// The Slurm job's id, when the gateway tells it.
     pub slurm_job: Option<String>,
     /// When, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The credential was a JIT configuration, so GitHub knows the runner from then on, whether it ever starts or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JitRunner {
+    /// GitHub's id of it.
+    pub id: RunnerId,
+    /// When the credential was handed out, in seconds of Unix time.
     pub at: u64,
 }
 
@@ -259,9 +268,14 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         Ok(self.store.get(&self.of("commit"))?.is_some())
     }
 
-    /// Records that the credential was handed out.
-    pub fn record_redeemed(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("redeemed"), &self.store.unix_seconds())
+    /// Records that the credential was handed out; with the runner that GitHub made for it, if it made one.
+    pub fn record_redeemed(&self, runner: Option<RunnerId>) -> Result<(), StoreError> {
+        let at = self.store.unix_seconds();
+        let redeemed = encode(&self.of("redeemed"), &at)?;
+        match runner {
+            Some(id) => self.store.set_many(&[encode(&self.of("runner"), &JitRunner { id, at })?, redeemed]),
+            None => self.store.set_many(&[redeemed]),
+        }
     }
 
     /// When the credential was handed out, in seconds of Unix time.
@@ -319,6 +333,21 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         write(self.store, &self.of("asked"), &self.store.unix_seconds())
     }
 
+    /// Records that its runner is no longer in GitHub's list.
+    pub fn record_removed(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("removed"), &self.store.unix_seconds())
+    }
+
+    /// When GitHub was last asked to remove its runner, in seconds of Unix time.
+    pub fn removing(&self) -> Result<Option<u64>, StoreError> {
+        self.read("removing")
+    }
+
+    /// Records that GitHub is asked to remove its runner now.
+    pub fn record_removing(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of("removing"), &self.store.unix_seconds())
+    }
+
     /// Its place in the line of a profile with a limit.
     pub fn ticket(&self) -> Result<Option<i64>, StoreError> {
         self.read("ticket")
@@ -329,7 +358,20 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     }
 
     fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let facts = ["launched", "commit", "redeemed", "took", "lost", "withdrawn", "cancelled", "asked", "ticket"];
+        let facts = [
+            "launched",
+            "commit",
+            "redeemed",
+            "runner",
+            "took",
+            "lost",
+            "withdrawn",
+            "cancelled",
+            "asked",
+            "removing",
+            "removed",
+            "ticket",
+        ];
         let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
         for attempts in [self.submissions(), self.redemptions(), self.cancellations()] {
             keys.extend(attempts.keys()?);

@@ -3,7 +3,6 @@
 //! Time is cut into buckets of an hour. In a bucket a counter hands out slots, and a slot names a job. An entry is
 //! written together with the fact that it leads to. After the retention whole buckets are deleted.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{PREFIX, encode, read, write};
@@ -137,16 +136,14 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
         Ok(sizes)
     }
 
-    /// What was kept of chunks of slots, by [`Journal::keep_digest`]; what cannot be read counts as absent.
-    pub(crate) fn digests<T: DeserializeOwned>(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<T>>, StoreError> {
-        let keys: Vec<String> = chunks.iter().map(|(bucket, chunk)| digest_key(*bucket, *chunk)).collect();
-        let read = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
-        Ok(self.store.get_many(&keys)?.into_iter().map(read).collect())
+    /// What was kept of chunks of slots by [`Journal::keep_digest`], in a form of its reader's own.
+    pub(crate) fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.store.get_many(&chunks.iter().map(|(bucket, chunk)| digest_key(*bucket, *chunk)).collect::<Vec<_>>())
     }
 
     /// Keeps what is known for good of a chunk of slots, so that it need not be read from facts again.
-    pub(crate) fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &impl Serialize) -> Result<(), StoreError> {
-        write(self.store, &digest_key(bucket, chunk), digest)
+    pub(crate) fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &[u8]) -> Result<(), StoreError> {
+        self.store.set(&digest_key(bucket, chunk), digest)
     }
 
     /// Slots up to this one need no more care (a hint); `None` when that holds for all that the bucket will ever have.

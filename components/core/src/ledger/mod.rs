@@ -11,14 +11,16 @@ mod attempts;
 mod deliveries;
 mod facts;
 mod journal;
+mod leftover;
 mod records;
 mod registration;
 
 pub use self::attempts::{Attempts, Claim, Failure};
 pub use self::deliveries::DeliveryFacts;
-pub use self::facts::{Finished, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
+pub use self::facts::{Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
 pub(crate) use self::journal::CHUNK;
 pub use self::journal::{Bucket, Entry, Journal, Place};
+pub use self::leftover::Leftover;
 pub use self::records::{JobRecord, LaunchRecord, Tries};
 pub use self::registration::{RegisteredApp, Registration};
 

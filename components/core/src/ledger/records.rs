@@ -59,16 +59,20 @@ pub struct Tries {
 
 /// Values by key, as far as they were read.
 #[derive(Default)]
-struct Values(HashMap<String, Vec<u8>>);
+pub(super) struct Values(HashMap<String, Vec<u8>>);
 
 impl Values {
-    fn load(&mut self, store: &impl Store, keys: Vec<String>) -> Result<(), StoreError> {
+    pub(super) fn load(&mut self, store: &impl Store, keys: Vec<String>) -> Result<(), StoreError> {
         let values = store.get_many(&keys)?;
         self.0.extend(keys.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))));
         Ok(())
     }
 
-    fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, StoreError> {
         let Some(bytes) = self.0.get(key) else { return Ok(None) };
         serde_json::from_slice(bytes).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
     }
@@ -95,7 +99,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
                     keys.push(self.failure_key(launch, attempts, next));
                 }
             }
-            open.retain(|launch| values.0.contains_key(&self.key(*launch, "lost")));
+            open.retain(|launch| values.has(&self.key(*launch, "lost")));
             open = open.into_iter().map(|launch| LaunchId { number: number + 1, ..launch }).collect();
             if open.is_empty() {
                 break;

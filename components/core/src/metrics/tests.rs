@@ -148,3 +148,54 @@ fn metrics_take_the_admin_token_unless_they_are_open() {
         assert_eq!(without(), status, "{setting:?}");
     }
 }
+
+/// Each name of a metric in a text.
+fn named(text: &str) -> Vec<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !word(c)).filter(|name| name.starts_with("gha_slurm_")).map(str::to_owned).collect()
+}
+
+/// A family's name of the name of one of its series.
+fn family(name: &str) -> &str {
+    let of_histogram = |end: &str| name.strip_suffix(end).filter(|base| *base == "gha_slurm_stage_seconds");
+    ["_bucket", "_sum", "_count"].into_iter().find_map(of_histogram).unwrap_or(name)
+}
+
+#[test]
+fn the_dashboard_and_the_docs_name_what_there_is() {
+    let read = |path: &str| {
+        std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)).unwrap()
+    };
+    let families: Vec<&str> = super::FAMILIES.iter().map(|family| family.name).collect();
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana-dashboard.json")).unwrap();
+    let mut expressions = String::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            expressions += target["expr"].as_str().unwrap();
+            expressions.push('\n');
+        }
+    }
+    for (place, text) in [("the dashboard", expressions), ("docs/operation.md", read("docs/operation.md"))] {
+        let named = named(&text);
+        for name in &named {
+            assert!(families.contains(&family(name)), "{place} names {name}, which is no metric");
+        }
+        for known in &families {
+            assert!(named.iter().any(|name| family(name) == *known), "{place} does not name {known}");
+        }
+    }
+}
+
+#[test]
+fn every_metric_of_an_app_that_did_something_is_told() {
+    let scene = Scene::new();
+    scene.whole(1);
+    scene.queue(2);
+    let text = text(&scene.platform).unwrap();
+    for family in super::FAMILIES {
+        // What never happened has no series yet.
+        let told = text.contains(&format!("# TYPE {} ", family.name));
+        let never = ["gha_slurm_relaunches_total", "gha_slurm_submit_failures_total"].contains(&family.name);
+        assert!(told || never, "{} is not told", family.name);
+    }
+}

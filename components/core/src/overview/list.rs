@@ -81,7 +81,13 @@ pub fn jobs<P: Store + Clock>(
     let mut seen: HashSet<JobId> = HashSet::new();
     let mut next = None;
     let mut chunks = 0;
-    Reader::new(platform, BUDGET).walk(before, |reader, (bucket, chunk), rows| {
+    // A job that is over is in none of these states.
+    let open_only = match filter.state {
+        None => false,
+        Some(StateFilter::Waiting) => true,
+        Some(StateFilter::Only(state)) => state.waits() || state == State::Running,
+    };
+    Reader::new(platform, BUDGET).open_only(open_only).walk(before, |reader, (bucket, chunk), rows| {
         chunks += 1;
         if !reader.complete || chunks > CHUNKS {
             // This chunk is for the next page.

@@ -45,15 +45,38 @@ pub(crate) struct Row {
 /// submit and to redeem, since, and the times; all times as distances from the bucket's beginning.
 type Packed = (i64, JobId, usize, usize, usize, State, u32, u64, u64, i64, [Option<i64>; 6]);
 
-/// What is known for good of a chunk.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What is known for good of a chunk. It is kept in postcard's binary form, because reading tens of thousands of rows is
+/// what figures spend their time on; a first byte tells the form, and one of another form is made anew.
+#[derive(Default, Serialize, Deserialize)]
 struct Digest {
+    head: Head,
     strings: Vec<String>,
     rows: Vec<Packed>,
-    /// Slots that are to be looked at again.
+}
+
+/// Which slots are to be looked at again, and the last one that was looked at. It stands first, to be read alone.
+#[derive(Default, Serialize, Deserialize)]
+struct Head {
     open: Vec<i64>,
-    /// The last slot that was looked at.
     upto: i64,
+}
+
+const FORM: u8 = 1;
+
+impl Digest {
+    fn encode(&self) -> Option<Vec<u8>> {
+        postcard::to_extend(self, vec![FORM]).ok()
+    }
+
+    /// The digest; one that cannot be read is an empty one.
+    fn decode(bytes: Option<Vec<u8>>, head_alone: bool) -> Self {
+        let Some(body) = bytes.as_deref().and_then(|bytes| bytes.strip_prefix(&[FORM])) else { return Self::default() };
+        if head_alone {
+            let head = postcard::take_from_bytes(body).map(|(head, _)| head).unwrap_or_default();
+            return Self { head, ..Self::default() };
+        }
+        postcard::from_bytes(body).unwrap_or_default()
+    }
 }
 
 /// Strings that many rows share.
@@ -77,6 +100,8 @@ pub(crate) struct Reader<'a, P> {
     shared: Shared,
     /// So many jobs may still be read from their facts.
     budget: usize,
+    /// Whether jobs that are over do not matter: the larger part of a digest is skipped then.
+    open_only: bool,
     /// Whether everything was read; else the last chunk has the rows of its digest alone.
     pub(crate) complete: bool,
     /// Facts that cannot be read.
@@ -86,7 +111,17 @@ pub(crate) struct Reader<'a, P> {
 impl<'a, P: Store + Clock> Reader<'a, P> {
     /// A reader that reads the facts of at most `budget` jobs.
     pub(crate) fn new(platform: &'a P, budget: usize) -> Self {
-        Self { platform, shared: Shared::default(), budget, complete: true, problems: Vec::new() }
+        Self { platform, shared: Shared::default(), budget, open_only: false, complete: true, problems: Vec::new() }
+    }
+
+    /// Leaves out most of the jobs that are over.
+    pub(crate) fn open_only(self, open_only: bool) -> Self {
+        Self { open_only, ..self }
+    }
+
+    fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Digest>, StoreError> {
+        let found = Ledger(self.platform).journal().digests(chunks)?;
+        Ok(found.into_iter().map(|bytes| Digest::decode(bytes, self.open_only)).collect())
     }
 
     /// All buckets of the retention that have slots, with their number, the newest first.
@@ -107,7 +142,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         let mut rows = Vec::new();
         let mut seen = HashSet::new();
         for chunk in 0..=(size - 1).max(0) / CHUNK {
-            let digest = journal.digests::<Digest>(&[(bucket, chunk)])?.pop().flatten().unwrap_or_default();
+            let digest = self.digests(&[(bucket, chunk)])?.pop().unwrap_or_default();
             rows.extend(self.chunk(bucket, chunk, size, digest)?.into_iter().filter(|row| seen.insert(row.job)));
         }
         Ok(rows)
@@ -133,9 +168,9 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         }
         for some in chunks.chunks(AT_ONCE) {
             let wanted: Vec<(Bucket, i64)> = some.iter().map(|(bucket, chunk, _)| (*bucket, *chunk)).collect();
-            let digests = Ledger(self.platform).journal().digests::<Digest>(&wanted)?;
+            let digests = self.digests(&wanted)?;
             for ((bucket, chunk, size), digest) in some.iter().zip(digests) {
-                let rows = self.chunk(*bucket, *chunk, *size, digest.unwrap_or_default())?;
+                let rows = self.chunk(*bucket, *chunk, *size, digest)?;
                 if !each(self, (*bucket, *chunk), rows)? {
                     return Ok(());
                 }
@@ -147,20 +182,22 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
     fn chunk(&mut self, bucket: Bucket, chunk: i64, size: i64, digest: Digest) -> Result<Vec<Row>, StoreError> {
         let first = chunk * CHUNK + 1;
         let last = size.min(first + CHUNK - 1);
-        let mut slots: Vec<i64> = digest.open.clone();
-        slots.extend(first.max(digest.upto + 1)..=last);
+        let mut slots: Vec<i64> = digest.head.open.clone();
+        slots.extend(first.max(digest.head.upto + 1)..=last);
         let mut rows = self.unpack(bucket, &digest);
         if slots.len() > self.budget {
             self.complete = false;
         } else if !slots.is_empty() {
             let (found, open, news) = self.look(bucket, &slots)?;
+            let news = if self.open_only { 0 } else { news };
             let full =
                 last == first + CHUNK - 1 || bucket.end().saturating_add(QUIET_SECONDS) < self.platform.unix_seconds();
             if news >= NEWS || (full && news > 0 && news * 4 >= slots.len()) {
                 let mut keep: Vec<Row> = rows.clone();
                 keep.extend(found.iter().filter(|row| !open.contains(&row.place.slot)).cloned());
-                let digest = pack(bucket, &keep, open, last);
-                Ledger(self.platform).journal().keep_digest(bucket, chunk, &digest)?;
+                if let Some(digest) = pack(bucket, &keep, open, last).encode() {
+                    Ledger(self.platform).journal().keep_digest(bucket, chunk, &digest)?;
+                }
             }
             rows.extend(found);
         }
@@ -286,5 +323,5 @@ fn pack(bucket: Bucket, rows: &[Row], open: Vec<i64>, upto: i64) -> Digest {
             (slot, job, repository, profile, conclusion, state, launches, failures.0, failures.1, since, times)
         })
         .collect();
-    Digest { strings, rows, open, upto }
+    Digest { head: Head { open, upto }, strings, rows }
 }

@@ -19,11 +19,14 @@ use crate::config::{self, ConfigError};
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
 
+/// One user's token, with its end.
+type Kept = Arc<Mutex<Option<(Secret, Instant)>>>;
+
 pub(super) struct Tokens {
     source: Source,
     lifetime: Duration,
     /// Each user's in a lock of its own, so that one who has to wait for a token keeps nobody else.
-    kept: std::sync::Mutex<HashMap<String, Arc<Mutex<Option<(Secret, Instant)>>>>>,
+    kept: std::sync::Mutex<HashMap<String, Kept>>,
 }
 
 enum Source {
@@ -49,7 +52,7 @@ impl Tokens {
         Ok(Self { source, lifetime: Duration::from_secs(settings.token_seconds), kept: std::sync::Mutex::default() })
     }
 
-    fn of(&self, user: &str) -> Arc<Mutex<Option<(Secret, Instant)>>> {
+    fn of(&self, user: &str) -> Kept {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(kept.entry(user.to_owned()).or_default())
     }

@@ -20,7 +20,7 @@ pub(super) fn day(points: &[Point]) -> Markup {
     html! {
         div.parts.pair {
             (panel(
-                "Jobs waiting, last 24 h",
+                "Waiting for a runner, last 24 h",
                 &format!("{waiting} now, {deepest} at most"),
                 &figure("depth", &depth, deepest, &deepest.to_string()),
             ))

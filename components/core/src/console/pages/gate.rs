@@ -14,6 +14,8 @@ pub(super) fn log_in(next: &str, problem: Option<&str>) -> Markup {
             @if let Some(problem) = problem { p #problem .notice.bad role="alert" { (problem) } }
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
+                // By which password managers keep the token.
+                input type="text" name="username" value="admin" autocomplete="username" hidden;
                 label {
                     "Admin token"
                     input type="password" name="token" required autofocus autocomplete="current-password"

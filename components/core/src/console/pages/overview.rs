@@ -49,7 +49,8 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
         }
         div.part data-part="day" {
             (chart::day(&all.day))
-            div.parts.uneven { (figures::groups(&all)) (figures::stages(&all)) }
+            (figures::groups(&all))
+            (figures::stages(&all))
         }
     };
     Ok(page(200, frame.page(&title, &totals.headline(), &main)))

@@ -57,7 +57,7 @@ fn populated(jobs: u64) -> Memory {
         ledger.job(job).record_requested(&requested(&platform, "x64", "default")).unwrap();
         platform.set(&launch.of("launched"), br#"{"slurm_job":"5","at":1}"#).unwrap();
         if number + 5 < jobs {
-            launch.record_redeemed().unwrap();
+            launch.record_redeemed(None).unwrap();
             let name = LaunchId { job, number: 1 }.runner_name();
             ledger.job(job).record_started(Some(name), Some(LaunchId { job, number: 1 }), true).unwrap();
             ledger.job(job).record_finished(Some("success".to_owned()), true).unwrap();

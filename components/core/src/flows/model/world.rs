@@ -1,6 +1,6 @@
 //! GitHub, the gateway and Slurm, as they are in truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -38,6 +38,15 @@ pub(super) struct Runner {
     pub(super) job: Option<u64>,
 }
 
+/// A runner of a JIT configuration as GitHub has it in its list, whether it ever ran or not.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) id: u64,
+    pub(super) name: String,
+    /// The process died before the app could keep its id.
+    pub(super) unknown: bool,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Webhook {
     /// Of this attempt to deliver it.
@@ -55,6 +64,10 @@ pub(super) struct World {
     pub(super) jobs: BTreeMap<u64, Job>,
     pub(super) slurm: Vec<SlurmJob>,
     pub(super) runners: Vec<Runner>,
+    pub(super) listed: Vec<Listed>,
+    /// How often GitHub was asked to remove each runner, by id.
+    pub(super) removals: BTreeMap<u64, u32>,
+    pub(super) removed: BTreeSet<u64>,
     pub(super) webhooks: Vec<Webhook>,
     pub(super) failed: Vec<Webhook>,
     pub(super) away: bool,
@@ -102,7 +115,11 @@ impl World {
     pub(super) fn finish(&mut self, id: u64, conclusion: &'static str) {
         let job = self.jobs.get_mut(&id).unwrap();
         job.status = Status::Done(conclusion);
-        self.runners.retain(|runner| runner.job != Some(id));
+        let of_job = |runner: &Runner| runner.job == Some(id);
+        let gone: Vec<String> =
+            self.runners.extract_if(.., |runner| of_job(runner)).map(|runner| runner.name).collect();
+        // An ephemeral runner leaves the list with its job.
+        self.listed.retain(|listed| !gone.contains(&listed.name));
         self.notify("completed", id);
     }
 
@@ -142,6 +159,35 @@ impl World {
         answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
     }
 
+    fn jit_config(&mut self, name: &str) -> Result<HttpResponse, SendError> {
+        if self.listed.iter().any(|listed| listed.name == name) {
+            return answer(409, &json!({"message": "Already exists"}));
+        }
+        self.last_id += 1;
+        self.listed.push(Listed { id: self.last_id, name: name.to_owned(), unknown: false });
+        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": "jit"}))
+    }
+
+    fn remove_runner(&mut self, id: u64) -> Result<HttpResponse, SendError> {
+        *self.removals.entry(id).or_default() += 1;
+        let Some(index) = self.listed.iter().position(|listed| listed.id == id) else {
+            return answer(404, &json!({}));
+        };
+        let of_name = |runner: &Runner| runner.name == self.listed[index].name;
+        match self.runners.iter().position(of_name) {
+            Some(runner) if self.runners[runner].job.is_some() => return answer(422, &json!({})),
+            Some(runner) => {
+                // It was still there, and ends.
+                self.runners.remove(runner);
+                self.adversities += 1;
+            }
+            None => {}
+        }
+        self.listed.remove(index);
+        self.removed.insert(id);
+        Ok(HttpResponse { status: 204, headers: Vec::new(), body: Vec::new() })
+    }
+
     pub(super) fn serve(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
         let path = request.url.path();
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -170,6 +216,12 @@ impl World {
                 return Err(SendError::Broken("connection reset".to_owned()));
             }
             return reply;
+        }
+        if request.method == HttpMethod::Delete {
+            return self.remove_runner(path.rsplit_once('/').unwrap().1.parse().unwrap());
+        }
+        if path.ends_with("/generate-jitconfig") {
+            return self.jit_config(body["name"].as_str().unwrap());
         }
         let expires_at = chrono::DateTime::from_timestamp((self.now + 3600).cast_signed(), 0).unwrap().to_rfc3339();
         if path.ends_with("/access_tokens") || path.ends_with("/registration-token") {

@@ -1,12 +1,14 @@
 //! The tick: `POST /internal/tick`, the periodic repair.
 //!
 //! Webhooks come late or never, the gateway and GitHub fail, processes die. The tick walks the journal and does for each
-//! job what is still to be done, has GitHub repeat the deliveries that failed, and deletes what is past the retention.
+//! job what is still to be done, takes runners that ended without a job out of GitHub's list, has GitHub repeat the
+//! deliveries that failed, and deletes what is past the retention.
 //! Every step may be done again at any time and by several replicas at once. A run is bounded in time, and the next one
 //! goes on where it stopped.
 
 mod clean;
 mod deliveries;
+mod remove;
 mod repair;
 
 use std::time::Duration;
@@ -60,6 +62,7 @@ pub(super) struct Report {
     relaunched: u64,
     asked: u64,
     redelivered: u64,
+    removed: u64,
     deleted: u64,
     /// Whether time ran out before all was done.
     more: bool,
@@ -87,6 +90,7 @@ impl From<Report> for Answer {
                 "closed": report.closed,
                 "asked": report.asked,
                 "redelivered": report.redelivered,
+                "removed": report.removed,
                 "deleted": report.deleted,
                 "more": report.more,
                 "problems": report.problems,
@@ -99,7 +103,14 @@ impl From<Report> for Answer {
 pub(super) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
     let destination = Destination::read(platform, BUDGET)?;
     let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
-    let mut tick = Tick { platform, destination, github, gateway_fails: false, report: Report::default() };
+    let mut tick = Tick {
+        platform,
+        destination,
+        github,
+        gateway_fails: false,
+        removals: remove::MOST_REMOVALS,
+        report: Report::default(),
+    };
     // What one step cannot do must not keep the next from its work.
     for step in [Step::Retry, Step::Redeliver, Step::Repair, Step::Clean, Step::Digest] {
         let done = match step {
@@ -131,6 +142,8 @@ struct Tick<'a, P> {
     github: GitHub<'a, P>,
     /// The gateway did not answer a question: it gets no more of them in this run.
     gateway_fails: bool,
+    /// How often GitHub may still be asked in this run to remove a runner.
+    removals: u32,
     report: Report,
 }
 

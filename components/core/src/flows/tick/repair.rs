@@ -92,12 +92,20 @@ impl<P: Platform> Tick<'_, P> {
         Ok(None)
     }
 
-    /// Does what is to be done for a job. Returns whether nothing ever will be again.
+    /// Does what is to be done for a job and its runners. Returns whether nothing ever will be again.
     fn repair(&mut self, job: JobId) -> Result<bool, Fault> {
         self.report.jobs += 1;
+        let view = Ledger(self.platform).job(job).view()?;
+        let requested = view.requested.clone();
+        let done = self.repair_job(job, view)?;
+        // A job that was never requested has no launch.
+        let Some(requested) = requested else { return Ok(done) };
+        Ok(self.remove_runners(job, &requested)? && done)
+    }
+
+    fn repair_job(&mut self, job: JobId, mut view: View) -> Result<bool, Fault> {
         let platform = self.platform;
         let now = platform.unix_seconds();
-        let mut view = Ledger(platform).job(job).view()?;
         if view.finished.is_none()
             && let Some(started) = &view.started
             && let Some(requested) = &view.requested
@@ -141,7 +149,7 @@ impl<P: Platform> Tick<'_, P> {
         let Some(holder) = need.holder(job)? else { return Ok(false) };
         let facts = Ledger(platform).launch(holder);
         if facts.redeemed()?.is_none() && facts.committed()? {
-            facts.record_redeemed()?;
+            facts.record_redeemed(None)?;
         }
         let Some(launched) = facts.launched()? else { return Ok(false) };
         let (since, patience) = match facts.redeemed()? {
