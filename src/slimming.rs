@@ -13,6 +13,8 @@ use wit_component::metadata::decode;
 use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{InterfaceId, WorldItem};
 
+use crate::host::componentize::componentize;
+
 /// Slims the file at `path` in place, unless that gains nothing. What is no core module stays as it is.
 pub fn slim_file(path: &Path) -> anyhow::Result<()> {
     let wasm = std::fs::read(path)?;
@@ -51,7 +53,13 @@ fn slim(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     }
     let world = bound.resolve.worlds.get_mut(bound.world).context("no world")?;
     world.imports.retain(|_, item| interface(item).is_some_and(|id| kept.contains(&id)));
+    // Whoever reads the description merges it into a package of the name that this one has had so far.
+    let package = world.package.context("a world without a package")?;
+    let package = bound.resolve.packages.get_mut(package).context("no package")?;
+    package.name.namespace = "slim".to_owned();
     embed_component_metadata(&mut module, &bound.resolve, bound.world, StringEncoding::UTF8)?;
+    // What does not become a component is not worth its size.
+    componentize(&module)?;
     Ok(module)
 }
 

@@ -10,9 +10,10 @@ use crate::support::{App, MANIFEST, REPOSITORY, WASM, WEBHOOK_SECRET, built, bui
 /// The shipped manifest, with `runner` from another file.
 fn with_runner(folder: &Path, runner: &Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(MANIFEST).unwrap();
-    let shipped = "target/wasm32-wasip1/wasm/runner.wasm";
-    assert!(text.contains(shipped));
-    let text = text.replace(shipped, runner.to_str().unwrap()).replace("target/wasm32-wasip1/wasm", WASM);
+    let text = text.replace("target/wasm32-wasip1/wasm", WASM);
+    let shipped = format!("{WASM}/runner.wasm");
+    assert!(text.contains(&shipped));
+    let text = text.replace(&shipped, runner.to_str().unwrap());
     let path = folder.join("spin.toml");
     std::fs::write(&path, text).unwrap();
     path
