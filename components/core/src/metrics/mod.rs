@@ -9,14 +9,14 @@ mod families;
 mod sample;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use self::families::{FAMILIES, Kind};
 pub(crate) use self::sample::{github_call, redemption, webhook};
 pub(crate) use self::tally::fold;
 use self::tally::{BOUNDS, Tally};
-use crate::overview::{Row, Stage, all_rows};
+use crate::overview::{Row, Stage, State, all_rows};
 use crate::ports::{Clock, Store, StoreError};
 
 /// The content type of the text format.
@@ -39,9 +39,7 @@ pub fn text<P: Store + Clock>(platform: &P) -> Result<String, StoreError> {
     if reader.complete {
         let mut tally = Tally::kept(platform)?;
         let through = tally.through;
-        rows.iter()
-            .filter(|row| through.is_none_or(|through| row.place.bucket > through))
-            .for_each(|row| tally.add(row));
+        tally.add(rows.iter().filter(|row| through.is_none_or(|through| row.place.bucket > through)));
         series.extend(tally.series);
     }
     series.extend(sample::all(platform)?);
@@ -49,20 +47,20 @@ pub fn text<P: Store + Clock>(platform: &P) -> Result<String, StoreError> {
 }
 
 fn gauges(series: &mut BTreeMap<String, u64>, rows: &[Row], now: u64) {
-    let mut repositories: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    let mut repositories: HashMap<&str, (u64, u64)> = HashMap::new();
     for row in rows.iter().filter(|row| !row.repository.is_empty()) {
         let (waiting, oldest) = repositories.entry(&row.repository).or_default();
         if row.state.waits() {
             *waiting += 1;
             *oldest = (*oldest).max(now.saturating_sub(row.times.received.unwrap_or(now)));
         }
-        if row.state.waits() || row.state == crate::overview::State::Running {
+        if row.state.waits() || row.state == State::Running {
             let name = format!("gha_slurm_jobs{{profile=\"{}\",state=\"{}\"}}", escape(&row.profile), row.state);
             *series.entry(name).or_default() += 1;
         }
     }
     let mut repositories: Vec<(&str, (u64, u64))> = repositories.into_iter().collect();
-    repositories.sort_by_key(|(_, (waiting, _))| std::cmp::Reverse(*waiting));
+    repositories.sort_by_key(|(name, (waiting, _))| (std::cmp::Reverse(*waiting), *name));
     for (index, (repository, (waiting, oldest))) in repositories.into_iter().enumerate() {
         let repository = escape(if index < MOST_REPOSITORIES { repository } else { OTHERS });
         *series.entry(format!("gha_slurm_jobs_waiting{{repository=\"{repository}\"}}")).or_default() += waiting;

@@ -1,6 +1,7 @@
 //! Counters made of facts, and those of jobs that are deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,35 +47,80 @@ impl Tally {
         *sum = sum.saturating_add(by);
     }
 
-    /// Adds a job. What it adds only grows with the job's facts.
-    pub(super) fn add(&mut self, row: &Row) {
-        let profile = escape(&row.profile);
-        let mut of_profile = |name: &str, by: u64| {
-            if by > 0 {
-                self.count(format!("gha_slurm_{name}_total{{profile=\"{profile}\"}}"), by);
-            }
-        };
-        of_profile("jobs_queued", u64::from(!row.repository.is_empty()));
-        of_profile("jobs_started", u64::from(row.times.started.is_some()));
-        of_profile("launches", u64::from(row.launches));
-        of_profile("relaunches", u64::from(row.launches.saturating_sub(1)));
-        of_profile("submit_failures", row.submit_failures);
+    /// Adds jobs. What a job adds only grows with its facts.
+    pub(super) fn add<'r>(&mut self, rows: impl Iterator<Item = &'r Row>) {
+        let mut sums = Sums::default();
+        rows.for_each(|row| sums.add(row));
+        sums.flush(self);
+    }
+}
+
+/// Counters of a profile, in the order of [`Sums::add`].
+const OF_PROFILE: [&str; 5] = ["jobs_queued", "jobs_started", "launches", "relaunches", "submit_failures"];
+
+/// Sums on the way to a tally: names of series are made once, not for each of tens of thousands of jobs.
+#[derive(Default)]
+struct Sums {
+    profiles: HashMap<Rc<str>, [u64; OF_PROFILE.len()]>,
+    finished: HashMap<(Rc<str>, &'static str), u64>,
+    granted: u64,
+    failed: u64,
+    stages: [StageSum; Stage::ALL.len()],
+}
+
+#[derive(Default)]
+struct StageSum {
+    within: [u64; BOUNDS.len()],
+    seconds: u64,
+    jobs: u64,
+}
+
+impl Sums {
+    fn add(&mut self, row: &Row) {
+        let counts = [
+            u64::from(!row.repository.is_empty()),
+            u64::from(row.times.started.is_some()),
+            u64::from(row.launches),
+            u64::from(row.launches.saturating_sub(1)),
+            row.submit_failures,
+        ];
+        let sums = self.profiles.entry(Rc::clone(&row.profile)).or_default();
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         if row.times.finished.is_some() {
-            let known = CONCLUSIONS.contains(&&*row.conclusion);
-            let conclusion = if known { &*row.conclusion } else { "other" };
-            let labels = format!("{{profile=\"{profile}\",conclusion=\"{conclusion}\"}}");
-            self.count(format!("gha_slurm_jobs_finished_total{labels}"), 1);
+            let conclusion = CONCLUSIONS.into_iter().find(|known| **known == *row.conclusion).unwrap_or("other");
+            *self.finished.entry((Rc::clone(&row.profile), conclusion)).or_default() += 1;
         }
-        let redemption = |outcome: &str| format!("gha_slurm_redemptions_total{{outcome=\"{outcome}\"}}");
-        self.count(redemption("granted"), u64::from(row.times.redeemed.is_some()));
-        self.count(redemption("failed"), row.redeem_failures);
-        for (stage, seconds) in Stage::ALL.iter().filter_map(|stage| Some((*stage, stage.of(&row.times)?.1))) {
-            for bound in BOUNDS {
-                self.count(bucket(stage, &bound.to_string()), u64::from(seconds <= bound));
+        self.granted += u64::from(row.times.redeemed.is_some());
+        self.failed += row.redeem_failures;
+        for (stage, sum) in Stage::ALL.iter().zip(&mut self.stages) {
+            let Some((_, seconds)) = stage.of(&row.times) else { continue };
+            sum.within.iter_mut().zip(BOUNDS).for_each(|(within, bound)| *within += u64::from(seconds <= bound));
+            sum.seconds = sum.seconds.saturating_add(seconds);
+            sum.jobs += 1;
+        }
+    }
+
+    fn flush(self, tally: &mut Tally) {
+        for (profile, sums) in self.profiles {
+            let profile = escape(&profile);
+            for (name, sum) in OF_PROFILE.iter().zip(sums).filter(|(_, sum)| *sum > 0) {
+                tally.count(format!("gha_slurm_{name}_total{{profile=\"{profile}\"}}"), sum);
             }
-            self.count(bucket(stage, "+Inf"), 1);
-            self.count(end(stage, "sum"), seconds);
-            self.count(end(stage, "count"), 1);
+        }
+        for ((profile, conclusion), sum) in self.finished {
+            let labels = format!("{{profile=\"{}\",conclusion=\"{conclusion}\"}}", escape(&profile));
+            tally.count(format!("gha_slurm_jobs_finished_total{labels}"), sum);
+        }
+        for (outcome, sum) in [("granted", self.granted), ("failed", self.failed)] {
+            tally.count(format!("gha_slurm_redemptions_total{{outcome=\"{outcome}\"}}"), sum);
+        }
+        for (stage, sum) in Stage::ALL.into_iter().zip(self.stages).filter(|(_, sum)| sum.jobs > 0) {
+            for (bound, within) in BOUNDS.iter().zip(sum.within) {
+                tally.count(bucket(stage, &bound.to_string()), within);
+            }
+            tally.count(bucket(stage, "+Inf"), sum.jobs);
+            tally.count(end(stage, "sum"), sum.seconds);
+            tally.count(end(stage, "count"), sum.jobs);
         }
     }
 }
@@ -86,9 +132,7 @@ pub(crate) fn fold<P: Store + Clock>(platform: &P, bucket: Bucket) -> Result<(),
     if tally.through.is_some_and(|through| through >= bucket) {
         return Ok(());
     }
-    for row in Reader::new(platform, usize::MAX).bucket(bucket)? {
-        tally.add(&row);
-    }
+    tally.add(Reader::new(platform, usize::MAX).bucket(bucket)?.iter());
     tally.through = Some(bucket);
     write(platform, &key(), &tally)
 }
