@@ -1,6 +1,6 @@
 //! One application with everything around it, for one test. What test targets share; none of them uses all of it.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test target uses its part")]
 
 pub(crate) mod gateway;
 
