@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::check;
-use crate::config::{Config, SECRET_VARIABLE};
+use crate::config::{self, Config};
 use crate::http;
 use crate::http::serving;
 use crate::script;
@@ -50,14 +50,13 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let config =
-        match Config::load(&arguments.config, &|name| std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE)) {
-            Ok(config) => config,
-            Err(error) => {
-                eprintln!("{error}");
-                return ExitCode::from(MISTAKE);
-            }
-        };
+    let config = match Config::load(&arguments.config, &config::environment) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(MISTAKE);
+        }
+    };
     let default = if matches!(command, Command::Check) { "warn" } else { "info" };
     let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
     let log = tracing_subscriber::fmt()

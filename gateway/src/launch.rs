@@ -7,6 +7,7 @@
 use std::fmt;
 
 use gha_slurm_core::gateway::StartRunner;
+use gha_slurm_core::hex::hex;
 use gha_slurm_core::identity::LaunchId;
 use gha_slurm_core::resources::Resources;
 use gha_slurm_core::secret::Secret;
@@ -121,8 +122,7 @@ impl TryFrom<StartRunner> for Launch {
 
 fn key_of_token(token: &Secret) -> LaunchKey {
     let digest = Sha256::digest(token.expose());
-    let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    LaunchKey(format!("t-{digits}"))
+    LaunchKey(format!("t-{}", hex(digest.into_iter().take(16))))
 }
 
 fn plain(text: &str, punctuation: &[u8], longest: usize) -> bool {

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId, State};
-use crate::config::{Config, ConfigError, SECRET_VARIABLE};
+use crate::config::{self, Config, ConfigError};
 use crate::http::serving::acceptor;
 use crate::index::Index;
 use crate::launch::{Launch, LaunchKey, Rejected, within};
@@ -93,7 +93,7 @@ impl Service {
 
     /// Reads the configuration and the certificate again. After an error the old one stays.
     pub fn reload(&self) -> Result<Vec<&'static str>, ConfigError> {
-        let fresh = Config::load(&self.path, &|name| std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE))?;
+        let fresh = Config::load(&self.path, &config::environment)?;
         let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
         let restart = fresh.needs_restart(&self.config());
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;

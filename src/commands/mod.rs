@@ -8,5 +8,6 @@ pub(crate) mod gateway;
 mod limits;
 mod native;
 mod progress;
+mod random;
 pub(crate) mod shell;
 pub(crate) mod up;

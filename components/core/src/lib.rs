@@ -15,6 +15,7 @@ pub mod explain;
 pub mod flows;
 pub mod gateway;
 pub mod github;
+pub mod hex;
 pub mod identity;
 pub mod labels;
 pub mod launch_token;

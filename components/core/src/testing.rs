@@ -8,6 +8,7 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::hex::hex;
 use crate::ports::{
     Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
@@ -190,7 +191,7 @@ pub(crate) fn answer(status: u16, body: &serde_json::Value) -> Result<HttpRespon
 pub(crate) fn delivery(event: &serde_json::Value) -> Request {
     let body = event.to_string().into_bytes();
     let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
-    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(mac.finalize().into_bytes());
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let headers = vec![
         header("X-GitHub-Event", "workflow_job"),

@@ -133,6 +133,11 @@ impl Config {
     }
 }
 
+/// The value of a variable that may stand for a key of the file: the secret's, and no other.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE)
+}
+
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }

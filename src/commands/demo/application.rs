@@ -10,6 +10,7 @@ use gha_slurm_simulator::wire::Wire;
 use tokio::process::Command;
 
 use super::process::Process;
+use crate::commands::random::random_secret;
 
 /// The first start compiles the components for this machine.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -65,11 +66,4 @@ impl Application {
     pub(super) fn last_log_lines(&self) -> String {
         self.process.last_log_lines()
     }
-}
-
-/// 160 random bits.
-pub(super) fn random_secret() -> anyhow::Result<String> {
-    let mut bytes = [0; 20];
-    getrandom::getrandom(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

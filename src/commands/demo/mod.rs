@@ -24,6 +24,7 @@ use gha_slurm_simulator::wire::Wire;
 use self::application::Application;
 use self::cluster::Gateway;
 use self::screen::Screen;
+use super::random::random_secret;
 
 /// The repository of the simulated GitHub.
 const REPOSITORY: &str = "octo-org/simulation";
@@ -121,8 +122,8 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     // Cargo knows what is up to date.
     tokio::task::block_in_place(|| building::build(manifest, &|line| screen.note(line)))?;
 
-    let webhook_secret = application::random_secret()?;
-    let gateway_secret = application::random_secret()?;
+    let webhook_secret = random_secret()?;
+    let gateway_secret = random_secret()?;
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], &webhook_secret, events.clone()).await?;
     let wire = Wire::start(events.clone()).await?;

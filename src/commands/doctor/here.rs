@@ -1,6 +1,7 @@
 //! What this side has to be right about: variables, profiles, the way to the gateway, the address that others use.
 
 use gha_slurm_core::gateway::{GatewayError, check_gateway};
+use gha_slurm_core::hex::hex;
 use gha_slurm_core::ports::{Clock, Http, HttpMethod, HttpRequest, SendError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
 use hmac::{Hmac, Mac};
@@ -120,8 +121,7 @@ pub(super) fn public_url(native: &Native) -> Finding {
     let Ok(mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
         return Finding::skipped(CHECK, "the webhook secret is no key");
     };
-    let digest = mac.chain_update(&body).finalize().into_bytes();
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(mac.chain_update(&body).finalize().into_bytes());
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("x-github-event", "ping".to_owned()),

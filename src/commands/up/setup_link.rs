@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use gha_slurm::host::variables::Provider;
 use gha_slurm::loopback;
 
+use crate::commands::random::random_secret;
+
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What names the App, if variables do.
@@ -40,7 +42,7 @@ impl SetupLink {
         let secret = match value("setup_secret") {
             Some(secret) => secret,
             None => {
-                let (secret, ends) = (random().ok()?, SystemTime::now() + LIFETIME);
+                let (secret, ends) = (random_secret().ok()?, SystemTime::now() + LIFETIME);
                 variables.set("setup_secret", &secret);
                 variables.set("setup_expires", &ends.duration_since(UNIX_EPOCH).ok()?.as_secs().to_string());
                 secret
@@ -67,11 +69,4 @@ impl SetupLink {
             Err(_) => tracing::error!("the set-up does not answer"),
         }
     }
-}
-
-/// 160 random bits.
-fn random() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 20];
-    getrandom::getrandom(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

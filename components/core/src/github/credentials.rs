@@ -9,7 +9,7 @@ use chrono::DateTime;
 use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
-use crate::ledger::{PREFIX, read, write};
+use crate::ledger::{PREFIX, Requested, read, write};
 use crate::ports::{Clock, Http, Random, Store, Variables};
 use crate::secret::Secret;
 use crate::settings::Settings;
@@ -28,6 +28,12 @@ pub struct Reach<'a> {
     pub name: &'a RepositoryName,
     /// The installation that a webhook named, if it did.
     pub installation: Option<InstallationId>,
+}
+
+impl<'a> From<&'a Requested> for Reach<'a> {
+    fn from(requested: &'a Requested) -> Self {
+        Self { id: requested.repository_id, name: &requested.repository, installation: requested.installation }
+    }
 }
 
 /// Gets what needs an installation token, and keeps tokens.

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
+use crate::hex::hex;
 use crate::identity::{InstallationId, JobId, LaunchId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ports::{Clock, Store, StoreError};
@@ -45,8 +46,7 @@ impl Requested {
     /// The pool: jobs of one repository with one label set can use each other's runners.
     pub fn pool(&self) -> String {
         let labels = Sha256::digest(self.labels.to_string());
-        let short: String = labels.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        format!("{}-{short}", self.repository_id.0)
+        format!("{}-{}", self.repository_id.0, hex(labels.into_iter().take(8)))
     }
 
     /// Whether the payload is older than GitHub keeps a job queued: a replay, or a job that waited for an approval.

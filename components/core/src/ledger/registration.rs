@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Attempts, Claim, PREFIX, encode, read, write};
+use crate::hex::hex;
 use crate::ports::{Clock, Store, StoreError};
 use crate::secret::Secret;
 
@@ -144,6 +145,5 @@ fn link_key(secret: &Secret) -> String {
 
 fn hashed(kind: &str, secret: &Secret) -> String {
     let digest = Sha256::digest(secret.expose().as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}/setup/{kind}/{hex}")
+    format!("{PREFIX}/setup/{kind}/{}", hex(digest))
 }

@@ -15,6 +15,7 @@ pub use self::origin::{behind_tls, same_origin};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use crate::hex::hex;
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Random, Store, StoreError};
 use crate::request::Request;
@@ -146,8 +147,7 @@ impl<'a, P: Store + Clock + Random> Sessions<'a, P> {
 
     fn signature(&self, key: &[u8], purpose: &str, text: &str) -> String {
         let derived = mac(key, &["console", self.token.expose()]);
-        let signature = mac(&derived, &[purpose, text]);
-        signature.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(mac(&derived, &[purpose, text]))
     }
 
     fn key(&self) -> Result<Option<Vec<u8>>, StoreError> {

@@ -22,6 +22,7 @@ use self::pages::Frame;
 use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
 use crate::github::client::{ConvertedApp, GitHub, GitHubError};
+use crate::hex::hex;
 use crate::ledger::{Claim, Ledger, RegisteredApp, Registration};
 use crate::ports::Platform;
 use crate::request::Request;
@@ -285,7 +286,7 @@ impl<'a, P: Platform> Setup<'a, P> {
     fn random(&self) -> Secret {
         let mut bytes = [0; 20];
         self.platform.fill(&mut bytes);
-        Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        Secret::new(hex(bytes))
     }
 }
 

@@ -210,9 +210,7 @@ impl Rest {
             Reply::Failed(failure) => Err(failure.into()),
         }
     }
-}
 
-impl Rest {
     /// The whole queue is read for it, so it happens for one launch at a time.
     async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
         let _turn = self.finding.lock().await;

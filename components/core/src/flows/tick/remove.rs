@@ -5,7 +5,7 @@
 
 use super::Tick;
 use crate::github::client::GitHubError;
-use crate::github::credentials::{Credentials, Reach};
+use crate::github::credentials::Credentials;
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{JitRunner, Ledger, Leftover, Requested};
 use crate::lifecycle::Fault;
@@ -48,9 +48,7 @@ impl<P: Platform> Tick<'_, P> {
         }
         facts.record_removing()?;
         self.removals -= 1;
-        let reach =
-            Reach { id: requested.repository_id, name: &requested.repository, installation: requested.installation };
-        match Credentials::new(self.platform, &self.github).remove_runner(reach, runner.id) {
+        match Credentials::new(self.platform, &self.github).remove_runner(requested.into(), runner.id) {
             Ok(()) => self.report.removed += 1,
             Err(GitHubError::NotFound(_)) => {}
             // It runs a job, or GitHub does not let us: both may change.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{RETENTION_SECONDS, Tick};
 use crate::gateway::slurm_job;
 use crate::github::client::{GitHubError, JobState};
-use crate::github::credentials::{Credentials, Reach};
+use crate::github::credentials::Credentials;
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, Requested, View, read, write};
 use crate::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
@@ -152,11 +152,10 @@ impl<P: Platform> Tick<'_, P> {
             facts.record_redeemed(None)?;
         }
         let Some(launched) = facts.launched()? else { return Ok(false) };
-        let (since, patience) = match facts.redeemed()? {
-            Some(redeemed) => (redeemed, IDLE_SECONDS),
-            None => (launched.at, PENDING_SECONDS),
+        let (since, patience, died) = match facts.redeemed()? {
+            Some(redeemed) => (redeemed, IDLE_SECONDS, None),
+            None => (launched.at, PENDING_SECONDS, self.died_in_slurm(holder, launched.at)?),
         };
-        let died = self.died_in_slurm(holder, launched.at)?;
         if died.is_none() && !self.silent_since(job, since, patience)? {
             return Ok(false);
         }
@@ -181,12 +180,12 @@ impl<P: Platform> Tick<'_, P> {
         Ok(false)
     }
 
-    /// The state of a launch's Slurm job, when it is over without having redeemed the launch.
+    /// The state of the Slurm job of a launch that was not redeemed, when it is over and still did not redeem it.
     fn died_in_slurm(&mut self, launch: LaunchId, launched_at: u64) -> Result<Option<String>, Fault> {
         let facts = Ledger(self.platform).launch(launch);
         let heard = facts.asked()?.unwrap_or(0).max(launched_at);
         let due = heard.saturating_add(SLURM_SECONDS) <= self.platform.unix_seconds();
-        if !due || self.gateway_fails || facts.redeemed()?.is_some() || self.late() {
+        if !due || self.gateway_fails || self.late() {
             return Ok(None);
         }
         facts.record_asked()?;
@@ -247,11 +246,9 @@ impl<P: Platform> Tick<'_, P> {
         if self.late() {
             return Ok(None);
         }
-        let reach =
-            Reach { id: requested.repository_id, name: &requested.repository, installation: requested.installation };
         Ledger(self.platform).job(job).record_asked()?;
         self.report.asked += 1;
-        match Credentials::new(self.platform, &self.github).job(reach, job) {
+        match Credentials::new(self.platform, &self.github).job(requested.into(), job) {
             Ok(state) => Ok(Some(state)),
             Err(GitHubError::NotFound(_)) => {
                 let conclusion = Some("unknown to GitHub".to_owned());

@@ -1,0 +1,10 @@
+//! Secrets that this program makes for the processes and components that it starts.
+
+use gha_slurm_core::hex::hex;
+
+/// 160 random bits.
+pub(crate) fn random_secret() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 20];
+    getrandom::getrandom(&mut bytes)?;
+    Ok(hex(bytes))
+}
