@@ -64,7 +64,8 @@ impl Store for Native {
     }
 
     fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        keys.iter().map(|key| self.get(key)).collect()
+        let found = self.wait(self.store()?.get_many(STORE, keys.to_vec())).map_err(failed)?;
+        Ok(found.into_iter().map(|(_, value)| value).collect())
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -160,10 +161,9 @@ pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, Send
         Ok(HttpResponse { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
     };
     // The connection is driven beside; its own end is no answer.
-    let read = std::pin::pin!(read);
+    let mut read = std::pin::pin!(read);
     let mut driving = std::pin::pin!(driving);
     let mut driven = false;
-    let mut read = read;
     loop {
         tokio::select! {
             answer = &mut read => return answer,
