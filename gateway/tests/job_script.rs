@@ -178,6 +178,39 @@ async fn it_ends_when_told() {
     assert_eq!(run.end(5).await.0, Some(143));
 }
 
+/// A process and all that come from it.
+fn tree(root: u32) -> Vec<String> {
+    let mut found = vec![root.to_string()];
+    let mut next = 0;
+    while let Some(parent) = found.get(next) {
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        found.extend(children.split_whitespace().map(str::to_owned));
+        next += 1;
+    }
+    found
+}
+
+/// As Slurm tells it: bash forgets a child whose end falls together with the signal.
+#[tokio::test]
+async fn it_ends_when_it_and_all_its_processes_are_told_at_once() {
+    let app = App::start().await;
+    let mut runs = Vec::new();
+    for number in 1..=12 {
+        let folder = tempfile::tempdir().unwrap();
+        let run = start(&app, folder.path(), number, "unwanted", &[("GHA_SLURM_IDLE_SECONDS", "60")]).await;
+        runs.push((folder, run));
+    }
+    for (_, run) in &mut runs {
+        within(20, "it listens", async || run.output().contains("Listening for Jobs")).await;
+        // Short-lived ones may be over by now, of which kill complains.
+        Command::new("kill").arg("-TERM").args(tree(run.child.id())).stderr(Stdio::null()).status().unwrap();
+    }
+    for (_, run) in &mut runs {
+        let (status, said) = run.end(20).await;
+        assert!(status == Some(143) && said.contains("ended as told"), "{status:?} {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_jit_configuration_needs_no_registration() {
     let (app, folder) = site().await;

@@ -21,6 +21,13 @@ nap() {
     wait $! || true
 }
 
+# Waits for a child's end. Not by wait: when a child ends just as a signal interrupts a wait, bash takes its status and
+# drops it, and the next wait for that child never returns.
+until_gone() {
+    local end=$((SECONDS + 5))
+    while kill -0 "$1" 2>/dev/null && ((SECONDS < end)); do sleep 0.1; done
+}
+
 # The whole process group of the runner, which is its own.
 signal_runner() { kill "-$1" -- "-$runner_pid" 2>/dev/null || true; }
 
@@ -273,9 +280,10 @@ main() {
     (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$marker" -f "$log" 2>/dev/null) &
     local printer=$! status=0
     watch_runner
-    wait "$runner_pid" || status=$?
+    # Told to end, its status says nothing; and where its end fell together with the signal, bash does not know of it.
+    if [[ -z $stop_at ]]; then wait "$runner_pid" || status=$?; else status=143; fi
     kill -KILL "$marker" 2>/dev/null || true
-    wait "$printer" || true
+    until_gone "$printer"
     deregister
 
     if [[ -n $stopped ]]; then
