@@ -162,12 +162,14 @@ async fn a_job_in_the_very_last_moment_is_not_killed() {
 #[tokio::test]
 async fn it_ends_when_told() {
     let (app, folder) = site().await;
-    let mut run = start(&app, folder.path(), 1, "unwanted", &[("GHA_SLURM_IDLE_SECONDS", "60")]).await;
+    let changes = [("GHA_SLURM_IDLE_SECONDS", "60"), ("GHA_SLURM_GRACE_SECONDS", "8")];
+    let mut run = start(&app, folder.path(), 1, "unwanted", &changes).await;
     within(10, "it listens", async || run.output().contains("Listening for Jobs")).await;
     run.signal();
-    let (status, said) = run.end(10).await;
+    let (status, said) = run.end(15).await;
     assert!(status == Some(143) && said.contains("ended as told"), "{status:?} {said}");
     assert!(said.contains("Exiting..."), "the listener had the time to end by itself: {said}");
+    assert!(!said.contains("Killed"), "nothing of the script's own processes: {said}");
     let (job, _) = app.github.queue_job(ONE, &["unwanted"]).await;
     assert_eq!(app.github.job(job).unwrap().status, JobStatus::Queued, "the runner is not registered any more");
 

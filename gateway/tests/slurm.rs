@@ -40,7 +40,7 @@ impl Site {
         );
         let environment = |more: &str| format!("{{STAND_IN_GITHUB: '{}'{more}}}", self.app.github.url());
         let mut job = format!(
-            "job: {{runner: {folder}/runner, scratch: {folder}/scratch, idleSeconds: 20, graceSeconds: 3, environment: "
+            "job: {{runner: {folder}/runner, scratch: {folder}/scratch, idleSeconds: 20, graceSeconds: 8, environment: "
         );
         job += &match changes {
             "stubborn" => environment(&format!(", STAND_IN_STUBBORN: '{folder}/scratch/stray'")),
@@ -244,7 +244,7 @@ async fn an_idle_runner_ends_with_its_children(site: &Site) {
     within(15, "the runner listens", async || std::fs::read_to_string(&file).is_ok_and(|pid| !pid.is_empty())).await;
     let stray = std::fs::read_to_string(&file).unwrap();
     assert!(Path::new("/proc").join(stray.trim()).exists());
-    site.ends(20, id, "COMPLETED").await;
+    site.ends(40, id, "COMPLETED").await;
     // Empty for a process that is over and only not yet collected.
     let command = std::fs::read(Path::new("/proc").join(stray.trim()).join("cmdline"));
     assert!(command.is_err() || command.is_ok_and(|line| line.is_empty()), "its child in another session is gone too");

@@ -277,6 +277,8 @@ main() {
     # To the end of the log, whoever is told to end before: until the marker is gone.
     (trap '' TERM && while kill -0 "$$" 2>/dev/null; do sleep 0.5; done) {lock}>&- &
     marker=$!
+    # So that bash does not tell of its end.
+    disown "$marker"
     (trap '' TERM && exec tail -n +1 -s 0.5 --pid="$marker" -f "$log" 2>/dev/null) &
     local printer=$! status=0
     watch_runner
