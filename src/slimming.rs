@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
+use wasm_encoder::{CustomSection, Section};
 use wasmparser::{Parser, Payload};
-use wit_component::metadata::decode;
-use wit_component::{StringEncoding, embed_component_metadata};
+use wit_component::StringEncoding;
+use wit_component::metadata::{decode, encode};
 use wit_parser::{InterfaceId, WorldItem};
 
 use crate::host::componentize::componentize;
@@ -57,7 +58,9 @@ fn slim(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
     let package = world.package.context("a world without a package")?;
     let package = bound.resolve.packages.get_mut(package).context("no package")?;
     package.name.namespace = "slim".to_owned();
-    embed_component_metadata(&mut module, &bound.resolve, bound.world, StringEncoding::UTF8)?;
+    // With the tools that made the module: by wit-bindgen's version there, Spin tells how it is to be wrapped.
+    let description = encode(&bound.resolve, bound.world, StringEncoding::UTF8, bound.producers.as_ref())?;
+    CustomSection { name: "component-type".into(), data: description.into() }.append_to(&mut module);
     // What does not become a component is not worth its size.
     componentize(&module)?;
     Ok(module)

@@ -2,6 +2,7 @@
 //! that they need from the start.
 
 use wasmparser::{Parser, Payload};
+use wit_component::metadata::decode;
 
 use crate::support::built;
 
@@ -52,5 +53,20 @@ fn imports_exports_and_size() {
             }
         }
         assert!(exports.iter().any(|export| export == "wasi:http/incoming-handler@0.2.0#handle"), "{exports:?}");
+    }
+}
+
+/// Spin takes a module that does not say so for one of before its 1.0, and refuses what it imports.
+#[test]
+fn they_say_which_wit_bindgen_made_them() {
+    built();
+    for name in ["webhook", "runner", "tick", "console", "setup"] {
+        let wasm = std::fs::read(format!("{}/target/wasm32-wasip1/wasm/{name}.wasm", env!("CARGO_MANIFEST_DIR")));
+        let (_, described) = decode(&wasm.unwrap()).unwrap();
+        let producers = described.producers.expect("tools that made it");
+        let processors = producers.get("processed-by").expect("tools that processed it");
+        let version = processors.iter().find(|(tool, _)| tool.starts_with("wit-bindgen")).map(|(_, version)| version);
+        let minor = version.and_then(|version| version.strip_prefix("0.")?.split('.').next()?.parse::<u32>().ok());
+        assert!(minor.is_some_and(|minor| minor >= 5), "{name}: {version:?}");
     }
 }
