@@ -1,7 +1,8 @@
 //! What is asked of the server.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use clap::ValueEnum;
@@ -15,8 +16,11 @@ use crate::load::Requests;
 use crate::payload::payload;
 
 const OURS: &[&str] = &["self-hosted", "slurm"];
-/// No job of another scenario has this number.
-static JOB: AtomicU64 = AtomicU64::new(60_000_000_000);
+/// No job of another scenario has this number, nor one of another run in the same store.
+static JOB: LazyLock<AtomicU64> = LazyLock::new(|| {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    AtomicU64::new(now.as_secs() * 100_000)
+});
 
 /// A kind of load.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -3,13 +3,15 @@
 //! Compiled code is machine code: who can write it into the folder runs what he likes in this process. So a folder or a
 //! file that anybody but its owner, this process's user, may write to is not used at all. Within it a file is found by a
 //! digest of the `.wasm`, of this program's version and of all that decides how the engine compiles, so code of another
-//! version or for other settings is never found; and it is loaded only if it is, byte for byte, what was written.
+//! version or for other settings is never found; and it is loaded only if it is, byte for byte, what was written. What was
+//! not loaded for a month goes when something new is kept.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
@@ -49,7 +51,11 @@ impl Precompiled {
         // user's alone, the name holds what decides how the engine compiles, and the digest has just been checked.
         #[allow(unsafe_code)]
         let loaded = unsafe { Component::deserialize(engine, code) };
-        loaded.inspect_err(|error| tracing::warn!("{} is compiled anew: {error:#}", path.display())).ok()
+        let loaded =
+            loaded.inspect_err(|error| tracing::warn!("{} is compiled anew: {error:#}", path.display())).ok()?;
+        // The day of its last use. Where that cannot be written it is only compiled anew once more than it had to be.
+        let _ = OpenOptions::new().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        Some(loaded)
     }
 
     /// Keeps what `wasm` was compiled to. Written beside and renamed, so that nobody reads half of it.
@@ -63,7 +69,21 @@ impl Precompiled {
             let _ = fs::remove_file(&beside);
             return Err(error.into());
         }
+        self.forget_unused();
         Ok(())
+    }
+
+    /// Removes what earlier versions, other settings and broken-off writes left.
+    fn forget_unused(&self) {
+        let unused = |file: &fs::DirEntry| {
+            let age = file.metadata().and_then(|file| file.modified()).map(|used| used.elapsed().unwrap_or_default());
+            let ours = file.path().extension().is_some_and(|extension| extension == COMPILED || extension == "tmp");
+            ours && age.is_ok_and(|age| age > UNUSED)
+        };
+        for file in fs::read_dir(&self.0).into_iter().flatten().filter_map(Result::ok).filter(unused) {
+            // Another process may have removed it.
+            let _ = fs::remove_file(file.path());
+        }
     }
 
     fn path(&self, engine: &Engine, wasm: &[u8]) -> PathBuf {
@@ -74,11 +94,14 @@ impl Precompiled {
         digest.update(settings.finish().to_le_bytes());
         digest.update(wasm);
         let name: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.0.join(format!("{name}.compiled"))
+        self.0.join(format!("{name}.{COMPILED}"))
     }
 }
 
+const COMPILED: &str = "compiled";
 const DIGEST_BYTES: usize = 32;
+/// How long compiled code is kept that nobody loads.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The code in a file; `None` when there is none.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
@@ -153,6 +176,24 @@ mod tests {
         assert!(precompiled.get(&engine, EMPTY).is_some());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(precompiled.get(&engine, EMPTY).is_none());
+    }
+
+    #[test]
+    fn what_nobody_loaded_for_a_month_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (precompiled, engine, used) = kept(folder.path());
+        let month_old = |path: &Path| {
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+            file.set_modified(SystemTime::now() - UNUSED - Duration::from_secs(60)).unwrap();
+        };
+        let unused = ["old.compiled", "old.1.tmp", "notes.txt"].map(|name| precompiled.0.join(name));
+        unused.iter().for_each(|path| month_old(path));
+        month_old(&used);
+        assert!(precompiled.get(&engine, EMPTY).is_some());
+        let other = Engine::new(wasmtime::Config::new().epoch_interruption(true)).unwrap();
+        precompiled.keep(&other, EMPTY, &Component::new(&other, EMPTY).unwrap()).unwrap();
+        assert!(used.exists(), "it was loaded just now");
+        assert_eq!(unused.map(|path| path.exists()), [false, false, true], "what is not ours stays");
     }
 
     #[test]
