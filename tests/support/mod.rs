@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -54,6 +55,16 @@ pub(crate) fn on_spin() -> bool {
     std::env::var_os("GHA_SLURM_ON_SPIN").is_some()
 }
 
+/// Ends a host at once. Spin's is two processes, one of which would go on.
+fn end(host: &mut Child) {
+    if on_spin() {
+        let group = format!("-{}", host.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+    }
+    let _ = host.kill();
+    let _ = host.wait();
+}
+
 pub(crate) struct App {
     host: Child,
     /// Reads the log as it comes: a full pipe would stop the host.
@@ -70,8 +81,7 @@ pub(crate) struct App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        let _ = self.host.kill();
-        let _ = self.host.wait();
+        end(&mut self.host);
         let log = self.log.take().map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
         // Shown with a failed test only.
         println!("{log}");
@@ -152,6 +162,9 @@ impl App {
             .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value))
             .collect();
         command.envs(environment.clone());
+        if on_spin() {
+            command.process_group(0);
+        }
         let mut host = command.spawn().unwrap();
         let mut stderr = host.stderr.take().unwrap();
         let log = std::thread::spawn(move || {
@@ -247,8 +260,7 @@ impl App {
 
     /// Ends the host as a power cut would end it.
     pub(crate) fn kill(&mut self) {
-        self.host.kill().unwrap();
-        self.host.wait().unwrap();
+        end(&mut self.host);
     }
 
     /// The host's processor time so far, in hundredths of a second.
