@@ -3,11 +3,13 @@
 //! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is told at
 //! the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 use url::{Host, Url};
 
 use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
+use crate::hex::hex;
 use crate::ledger::Registration;
 use crate::ports::{Store, StoreError, Variables};
 use crate::profile::Profiles;
@@ -39,6 +41,7 @@ pub enum SettingError {
 }
 
 const GITHUB_API_URL: &str = "github_api_url";
+const PRIVATE_KEY: &str = "github_private_key";
 
 fn how_to_set(name: &str) -> String {
     let example = match name {
@@ -248,14 +251,29 @@ impl<V: Variables + Store> Settings<'_, V> {
 
     /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
     pub fn app_key(&self) -> Result<AppKey, SettingError> {
-        let name = "github_private_key";
-        let pem = match self.optional(name)? {
-            Some(pem) => Secret::new(pem.replace("\\n", "\n")),
-            None => Registration::new(self.0).private_key()?.ok_or(SettingError::Unconfigured { name })?,
-        };
-        AppKey::from_pem(pem.expose()).ok_or_else(|| {
-            SettingError::new(name, "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)")
+        AppKey::from_pem(self.private_key()?.expose()).ok_or_else(|| {
+            let problem = "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)";
+            SettingError::new(PRIVATE_KEY, problem)
         })
+    }
+
+    /// A digest of the App's id and private key, which tells whether something was signed by what is set now.
+    pub fn app_signer(&self) -> Result<String, SettingError> {
+        let digest = Sha256::new_with_prefix(self.github()?.app_id)
+            .chain_update(b"\n")
+            .chain_update(self.private_key()?.expose())
+            .finalize();
+        Ok(hex(digest))
+    }
+
+    fn private_key(&self) -> Result<Secret, SettingError> {
+        match self.optional(PRIVATE_KEY)? {
+            Some(pem) => Ok(Secret::new(pem.replace("\\n", "\n"))),
+            None => {
+                let unconfigured = SettingError::Unconfigured { name: PRIVATE_KEY };
+                Registration::new(self.0).private_key()?.ok_or(unconfigured)
+            }
+        }
     }
 }
 

@@ -68,8 +68,11 @@ fn launch(platform: &Memory) -> String {
 /// Queues a job; its launch token.
 fn redeemable(platform: &Memory, job: u64) -> String {
     assert_eq!(deliver(platform, &event("queued", job)).body["decision"], "launched");
-    let body: Value = serde_json::from_slice(&sent_to(platform, "/runner/start").pop().unwrap().body).unwrap();
-    body["launcherToken"].as_str().unwrap().to_owned()
+    body(&sent_to(platform, "/runner/start").pop().unwrap())["launcherToken"].as_str().unwrap().to_owned()
+}
+
+fn body(request: &HttpRequest) -> Value {
+    serde_json::from_slice(&request.body).unwrap()
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn a_launch_carries_what_the_gateway_needs_and_its_secret_stands_in_a_header_alo
     launch(&platform);
     let [request] = &sent_to(&platform, "/runner/start")[..] else { panic!() };
     assert!(request.headers.contains(&("auth-token", "gateway-secret".to_owned())));
-    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    let body = body(request);
     assert_eq!(body["gitHubURL"], "https://github.com/octo/repo");
     assert_eq!(body["runnerLabels"], "self-hosted,slurm");
     assert_eq!(body["tokenURL"], "https://app.example/gha/runner");
@@ -94,7 +97,7 @@ fn a_redemption_narrows_the_installation_token_and_hands_out_one_credential() {
     assert_eq!((first.status, &first.body["token"]), (200, &json!("AX")));
     assert!(!first.log_line("redeem").contains("AX"), "a credential is not logged");
     let [narrowed] = &sent_to(&platform, "/app/installations/9/access_tokens")[..] else { panic!() };
-    let scope: Value = serde_json::from_slice(&narrowed.body).unwrap();
+    let scope = body(narrowed);
     assert_eq!(scope, json!({"repositories": ["repo"], "permissions": {"administration": "write"}}));
     assert_eq!(exchange(&platform, &token).status, 409);
 }
@@ -163,6 +166,24 @@ fn a_redelivery_while_the_gateway_is_asked_launches_nothing() {
 }
 
 #[test]
+fn a_job_robbed_while_the_robbers_own_launch_is_submitted_gets_that_one() {
+    let platform = platform();
+    let first = launch(&platform);
+    assert_eq!(exchange(&platform, &first).status, 200);
+    platform.serve(|platform, request| {
+        if request.url.path() == "/runner/start" && body(request)["runnerName"] == "gha-slurm-43-1" {
+            let mut started = event("in_progress", 43);
+            started["workflow_job"]["runner_name"] = json!("gha-slurm-42-1");
+            deliver(platform, &started);
+        }
+        friendly(request)
+    });
+    let second = redeemable(&platform, 43);
+    assert_eq!(sent_to(&platform, "/runner/start").len(), 2, "a third launch would be one too many");
+    assert_eq!(exchange(&platform, &second).status, 200, "42 still waits");
+}
+
+#[test]
 fn a_queued_webhook_costs_four_transactions_and_six_reads() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
@@ -203,6 +224,34 @@ fn what_github_failed_is_redeemable_again() {
 }
 
 #[test]
+fn a_mended_private_key_counts_at_once() {
+    let platform = platform();
+    let token = launch(&platform);
+    let authorizations = |platform: &Memory| -> Vec<String> {
+        let asked = sent_to(platform, "/access_tokens");
+        asked
+            .iter()
+            .flat_map(|request| &request.headers)
+            .filter(|(name, _)| *name == "authorization")
+            .map(|(_, value)| value.clone())
+            .collect()
+    };
+    let wrong = RS256KeyPair::generate(2048).unwrap().to_pem().unwrap();
+    platform.set_variable("github_private_key", Some(&wrong));
+    platform.serve(|_, _| answer(401, &json!({"message": "A JSON web token could not be decoded"})));
+    assert_eq!(exchange(&platform, &token).status, 503);
+    let refused = authorizations(&platform);
+    platform.set_variable("github_private_key", Some(app_key()));
+    platform.serve(|_, request| friendly(request));
+    assert_eq!(exchange(&platform, &token).status, 200);
+    let mended = authorizations(&platform);
+    assert!(
+        mended.len() > refused.len() && !refused.contains(mended.last().unwrap()),
+        "the old key's JWT is sent again"
+    );
+}
+
+#[test]
 fn tokens_are_kept_with_a_margin_before_their_end() {
     let platform = platform();
     let token = launch(&platform);
@@ -211,9 +260,8 @@ fn tokens_are_kept_with_a_margin_before_their_end() {
     // The registration token must outlive the runner's configuration, the installation token one call.
     for (job, seconds_before_the_end, expected) in [(43, 901, (1, 1)), (44, 899, (1, 2)), (45, 299, (2, 3))] {
         platform.seconds.set(1_800_003_600 - seconds_before_the_end);
-        assert_eq!(deliver(&platform, &event("queued", job)).body["decision"], "launched");
-        let body: Value = serde_json::from_slice(&sent_to(&platform, "/runner/start").pop().unwrap().body).unwrap();
-        assert_eq!(exchange(&platform, body["launcherToken"].as_str().unwrap()).status, 200);
+        let token = redeemable(&platform, job);
+        assert_eq!(exchange(&platform, &token).status, 200);
         assert_eq!(asked(&platform), expected, "{seconds_before_the_end} s before the end");
     }
 }
@@ -227,9 +275,7 @@ fn a_launch_that_the_gateway_lost_is_deferred_and_a_redelivery_keeps_its_name() 
     platform.serve(|_, request| friendly(request));
     assert_eq!(deliver(&platform, &event("queued", 42)).body["decision"], "launched");
     assert_eq!(deliver(&platform, &event("queued", 42)).body["decision"], "duplicate");
-    let names: Vec<Value> = sent_to(&platform, "/runner/start")
-        .iter()
-        .map(|request| serde_json::from_slice::<Value>(&request.body).unwrap()["runnerName"].clone())
-        .collect();
+    let names: Vec<Value> =
+        sent_to(&platform, "/runner/start").iter().map(|request| body(request)["runnerName"].clone()).collect();
     assert_eq!(names, ["gha-slurm-42-1", "gha-slurm-42-1"], "the gateway can tell that it is the same launch");
 }

@@ -5,6 +5,7 @@
 //! and nowhere else.
 
 use chrono::DateTime;
+use serde::{Deserialize, Serialize};
 
 use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName, RunnerId};
@@ -14,10 +15,20 @@ use crate::ports::{Clock, Http, Random, Store, Variables};
 use crate::secret::Secret;
 use crate::settings::Settings;
 
+/// A JWT is used at once.
+const APP_JWT_MARGIN_SECONDS: i64 = 60;
 /// An installation token is used at once; the margin is for clocks and a slow call.
 const INSTALLATION_MARGIN_SECONDS: i64 = 5 * 60;
 /// A registration token must still be valid when the runner's configuration gets to it.
 const REGISTRATION_MARGIN_SECONDS: i64 = 15 * 60;
+
+/// A kept App JWT. One of another App or key is not used: who has just mended the key must not wait for its end.
+#[derive(Serialize, Deserialize)]
+struct AppJwt {
+    /// As [`Settings::app_signer`] tells it.
+    signer: String,
+    jwt: ExpiringToken,
+}
 
 /// A repository as the App reaches it.
 #[derive(Debug, Clone, Copy)]
@@ -87,15 +98,20 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
 
     /// The App JWT for calls that need no installation.
     pub fn app_jwt(&self) -> Result<Secret, GitHubError> {
-        let key = format!("{PREFIX}/cache/app-jwt");
-        if let Some(kept) = self.cached(&key, 60) {
-            return Ok(kept.token);
+        let settings = Settings(self.platform);
+        let signer = settings.app_signer()?;
+        if let Ok(Some(kept)) = read::<AppJwt>(self.platform, &app_jwt_key())
+            && kept.signer == signer
+            && self.lasts(&kept.jwt, APP_JWT_MARGIN_SECONDS)
+        {
+            return Ok(kept.jwt.token);
         }
-        let (token, expires) = self.github.app_jwt(&Settings(self.platform).app_key()?)?;
+        let (token, expires) = self.github.app_jwt(&settings.app_key()?)?;
         let expires_at = DateTime::from_timestamp(i64::try_from(expires).unwrap_or(0), 0).unwrap_or_default();
-        let jwt = ExpiringToken { token, expires_at: expires_at.to_rfc3339() };
-        self.keep(&key, &jwt);
-        Ok(jwt.token)
+        let kept = AppJwt { signer, jwt: ExpiringToken { token, expires_at: expires_at.to_rfc3339() } };
+        // A token that could not be kept is still a token.
+        let _ = write(self.platform, &app_jwt_key(), &kept);
+        Ok(kept.jwt.token)
     }
 
     /// Makes a call with an installation token: a kept one, and once more with a fresh one when that is refused.
@@ -135,15 +151,23 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     /// A token that is valid for `margin` seconds more. A cache that cannot be read is an empty one.
     fn cached(&self, key: &str, margin: i64) -> Option<ExpiringToken> {
         let token = read::<ExpiringToken>(self.platform, key).ok()??;
-        let expires = DateTime::parse_from_rfc3339(&token.expires_at).ok()?.timestamp();
-        let now = i64::try_from(self.platform.unix_seconds()).ok()?;
-        (expires.saturating_sub(now) > margin).then_some(token)
+        self.lasts(&token, margin).then_some(token)
+    }
+
+    fn lasts(&self, token: &ExpiringToken, margin: i64) -> bool {
+        let expires = DateTime::parse_from_rfc3339(&token.expires_at).map_or(0, |expires| expires.timestamp());
+        let now = i64::try_from(self.platform.unix_seconds()).unwrap_or(i64::MAX);
+        expires.saturating_sub(now) > margin
     }
 
     /// A token that could not be kept is still a token.
     fn keep(&self, key: &str, token: &ExpiringToken) {
         let _ = write(self.platform, key, token);
     }
+}
+
+fn app_jwt_key() -> String {
+    format!("{PREFIX}/cache/app-jwt")
 }
 
 fn cache_key(kind: &str, repository: RepositoryId) -> String {

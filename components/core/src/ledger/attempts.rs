@@ -61,18 +61,33 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
                 }
                 return Ok(Claim::Won(attempt));
             }
-            if self.failure(attempt)?.is_none() {
-                let now = self.store.unix_seconds();
-                match read::<u64>(self.store, &format!("{key}/met"))? {
-                    Some(met) if now.saturating_sub(met) > lease.as_secs() => {}
-                    Some(_) => return Ok(Claim::Held),
-                    None => {
-                        write(self.store, &format!("{key}/met"), &now)?;
-                        return Ok(Claim::Held);
-                    }
-                }
+            if self.lives(attempt, lease)? {
+                return Ok(Claim::Held);
             }
             attempt += 1;
+        }
+    }
+
+    /// Whether an attempt is under way that was first met less than `lease` ago.
+    pub fn under_way(&self, lease: Duration) -> Result<bool, StoreError> {
+        let attempt = self.next()?;
+        let claimed = self.store.increment(&format!("{}/{attempt}", self.key), 0)? > 0;
+        Ok(claimed && self.lives(attempt, lease)?)
+    }
+
+    /// Whether a claimed attempt may still be under way; whoever is the first to ask begins its lease.
+    fn lives(&self, attempt: u64, lease: Duration) -> Result<bool, StoreError> {
+        if self.failure(attempt)?.is_some() {
+            return Ok(false);
+        }
+        let now = self.store.unix_seconds();
+        let key = format!("{}/{attempt}/met", self.key);
+        match read::<u64>(self.store, &key)? {
+            Some(met) => Ok(now.saturating_sub(met) <= lease.as_secs()),
+            None => {
+                write(self.store, &key, &now)?;
+                Ok(true)
+            }
         }
     }
 
@@ -136,15 +151,19 @@ mod tests {
     fn one_attempt_is_under_way_until_it_fails_or_its_lease_ends() {
         let platform = Memory::new();
         let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).submissions();
+        assert_eq!(attempts.under_way(LEASE), Ok(false));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1)));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
+        assert_eq!(attempts.under_way(LEASE), Ok(true));
         attempts.record_failed(1, "gateway down").unwrap();
+        assert_eq!(attempts.under_way(LEASE), Ok(false));
         assert_eq!(attempts.last_failure().unwrap().unwrap().why, "gateway down");
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(2)));
-        assert_eq!(attempts.claim(LEASE), Ok(Claim::Held), "the lease begins here");
+        assert_eq!(attempts.under_way(LEASE), Ok(true), "the lease begins here");
         platform.seconds.set(platform.seconds.get() + 60);
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
         platform.seconds.set(platform.seconds.get() + 1);
+        assert_eq!(attempts.under_way(LEASE), Ok(false));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(3)));
         assert_eq!(attempts.last_failure(), Ok(None), "attempt 2 died, it did not fail");
     }

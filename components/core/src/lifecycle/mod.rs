@@ -16,6 +16,7 @@ pub use self::need::Chain;
 pub use self::need::Need;
 pub use self::overdue::retry_overdue;
 pub use self::settle::{ours, settle, withdraw_unneeded};
+use self::submit::SUBMISSION_LEASE;
 pub(crate) use self::submit::retry_at;
 pub use self::submit::{Destination, Progress, advance, begin, place_in_line, start_waiting, trim_line};
 

@@ -7,7 +7,7 @@
 
 use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested, Started};
-use crate::lifecycle::MAX_LAUNCHES;
+use crate::lifecycle::{MAX_LAUNCHES, SUBMISSION_LEASE};
 use crate::ports::{Clock, Store, StoreError};
 
 /// A longer chain of swaps is not followed: then a launch counts as needed, which at worst costs one idle runner.
@@ -103,10 +103,14 @@ impl<P: Store + Clock> Need<'_, P> {
         Ok(None)
     }
 
-    /// Whether a launch can still serve somebody: submitted, not withdrawn, not lost, its runner not taken.
+    /// Whether a launch can still serve somebody: submitted or about to be, not withdrawn, not lost, its runner not
+    /// taken.
     pub fn alive(&self, launch: LaunchId) -> Result<bool, StoreError> {
         let facts = Ledger(self.0).launch(launch);
-        Ok(facts.launched()?.is_some() && !facts.withdrawn()? && facts.lost()?.is_none() && facts.took()?.is_none())
+        if facts.withdrawn()? || facts.lost()?.is_some() || facts.took()?.is_some() {
+            return Ok(false);
+        }
+        Ok(facts.launched()?.is_some() || facts.submissions().under_way(SUBMISSION_LEASE)?)
     }
 
     /// Whether a launch that can still serve is a job's now.

@@ -19,7 +19,7 @@ const LEAST: Duration = Duration::from_secs(1);
 /// GitHub counts a webhook as failed after 10 s; the answer is to be there after 8.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
 /// Well past the gateway's deadline: an attempt that is older died.
-const LEASE: Duration = Duration::from_secs(60);
+pub(super) const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
 const FIRST_RETRY_SECONDS: u64 = 5;
 /// A place that became free lets one launch go; a few more, should others have been missed.
 const IN_ONE_GO: usize = 3;
@@ -122,7 +122,7 @@ pub fn advance<P: Platform>(
     {
         return Ok(Progress::Deferred(id, failure.why));
     }
-    let Claim::Won(attempt) = submissions.claim(LEASE)? else { return Ok(Progress::UnderWay(id)) };
+    let Claim::Won(attempt) = submissions.claim(SUBMISSION_LEASE)? else { return Ok(Progress::UnderWay(id)) };
     // Who looked before the last attempt ended and claims after it comes too late.
     if facts.launched()?.is_some() {
         return Ok(Progress::LaunchedBefore(id));

@@ -20,6 +20,7 @@ use super::redeem::redeem;
 use super::tick::{RETENTION_SECONDS, tick};
 use crate::answer::Answer;
 use crate::ports::{Clock, Store};
+use crate::settings::Settings;
 use crate::testing::{Memory, authorized, delivery};
 
 /// Labels of the two pools: the second's runners can take the first's jobs.
@@ -41,8 +42,11 @@ impl History {
         platform.set_variable("profiles", Some(&profile));
         // GitHub does not check it here, and an RSA signature per tick would take most of the time.
         platform.set_variable("github_private_key", Some("not needed"));
-        let jwt = br#"{"token": "jwt", "expires_at": "2999-01-01T00:00:00Z"}"#;
-        platform.set("gha-slurm/1/cache/app-jwt", jwt).unwrap();
+        let jwt = json!({
+            "signer": Settings(&platform).app_signer().unwrap(),
+            "jwt": {"token": "jwt", "expires_at": "2999-01-01T00:00:00Z"},
+        });
+        platform.set("gha-slurm/1/cache/app-jwt", jwt.to_string().as_bytes()).unwrap();
         let world = Rc::new(RefCell::new(World { now: platform.unix_seconds(), ..World::default() }));
         let served = Rc::clone(&world);
         platform.serve(move |_, request| served.borrow_mut().serve(request));
