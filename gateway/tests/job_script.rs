@@ -214,6 +214,22 @@ async fn it_ends_when_it_and_all_its_processes_are_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_runner_told_before_the_script_may_still_cancel_its_job() {
+    let (app, folder) = site().await;
+    app.github.queue_job(ONE, &["self-hosted"]).await;
+    let patient = [("STAND_IN_JOB_SECONDS", "30"), ("GHA_SLURM_GRACE_SECONDS", "20")];
+    let mut run = start(&app, folder.path(), 1, "self-hosted", &patient).await;
+    within(10, "its job runs", async || run.output().contains("Running job")).await;
+    // The first is the script.
+    Command::new("kill").arg("-TERM").args(&tree(run.child.id())[1..]).stderr(Stdio::null()).status().unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    run.signal();
+    let (status, said) = run.end(30).await;
+    assert_eq!(status, Some(143), "{said}");
+    assert!(said.contains("Exiting...") && said.contains("ended as told"), "{said}");
+}
+
+#[tokio::test]
 async fn a_jit_configuration_needs_no_registration() {
     let (app, folder) = site().await;
     app.answer_jit();

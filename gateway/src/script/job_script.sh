@@ -31,15 +31,21 @@ until_gone() {
 # The whole process group of the runner, which is its own.
 signal_runner() { kill "-$1" -- "-$runner_pid" 2>/dev/null || true; }
 
+group_lives() { kill -0 -- "-$runner_pid" 2>/dev/null; }
+
 # Told to end, run.sh is gone at once, and the listener that it started still has its job to cancel: then the whole group
 # counts. Before, only run.sh does, because a build may leave something in its group.
 runner_lives() {
     [[ -n $runner_pid ]] || return 1
-    if [[ -n $stop_at ]]; then
-        kill -0 -- "-$runner_pid" 2>/dev/null
-    else
-        kill -0 "$runner_pid" 2>/dev/null
-    fi
+    if [[ -n $stop_at ]]; then group_lives; else kill -0 "$runner_pid" 2>/dev/null; fi
+}
+
+# Slurm tells one process after the other, run.sh perhaps before this script: what is left of the group is a build's only
+# when no signal follows.
+told_meanwhile() {
+    local end=$((SECONDS + 3))
+    while [[ -z $stop_at ]] && group_lives && ((SECONDS < end)); do nap 0.2; done
+    runner_lives
 }
 
 # What the runner says when it takes a job; the worker's log is the second witness.
@@ -214,7 +220,7 @@ end_if_idle() {
 
 watch_runner() {
     local begun=$SECONDS
-    while runner_lives; do
+    while runner_lives || told_meanwhile; do
         if [[ -n $stop_at ]]; then
             if ((SECONDS >= stop_at)); then
                 say "the runner does not end by itself"
