@@ -222,7 +222,8 @@ async fn a_runner_told_before_the_script_may_still_cancel_its_job() {
     within(10, "its job runs", async || run.output().contains("Running job")).await;
     // The first is the script.
     Command::new("kill").arg("-TERM").args(&tree(run.child.id())[1..]).stderr(Stdio::null()).status().unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    // The script looks once a second.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     run.signal();
     let (status, said) = run.end(30).await;
     assert_eq!(status, Some(143), "{said}");
