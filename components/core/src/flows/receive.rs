@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::answer::{Answer, Level};
+use crate::github::credentials::forget;
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
-use crate::identity::{JobId, LaunchId};
+use crate::github::removals;
+use crate::identity::{JobId, LaunchId, RepositoryId};
 use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::metrics;
@@ -69,12 +71,24 @@ impl<P: Platform> Receiver<'_, P> {
         signature::verify(&secret, &request.body, request.header(SIGNATURE).unwrap_or_default())
             .map_err(|error| Box::new(Answer::error(401, error.to_string())))?;
         let event = request.header(EVENT).unwrap_or_default();
+        if let Some(removed) = removals::removed(event, &request.body) {
+            return self.removed(&removed.map_err(early)?);
+        }
         if event != "workflow_job" {
             check_json(&request.body).map_err(early)?;
             return Ok(Decision::Ignored.because("only workflow_job events matter here", None, None));
         }
         let event = WorkflowJobEvent::parse(&request.body).map_err(early)?;
         self.ours(&event)
+    }
+
+    /// A repository's jobs stay as they are: GitHub sends nothing more of them, and the tick learns that from GitHub.
+    fn removed(&self, repositories: &[RepositoryId]) -> Result<Answer, Early> {
+        if repositories.is_empty() {
+            return Ok(Decision::Ignored.because("the App loses no repository by it", None, None));
+        }
+        forget(self.platform, repositories).map_err(early)?;
+        Ok(Decision::Recorded.because("the tokens kept for the removed repositories are forgotten", None, None))
     }
 
     fn ours(&self, event: &WorkflowJobEvent) -> Result<Answer, Early> {

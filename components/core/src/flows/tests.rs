@@ -224,6 +224,23 @@ fn what_github_failed_is_redeemable_again() {
 }
 
 #[test]
+fn a_repository_without_the_app_gets_no_kept_token() {
+    let platform = platform();
+    let (first, second) = (launch(&platform), redeemable(&platform, 43));
+    assert_eq!(exchange(&platform, &first).status, 200);
+    let gone = json!({"action": "removed", "repositories_removed": [{"id": 7}]});
+    let mut delivery = delivery(&gone);
+    for (name, value) in &mut delivery.headers {
+        if name.eq_ignore_ascii_case("x-github-event") {
+            *value = b"installation_repositories".to_vec();
+        }
+    }
+    assert_eq!(receive(&platform, &delivery).body["decision"], "recorded");
+    platform.serve(|_, _| answer(404, &json!({"message": "Not Found"})));
+    assert_eq!(exchange(&platform, &second).status, 403);
+}
+
+#[test]
 fn a_mended_private_key_counts_at_once() {
     let platform = platform();
     let token = launch(&platform);

@@ -11,7 +11,7 @@ use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Per
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ledger::{PREFIX, Requested, read, write};
-use crate::ports::{Clock, Http, Random, Store, Variables};
+use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -121,11 +121,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         permission: Permission,
         call: impl Fn(&Secret) -> Result<T, GitHubError>,
     ) -> Result<T, GitHubError> {
-        let kind = match permission {
-            Permission::AdministrationWrite => "installation",
-            Permission::ActionsRead => "installation-actions",
-        };
-        let key = cache_key(kind, reach.id);
+        let key = cache_key(kind_of(permission), reach.id);
         if let Some(kept) = self.cached(&key, INSTALLATION_MARGIN_SECONDS) {
             match call(&kept.token) {
                 // Revoked, or the App was installed anew.
@@ -163,6 +159,20 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     /// A token that could not be kept is still a token.
     fn keep(&self, key: &str, token: &ExpiringToken) {
         let _ = write(self.platform, key, token);
+    }
+}
+
+/// Forgets the tokens that are kept for repositories.
+pub fn forget<S: Store>(store: &S, repositories: &[RepositoryId]) -> Result<(), StoreError> {
+    let kinds = ["registration", kind_of(Permission::AdministrationWrite), kind_of(Permission::ActionsRead)];
+    let keys = |id: &RepositoryId| kinds.map(|kind| cache_key(kind, *id));
+    store.delete_many(&repositories.iter().flat_map(keys).collect::<Vec<_>>())
+}
+
+fn kind_of(permission: Permission) -> &'static str {
+    match permission {
+        Permission::AdministrationWrite => "installation",
+        Permission::ActionsRead => "installation-actions",
     }
 }
 

@@ -4,3 +4,4 @@ pub mod app_jwt;
 pub mod client;
 pub mod credentials;
 pub mod events;
+pub mod removals;
