@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gha_slurm_simulator::github::{Endpoint, Fault};
+use serde_json::json;
 
 use crate::support::{App, REPOSITORY};
 
@@ -92,4 +93,17 @@ async fn an_app_without_installation_suspended_or_without_permission_gets_403() 
         assert_eq!(status, 403, "{body}");
         assert!(body["error"].as_str().unwrap().contains("App"), "{body}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_uninstalled_app_hands_out_no_token_that_it_kept() {
+    let app = App::start().await;
+    let ((_, first), (_, second)) = (app.held_launch().await, app.held_launch().await);
+    assert_eq!(app.gateway.redeem(&first).await.0, 200);
+    app.github.uninstall(REPOSITORY);
+    let repository = app.github.deliveries()[0].repository_id;
+    let gone = json!({"action": "deleted", "repositories": [{"id": repository}]});
+    assert_eq!(app.deliver("installation", gone.to_string()).await.status(), 200);
+    let (status, body) = app.gateway.redeem(&second).await;
+    assert_eq!(status, 403, "{body}");
 }

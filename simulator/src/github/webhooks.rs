@@ -32,9 +32,10 @@ pub struct Delivery {
     pub answer: Value,
     /// Whether it repeats an earlier one.
     pub redelivery: bool,
+    /// The job's repository.
+    pub repository_id: u64,
     body: String,
     delivered_at: u64,
-    repository_id: u64,
 }
 
 impl Delivery {
