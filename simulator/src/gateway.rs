@@ -15,6 +15,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::Place;
 use crate::event::{Event, Events};
 use crate::hold::Hold;
 
@@ -37,6 +38,7 @@ pub struct Gateway {
 }
 
 struct Shared {
+    after: u64,
     secret: String,
     github: String,
     idle_limit: Duration,
@@ -79,7 +81,21 @@ impl Gateway {
     /// A gateway with that shared secret. Its runners register at the fake GitHub `github` and end when no job starts
     /// within `idle_limit`.
     pub async fn start(secret: &str, github: &str, idle_limit: Duration, events: Events) -> std::io::Result<Self> {
+        let anywhere = Place { after: 0, ..Place::default() };
+        Self::start_at(anywhere, secret, github, idle_limit, events).await
+    }
+
+    /// The same at a place of its own. It takes launches of earlier jobs than those that begin there, and does nothing
+    /// about them.
+    pub async fn start_at(
+        place: Place,
+        secret: &str,
+        github: &str,
+        idle_limit: Duration,
+        events: Events,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            after: place.after,
             secret: secret.to_owned(),
             github: github.to_owned(),
             idle_limit,
@@ -93,7 +109,7 @@ impl Gateway {
             .route("/runner/cancel", post(cancel_runner))
             .route("/runner/{launch}", get(slurm_job))
             .with_state(Arc::clone(&shared));
-        let address = crate::serve(router).await?;
+        let address = crate::serve(place.listen, router).await?;
         Ok(Self { shared, address })
     }
 
@@ -160,6 +176,10 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
         return (StatusCode::INTERNAL_SERVER_ERROR, "Error").into_response();
     }
     let launch = start["launch"].as_str().unwrap_or_default().to_owned();
+    let job = launch.split('-').next().and_then(|job| job.parse::<u64>().ok());
+    if job.is_some_and(|job| job <= shared.after) {
+        return Json(json!({"status": "OK!"})).into_response();
+    }
     let cancel = Arc::new(Notify::new());
     let slurm_job = {
         let mut state = shared.state();

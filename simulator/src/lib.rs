@@ -37,9 +37,26 @@ pub(crate) fn random_text(length: usize) -> String {
     bytes.into_iter().map(|byte| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from(byte % 32)])).collect()
 }
 
-/// Serves on a free port of loopback until the process ends.
-pub(crate) async fn serve(router: Router) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+/// Where a fake is, and where its ids begin. An application that lives longer than the fakes around it knows them by
+/// their addresses, and what it keeps by ids that must not come again.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The address.
+    pub listen: SocketAddr,
+    /// Ids begin after this one.
+    pub after: u64,
+}
+
+impl Default for Place {
+    /// A free port of loopback, and ids past what a JavaScript number holds exactly, as GitHub's are.
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), after: 9_007_199_254_740_992 }
+    }
+}
+
+/// Serves until the process ends.
+pub(crate) async fn serve(listen: SocketAddr, router: Router) -> std::io::Result<SocketAddr> {
+    let listener = TcpListener::bind(listen).await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, router).await });
     Ok(address)

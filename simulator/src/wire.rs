@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::Place;
 use crate::event::{Event, Events};
 use crate::hold::Hold;
 
@@ -75,8 +76,10 @@ impl Wire {
     pub async fn start(events: Events) -> std::io::Result<Self> {
         let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build().map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared { events, client, hold: Hold::default(), state: Mutex::default() });
-        let before_app = crate::serve(Router::new().fallback(to_app).with_state(Arc::clone(&shared))).await?;
-        let before_gateway = crate::serve(Router::new().fallback(to_gateway).with_state(Arc::clone(&shared))).await?;
+        let listen = Place::default().listen;
+        let before_app = crate::serve(listen, Router::new().fallback(to_app).with_state(Arc::clone(&shared))).await?;
+        let before_gateway =
+            crate::serve(listen, Router::new().fallback(to_gateway).with_state(Arc::clone(&shared))).await?;
         Ok(Self { shared, before_app, before_gateway })
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test target uses its part")]
 
+pub(crate) mod elsewhere;
 pub(crate) mod gateway;
 
 use std::io::{BufRead, BufReader, Read};
@@ -19,11 +20,38 @@ use gha_slurm_simulator::github::{APP_ID, GitHub, sign};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
+use self::elsewhere::Elsewhere;
+
 pub(crate) const REPOSITORY: &str = "octo-org/simulation";
 pub(crate) const LABELS: &[&str] = &["self-hosted", "slurm"];
 pub(crate) const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
 pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-of-32-characters!";
+pub(crate) const GATEWAY_SECRET: &str = "gateway-secret";
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The default profile, and two for what it does not show.
+pub(crate) const PROFILES: &str = r"
+[[profile]]
+name = 'default'
+labels = ['self-hosted', 'slurm']
+
+[[profile]]
+name = 'large'
+labels = ['self-hosted', 'slurm', 'large']
+partition = 'long'
+cpus = 8
+memory = '24G'
+gpus = 2
+time_limit = '1-0'
+exclusive = true
+[profile.dynamic]
+cpus = 16
+
+[[profile]]
+name = 'few'
+labels = ['self-hosted', 'few']
+max_running = 2
+";
 
 pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.toml");
 
@@ -56,7 +84,8 @@ pub(crate) fn on_spin() -> bool {
 }
 
 /// Ends a host at once. Spin's is two processes, one of which would go on.
-fn end(host: &mut Child) {
+fn end(host: &mut Option<Child>) {
+    let Some(host) = host else { return };
     if on_spin() {
         let group = format!("-{}", host.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
@@ -65,8 +94,23 @@ fn end(host: &mut Child) {
     let _ = host.wait();
 }
 
+/// The variables of an application between that GitHub and that gateway.
+fn variables(private_key: String, github: String, gateway: String, url: String) -> [(&'static str, String); 8] {
+    [
+        ("github_app_id", APP_ID.to_owned()),
+        ("github_private_key", private_key),
+        ("github_webhook_secret", WEBHOOK_SECRET.to_owned()),
+        ("github_api_url", github),
+        ("gateway_url", gateway),
+        ("gateway_secret", GATEWAY_SECRET.to_owned()),
+        ("public_url", url),
+        ("admin_token", ADMIN_TOKEN.to_owned()),
+    ]
+}
+
 pub(crate) struct App {
-    host: Child,
+    /// `None` where it runs elsewhere.
+    host: Option<Child>,
     /// Reads the log as it comes: a full pipe would stop the host.
     log: Option<std::thread::JoinHandle<String>>,
     /// The lines of its stdout.
@@ -96,8 +140,16 @@ impl App {
         Self::start_with(&[]).await
     }
 
+    /// Starts with the profiles that all tests share.
+    pub(crate) async fn start_with_profiles() -> Self {
+        Self::start_with(&[("profiles", PROFILES)]).await
+    }
+
     /// Starts with some variables set otherwise; an empty value leaves one out.
     pub(crate) async fn start_with(changes: &[(&str, &str)]) -> Self {
+        if let Some(elsewhere) = Elsewhere::asked_for() {
+            return elsewhere.app(changes).await;
+        }
         let events = Events::default();
         let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
         Self::start_beside(github, events, "", changes).await
@@ -117,7 +169,7 @@ impl App {
         changes: &[(&str, &str)],
     ) -> Self {
         built();
-        let gateway = Gateway::start("gateway-secret", &github.url(), IDLE_LIMIT, events).await.unwrap();
+        let gateway = Gateway::start(GATEWAY_SECRET, &github.url(), IDLE_LIMIT, events).await.unwrap();
         // The application must know its own address before it listens there.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
@@ -139,16 +191,8 @@ impl App {
         } else {
             command.args(["--state-dir", state]);
         }
-        let variables = [
-            ("github_app_id", APP_ID.to_owned()),
-            ("github_private_key", github.private_key().unwrap_or_default()),
-            ("github_webhook_secret", WEBHOOK_SECRET.to_owned()),
-            ("github_api_url", github.url()),
-            ("gateway_url", gateway.url()),
-            ("gateway_secret", "gateway-secret".to_owned()),
-            ("public_url", url.clone()),
-            ("admin_token", ADMIN_TOKEN.to_owned()),
-        ];
+        let key = github.private_key().unwrap_or_default();
+        let variables = variables(key, github.url(), gateway.url(), url.clone());
         let mut environment = Vec::new();
         for (name, value) in &variables {
             let changed = changes.iter().find(|(changed, _)| changed == name).map(|(_, value)| (*value).to_owned());
@@ -176,8 +220,8 @@ impl App {
         let (sender, lines) = std::sync::mpsc::channel();
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let line = lines.recv().unwrap_or_default();
-        let app =
-            Self { host, log: Some(log), lines, environment, url, github, gateway, client: reqwest::Client::new() };
+        let (host, log, client) = (Some(host), Some(log), reqwest::Client::new());
+        let app = Self { host, log, lines, environment, url, github, gateway, client };
         if on_spin() {
             // It says more than one line, and not when it is ready.
             app.answers().await;
@@ -263,9 +307,13 @@ impl App {
         end(&mut self.host);
     }
 
+    fn process(&self) -> u32 {
+        self.host.as_ref().unwrap().id()
+    }
+
     /// The host's processor time so far, in hundredths of a second.
     pub(crate) fn processor_time(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.host.id())).unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process())).unwrap();
         // After the name in brackets come the fields from the third on; the 14th and 15th are wanted.
         let fields = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2);
         fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
@@ -273,12 +321,12 @@ impl App {
 
     /// Asks the host to end, as an init system does.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.host.id().to_string()]).status().unwrap();
+        let sent = Command::new("kill").args(["-TERM", &self.process().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     pub(crate) fn exit_code(&mut self) -> Option<i32> {
-        self.host.wait().unwrap().code()
+        self.host.as_mut().unwrap().wait().unwrap().code()
     }
 
     /// A delivery of GitHub's with a right signature.
@@ -347,12 +395,17 @@ pub(crate) async fn json(response: Response) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}, not JSON: {text:?}")))
 }
 
+/// An id that nobody used before, also where the application and its store are older than the test.
+pub(crate) fn fresh(id: u64) -> u64 {
+    id + elsewhere::first_id()
+}
+
 /// A *queued* payload for the default profile.
 pub(crate) fn queued(job: u64) -> Value {
     serde_json::json!({
         "action": "queued",
         "workflow_job": {"id": job, "labels": LABELS, "run_attempt": 1},
-        "repository": {"id": 1, "full_name": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}")},
+        "repository": {"id": fresh(1), "full_name": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}")},
         "installation": {"id": 7_654_321},
     })
 }

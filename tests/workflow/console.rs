@@ -105,6 +105,29 @@ async fn explain_says_what_is_wrong_with_the_question() {
     assert!(output.status.code() == Some(1) && text.contains("--url"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_and_the_metrics_answer_the_admin_token_alone() {
+    let app = App::start().await;
+    let (job, _) = app.held_launch().await;
+    let other = "/gha/installations?url=https://github.com/octo-org/elsewhere";
+    for path in [
+        "/api/v1/summary",
+        "/api/v1/jobs",
+        &format!("/api/v1/jobs/{job}"),
+        "/metrics",
+        &format!("/gha/installations?url=https://github.com/{REPOSITORY}"),
+        other,
+    ] {
+        let of = |token: &str| app.client.get(format!("{}{path}", app.url)).bearer_auth(token).send();
+        assert_eq!(app.client.get(format!("{}{path}", app.url)).send().await.unwrap().status(), 401, "{path}");
+        assert_eq!(of("wrong").await.unwrap().status(), 401, "{path}");
+        assert_eq!(of(ADMIN_TOKEN).await.unwrap().status(), 200, "{path}");
+    }
+    let (_, detail) = get(&app, &format!("/api/v1/jobs/{job}")).await;
+    assert_eq!(detail["summary"]["job"], json!(job), "{detail}");
+    assert_eq!(get(&app, other).await.1, json!(false));
+}
+
 /// Whether a program or module is there; CI says that it must be.
 fn there(what: &str, command: &mut Command) -> bool {
     let found = command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());

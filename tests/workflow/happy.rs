@@ -3,7 +3,7 @@
 use gha_slurm_simulator::github::JobStatus;
 use serde_json::json;
 
-use crate::support::{App, LABELS, REPOSITORY, json, queued};
+use crate::support::{App, LABELS, REPOSITORY, fresh, json, queued};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queued_job_runs_on_a_runner_of_its_own() {
@@ -33,11 +33,9 @@ async fn a_queued_job_runs_on_a_runner_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_gives_the_launch_its_resources() {
-    let profiles = "[[profile]]\nname = 'gpu'\nlabels = ['self-hosted', 'slurm', 'gpu']\npartition = 'long'\ncpus = 8\n\
-                    memory = '24G'\ngpus = 2\ntime_limit = '1-0'\nexclusive = true\n[profile.dynamic]\ncpus = 16";
-    let app = App::start_with(&[("profiles", profiles)]).await;
+    let app = App::start_with_profiles().await;
     app.gateway.hold(true);
-    let (_, delivery) = app.github.queue_job(REPOSITORY, &["GPU", "slurm", "slurm-cpus=12"]).await;
+    let (_, delivery) = app.github.queue_job(REPOSITORY, &["LARGE", "slurm", "slurm-cpus=12"]).await;
     assert_eq!(delivery.unwrap().answer["decision"], "launched");
     let start = app.gateway.starts().pop().unwrap();
     for (field, value) in [
@@ -47,8 +45,8 @@ async fn a_profile_gives_the_launch_its_resources() {
         ("gres", "gpu:2"),
         ("duration", "1440"),
         ("exclusive", "true"),
-        ("profile", "gpu"),
-        ("runnerLabels", "gpu,slurm,slurm-cpus=12"),
+        ("profile", "large"),
+        ("runnerLabels", "large,slurm,slurm-cpus=12"),
     ] {
         assert_eq!(start[field], value, "{field}");
     }
@@ -58,7 +56,7 @@ async fn a_profile_gives_the_launch_its_resources() {
 async fn duplicates_and_redeliveries_launch_once() {
     let app = App::start().await;
     app.gateway.hold(true);
-    let body = queued(77).to_string();
+    let body = queued(fresh(77)).to_string();
     let mut deliveries = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let (client, url) = (app.client.clone(), app.url.clone());
@@ -82,7 +80,7 @@ async fn duplicates_and_redeliveries_launch_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_started_or_ended_first_is_not_launched() {
     let app = App::start().await;
-    for (job, action) in [(1, "in_progress"), (2, "completed")] {
+    for (job, action) in [(fresh(1), "in_progress"), (fresh(2), "completed")] {
         let mut event = queued(job);
         event["action"] = json!(action);
         assert_eq!(json(app.deliver("workflow_job", event.to_string()).await).await.1["decision"], "recorded");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gha_slurm_simulator::github::sign;
 use tokio::task::JoinSet;
 
-use crate::support::{App, WEBHOOK_SECRET, json, queued};
+use crate::support::{App, WEBHOOK_SECRET, fresh, json, queued};
 
 pub(crate) const AT_ONCE: usize = 64;
 /// Times 64 requests; `.ci/run` asks for more.
@@ -34,7 +34,7 @@ async fn of_64_deliveries_at_once_one_launches() {
     let app = App::start().await;
     app.gateway.hold(true);
     for round in 0..rounds() {
-        let body = queued(1000 + round).to_string();
+        let body = queued(fresh(1000 + round)).to_string();
         let mut deliveries = JoinSet::new();
         for _ in 0..AT_ONCE {
             let signature = sign(WEBHOOK_SECRET, body.as_bytes());

@@ -8,7 +8,7 @@ use gha_slurm_simulator::gateway::Fault;
 use gha_slurm_simulator::github::{GitHub, JobStatus, WebhookFault};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, json, queued};
+use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, fresh, json, queued};
 
 fn done(app: &App, jobs: &[u64]) -> bool {
     jobs.iter().all(|job| app.github.job(*job).unwrap().status == JobStatus::Completed("success".to_owned()))
@@ -31,7 +31,10 @@ async fn only_the_admin_token_starts_a_tick() {
     assert_eq!(none.status(), 401);
     assert_eq!(app.client.get(&url).send().await.unwrap().status(), 405);
     assert_eq!(app.tick().await["problems"], json!([]));
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_admin_token_nobody_starts_a_tick() {
     let unset = App::start_with(&[("admin_token", "")]).await;
     let url = format!("{}/internal/tick", unset.url);
     let (status, body) = json(unset.client.post(&url).bearer_auth("").send().await.unwrap()).await;
@@ -110,19 +113,18 @@ async fn a_runner_stolen_within_its_pool_costs_no_launch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_stolen_by_another_pool_is_replaced_and_the_robbers_launch_withdrawn() {
-    let profiles = "[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm', 'gpu']";
-    let app = App::start_with(&[("profiles", profiles)]).await;
+    let app = App::start_with_profiles().await;
     // A job of the smaller pool waits while Slurm holds its runner; then one of the larger pool gets a runner at once.
     app.gateway.hold(true);
     let (robber, _) = app.github.queue_job(REPOSITORY, &["self-hosted"]).await;
-    let (robbed, _) = app.github.queue_job(REPOSITORY, &["self-hosted", "gpu"]).await;
+    let (robbed, _) = app.github.queue_job(REPOSITORY, &["self-hosted", "large"]).await;
     let starts = app.gateway.starts();
     let larger = starts.iter().find(|start| start["launch"] == format!("{robbed}-1")).unwrap();
     let (status, credential) = app.gateway.redeem(larger).await;
     assert_eq!(status, 200, "{credential}");
     app.github.register_runner(&json!({
         "repository": REPOSITORY, "token": credential["token"], "name": larger["runnerName"],
-        "labels": ["self-hosted", "gpu"],
+        "labels": ["self-hosted", "large"],
     }));
     let replaced = || launches(&app).contains(&format!("{robbed}-2"));
     app.within_seconds(10, "the robbed job has another launch", replaced).await;
@@ -146,12 +148,11 @@ async fn a_cancelled_jobs_slurm_job_is_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn max_running_holds_and_who_waits_is_launched_when_a_place_is_free() {
-    let profiles = "[[profile]]\nname = 'few'\nlabels = ['self-hosted', 'slurm']\nmax_running = 2";
-    let app = App::start_with(&[("profiles", profiles)]).await;
+    let app = App::start_with_profiles().await;
     app.gateway.hold(true);
     let mut jobs = Vec::new();
     for number in 0..5 {
-        let (job, delivery) = app.github.queue_job(REPOSITORY, LABELS).await;
+        let (job, delivery) = app.github.queue_job(REPOSITORY, &["self-hosted", "few"]).await;
         let decision = if number < 2 { "launched" } else { "deferred" };
         assert_eq!(delivery.unwrap().answer["decision"], decision);
         jobs.push(job);
@@ -170,7 +171,7 @@ async fn an_old_payload_launches_only_what_github_calls_queued() {
     // A job that waited long for an approval: queued at GitHub, but its own webhook is lost.
     app.github.disturb_webhook(WebhookFault::Lost);
     let (waited, _) = app.github.queue_job(REPOSITORY, LABELS).await;
-    for (job, expected) in [(waited, 1), (4711, 0)] {
+    for (job, expected) in [(waited, 1), (fresh(4711), 0)] {
         let mut old = queued(job);
         old["workflow_job"]["created_at"] = json!("2024-01-01T00:00:00Z");
         let (status, answer) = json(app.deliver("workflow_job", old.to_string()).await).await;

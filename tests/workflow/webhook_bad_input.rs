@@ -4,7 +4,7 @@ use gha_slurm_simulator::github::sign;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{App, REPOSITORY, WEBHOOK_SECRET, json, queued};
+use crate::support::{App, REPOSITORY, WEBHOOK_SECRET, fresh, json, queued};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_missing_header_is_named() {
@@ -44,7 +44,7 @@ async fn a_wrong_signature_gets_401_before_anything_is_parsed() {
 async fn a_pretty_printed_body_is_accepted_as_signed() {
     let app = App::start().await;
     app.gateway.hold(true);
-    let pretty = serde_json::to_string_pretty(&queued(1)).unwrap();
+    let pretty = serde_json::to_string_pretty(&queued(fresh(1))).unwrap();
     assert_eq!(json(app.deliver("workflow_job", pretty).await).await.1["decision"], "launched");
 }
 
@@ -52,16 +52,17 @@ async fn a_pretty_printed_body_is_accepted_as_signed() {
 async fn an_id_past_two_to_the_53_stays_exact() {
     let app = App::start().await;
     app.gateway.hold(true);
-    let (_, answer) = json(app.deliver("workflow_job", queued(u64::MAX).to_string()).await).await;
-    assert_eq!(answer["job"], json!(u64::MAX));
-    assert_eq!(app.gateway.starts()[0]["runnerName"], format!("gha-slurm-{}-1", u64::MAX));
+    let job = u64::MAX - fresh(0);
+    let (_, answer) = json(app.deliver("workflow_job", queued(job).to_string()).await).await;
+    assert_eq!(answer["job"], json!(job));
+    assert_eq!(app.gateway.starts()[0]["runnerName"], format!("gha-slurm-{job}-1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_wrong_gets_400_with_the_field_or_the_offset() {
     let app = App::start().await;
     let with = |pointer: &str, value: Value| {
-        let mut body = queued(1);
+        let mut body = queued(fresh(1));
         *body.pointer_mut(pointer).unwrap() = value;
         body.to_string()
     };
@@ -126,7 +127,7 @@ async fn jobs_of_no_profile_are_told_why() {
         &["slurm-cpus=9"],
         &[],
     ] {
-        let mut body = queued(1);
+        let mut body = queued(fresh(1));
         body["workflow_job"]["labels"] = json!(labels);
         let (status, answer) = json(app.deliver("workflow_job", body.to_string()).await).await;
         assert_eq!((status, answer["decision"].as_str()), (200, Some("ignored")), "{labels:?}: {answer}");
@@ -143,7 +144,7 @@ async fn other_events_and_actions_are_ignored_with_a_reason() {
         assert_eq!((status, answer["decision"].as_str()), (200, Some("ignored")), "{event}");
     }
     for action in ["waiting", "an_action_of_tomorrow"] {
-        let mut body = queued(1);
+        let mut body = queued(fresh(1));
         body["action"] = json!(action);
         assert_eq!(json(app.deliver("workflow_job", body.to_string()).await).await.1["decision"], "ignored");
     }

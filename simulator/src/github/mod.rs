@@ -19,7 +19,7 @@ use jwt_simple::prelude::RS256KeyPair;
 pub use self::jobs::{Job, JobStatus, run_of};
 pub use self::webhooks::{Delivery, sign};
 use crate::event::Events;
-use crate::unix_seconds;
+use crate::{Place, unix_seconds};
 
 /// The App's id at the fake GitHub.
 pub const APP_ID: &str = "123456";
@@ -163,7 +163,18 @@ impl GitHub {
         webhook_secret: &str,
         events: Events,
     ) -> std::io::Result<Self> {
-        let github = Self::start_without_app(repositories, events).await?;
+        Self::start_at(Place::default(), key, repositories, webhook_secret, events).await
+    }
+
+    /// The same at a place of its own.
+    pub async fn start_at(
+        place: Place,
+        key: RS256KeyPair,
+        repositories: &[&str],
+        webhook_secret: &str,
+        events: Events,
+    ) -> std::io::Result<Self> {
+        let github = Self::bare(place, repositories, events).await?;
         let app = app::App::registered(key, webhook_secret);
         let mut state = github.shared.state();
         state.installed_app = app.id;
@@ -175,13 +186,17 @@ impl GitHub {
 
     /// A GitHub with these repositories, where no App is registered yet.
     pub async fn start_without_app(repositories: &[&str], events: Events) -> std::io::Result<Self> {
-        let mut state = State { last_id: 9_007_199_254_740_992, ..State::default() };
+        Self::bare(Place::default(), repositories, events).await
+    }
+
+    async fn bare(place: Place, repositories: &[&str], events: Events) -> std::io::Result<Self> {
+        let mut state = State { last_id: place.after, ..State::default() };
         for name in repositories {
             let id = state.next_id();
             state.repositories.insert((*name).to_owned(), id);
         }
         let shared = Arc::new(Shared { events, client: reqwest::Client::new(), state: Mutex::new(state) });
-        let address = crate::serve(api::router(Arc::clone(&shared))).await?;
+        let address = crate::serve(place.listen, api::router(Arc::clone(&shared))).await?;
         Ok(Self { shared, address })
     }
 
