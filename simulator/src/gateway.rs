@@ -2,7 +2,6 @@
 //! then its script runs. The script exchanges the launch token, registers an ephemeral runner and waits for one job.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::Place;
 use crate::event::{Event, Events};
 use crate::hold::Hold;
+use crate::{Place, Served};
 
 /// How the next submission fails.
 #[derive(Debug, Clone)]
@@ -34,7 +33,7 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    server: Served,
 }
 
 struct Shared {
@@ -109,13 +108,18 @@ impl Gateway {
             .route("/runner/cancel", post(cancel_runner))
             .route("/runner/{launch}", get(slurm_job))
             .with_state(Arc::clone(&shared));
-        let address = crate::serve(place.listen, router).await?;
-        Ok(Self { shared, address })
+        let server = Served::start(place.listen, router).await?;
+        Ok(Self { shared, server })
     }
 
     /// Its base URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address)
+    }
+
+    /// Frees its address, in a moment.
+    pub fn end(&self) {
+        self.server.end();
     }
 
     /// Keeps Slurm jobs pending, or lets them run.

@@ -13,11 +13,14 @@ mod hold;
 pub mod runner;
 pub mod wire;
 
+use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// Seconds of Unix time.
 pub(crate) fn unix_seconds() -> u64 {
@@ -54,10 +57,27 @@ impl Default for Place {
     }
 }
 
-/// Serves until the process ends.
-pub(crate) async fn serve(listen: SocketAddr, router: Router) -> std::io::Result<SocketAddr> {
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(address)
+/// A server of one of the fakes.
+#[derive(Debug, Clone)]
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    ends: Arc<Notify>,
+}
+
+impl Served {
+    /// Serves until it is ended, or the process ends.
+    pub(crate) async fn start(listen: SocketAddr, router: Router) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let ends = Arc::new(Notify::new());
+        let ended = Arc::clone(&ends);
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { ended.notified().await });
+        tokio::spawn(server.into_future());
+        Ok(Self { address, ends })
+    }
+
+    /// Frees the address and closes idle connections, in a moment.
+    pub(crate) fn end(&self) {
+        self.ends.notify_one();
+    }
 }

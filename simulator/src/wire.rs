@@ -14,9 +14,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::Place;
 use crate::event::{Event, Events};
 use crate::hold::Hold;
+use crate::{Place, Served};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
@@ -77,9 +77,9 @@ impl Wire {
         let client = reqwest::Client::builder().timeout(DEADLINE).no_proxy().build().map_err(std::io::Error::other)?;
         let shared = Arc::new(Shared { events, client, hold: Hold::default(), state: Mutex::default() });
         let listen = Place::default().listen;
-        let before_app = crate::serve(listen, Router::new().fallback(to_app).with_state(Arc::clone(&shared))).await?;
-        let before_gateway =
-            crate::serve(listen, Router::new().fallback(to_gateway).with_state(Arc::clone(&shared))).await?;
+        let wire = |router: Router<Arc<Shared>>| Served::start(listen, router.with_state(Arc::clone(&shared)));
+        let before_app = wire(Router::new().fallback(to_app)).await?.address;
+        let before_gateway = wire(Router::new().fallback(to_gateway)).await?.address;
         Ok(Self { shared, before_app, before_gateway })
     }
 

@@ -94,8 +94,9 @@ struct Arguments {
     /// Where the simulated gateway listens; as the application reaches it.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9002")]
     gateway_listen: SocketAddr,
-    /// Only tests whose names hold this.
-    filter: Option<String>,
+    /// Only this module, or this test: `repair`, or the beginning of `repair::a_cancelled_jobs_slurm_job_is_cancelled`.
+    #[arg(default_value = "")]
+    filter: String,
     /// As the other tests have it: show what the tests print.
     #[arg(long)]
     nocapture: bool,
@@ -130,31 +131,44 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    let chosen = chosen(&arguments.filter);
+    if chosen.is_empty() {
+        println!("no module or test is called {}", arguments.filter);
+        return ExitCode::SUCCESS;
+    }
     let _host = host.map(|listen| OwnHost::start(listen, &elsewhere, folder.path()));
     for (why, tests) in LEFT_OUT {
         println!("skipped, because {why}: {}", tests.join(", "));
     }
-    match run(&elsewhere, &arguments) {
+    match run(&elsewhere, &chosen, arguments.nocapture) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(101),
     }
 }
 
-/// Runs each module by itself; all of them, also after a failure.
-fn run(elsewhere: &Elsewhere, arguments: &Arguments) -> bool {
+/// What is to run of each module.
+fn chosen(filter: &str) -> Vec<&str> {
+    let of = |module: &&'static str| match module.starts_with(filter) {
+        true => Some(*module),
+        false => filter.starts_with(module).then_some(filter),
+    };
+    MODULES.iter().filter_map(of).collect()
+}
+
+/// Runs what was chosen one after the other, also after a failure.
+fn run(elsewhere: &Elsewhere, chosen: &[&str], nocapture: bool) -> bool {
     let described = serde_json::to_string(elsewhere).unwrap();
     let mut passed = true;
-    for module in MODULES {
-        println!("\n{} on {}", module.trim_end_matches(':'), elsewhere.base_url);
+    for tests_of in chosen {
+        println!("\n{tests_of} on {}", elsewhere.base_url);
         let mut tests = Command::new(env!("CARGO"));
         tests.args(["test", "--quiet", "--locked", "--workspace", "--test", "workflow", "--", "--test-threads", "1"]);
         tests.args(["--format", "pretty"]);
-        let filter = arguments.filter.as_deref().unwrap_or_default();
-        tests.arg(format!("{module}{filter}"));
+        tests.arg(tests_of);
         for (_, left_out) in LEFT_OUT {
             tests.args(left_out.iter().flat_map(|test| ["--skip", test]));
         }
-        if arguments.nocapture {
+        if nocapture {
             tests.arg("--nocapture");
         }
         let status =

@@ -66,10 +66,14 @@ impl Elsewhere {
         let key = RS256KeyPair::from_pem(&std::fs::read_to_string(&self.key_file).unwrap()).unwrap();
         // Jobs that a test makes by itself have lower ids than GitHub's.
         let place = Place { listen: self.github, after: first + IDS / 2 };
-        let github = GitHub::start_at(place, key, &[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+        let github =
+            freed(async || GitHub::start_at(place, key.clone(), &[REPOSITORY], WEBHOOK_SECRET, events.clone()).await);
+        let github = github.await;
         github.set_webhook_url(&format!("{}/api/github/webhooks", self.base_url));
         let place = Place { listen: self.gateway, after: first };
-        let gateway = Gateway::start_at(place, GATEWAY_SECRET, &github.url(), IDLE_LIMIT, events).await.unwrap();
+        let url = github.url();
+        let gateway =
+            freed(async || Gateway::start_at(place, GATEWAY_SECRET, &url, IDLE_LIMIT, events.clone()).await).await;
         let (_, lines) = std::sync::mpsc::channel();
         App {
             host: None,
@@ -82,4 +86,16 @@ impl Elsewhere {
             client: reqwest::Client::new(),
         }
     }
+}
+
+/// Listens as soon as the test before has freed the address.
+async fn freed<T>(start: impl AsyncFn() -> std::io::Result<T>) -> T {
+    for _ in 0..50 {
+        match start().await {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            other => return other.unwrap(),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the address of GitHub or of the gateway is in use: choose others by --github-listen and --gateway-listen");
 }

@@ -126,6 +126,10 @@ pub(crate) struct App {
 impl Drop for App {
     fn drop(&mut self) {
         end(&mut self.host);
+        if self.host.is_none() {
+            self.github.end();
+            self.gateway.end();
+        }
         let log = self.log.take().map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
         // Shown with a failed test only.
         println!("{log}");

@@ -10,7 +10,6 @@ mod runner;
 mod webhooks;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use jwt_simple::prelude::RS256KeyPair;
 pub use self::jobs::{Job, JobStatus, run_of};
 pub use self::webhooks::{Delivery, sign};
 use crate::event::Events;
-use crate::{Place, unix_seconds};
+use crate::{Place, Served, unix_seconds};
 
 /// The App's id at the fake GitHub.
 pub const APP_ID: &str = "123456";
@@ -89,7 +88,7 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct GitHub {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    server: Served,
 }
 
 struct Shared {
@@ -196,13 +195,18 @@ impl GitHub {
             state.repositories.insert((*name).to_owned(), id);
         }
         let shared = Arc::new(Shared { events, client: reqwest::Client::new(), state: Mutex::new(state) });
-        let address = crate::serve(place.listen, api::router(Arc::clone(&shared))).await?;
-        Ok(Self { shared, address })
+        let server = Served::start(place.listen, api::router(Arc::clone(&shared))).await?;
+        Ok(Self { shared, server })
     }
 
     /// The REST API's origin.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.server.address)
+    }
+
+    /// Frees its address, in a moment.
+    pub fn end(&self) {
+        self.server.end();
     }
 
     /// The App's private key, PKCS#8, if there is an App.
