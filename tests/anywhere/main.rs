@@ -72,7 +72,11 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
 
 /// Runs the tests of the main flow and of the state model against an application at any base URL.
 #[derive(Parser)]
-#[command(name = "anywhere", after_help = "Exit status: 0 success, 101 a test failed, 2 wrong usage.")]
+#[command(
+    name = "anywhere",
+    bin_name = "cargo test --workspace --test anywhere --",
+    after_help = "Exit status: 0 success, 101 a test failed, 2 wrong usage."
+)]
 struct Arguments {
     /// Where the application is; without it, one is started for the time of the tests.
     #[arg(long)]
@@ -81,13 +85,8 @@ struct Arguments {
     #[arg(long, requires = "base_url")]
     print_variables: bool,
     /// The App's private key, made where there is none.
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "base_url",
-        default_value_if("base_url", clap::builder::ArgPredicate::IsPresent, "anywhere.pem")
-    )]
-    key_file: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", default_value = "anywhere.pem")]
+    key_file: PathBuf,
     /// Where the simulated GitHub listens; as the application reaches it.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9001")]
     github_listen: SocketAddr,
@@ -110,7 +109,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let (elsewhere, host) = match &arguments.base_url {
         Some(url) => {
-            let key_file = std::path::absolute(arguments.key_file.clone().unwrap_or_default()).unwrap();
+            let key_file = std::path::absolute(&arguments.key_file).unwrap();
             let base_url = url.as_str().trim_end_matches('/').to_owned();
             let (github, gateway) = (arguments.github_listen, arguments.gateway_listen);
             (Elsewhere { base_url, github, gateway, key_file }, None)
