@@ -32,6 +32,32 @@ pub struct InstallationId(pub u64);
 #[serde(transparent)]
 pub struct RunnerId(pub u64);
 
+/// `X-GitHub-Delivery`: names an event, the same for all attempts to deliver it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DeliveryId(String);
+
+impl TryFrom<String> for DeliveryId {
+    type Error = MalformedName;
+
+    fn try_from(text: String) -> Result<Self, MalformedName> {
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if plain && (1..=64).contains(&text.len()) { Ok(Self(text)) } else { Err(MalformedName("a delivery's id")) }
+    }
+}
+
+impl From<DeliveryId> for String {
+    fn from(id: DeliveryId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A value that is not the name it should be.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 #[error("not {0}")]

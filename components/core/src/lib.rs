@@ -36,3 +36,4 @@ pub mod setup;
 pub mod signature;
 #[cfg(test)]
 mod testing;
+pub mod text;

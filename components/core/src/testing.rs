@@ -187,6 +187,9 @@ pub(crate) fn answer(status: u16, body: &serde_json::Value) -> Result<HttpRespon
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
 }
 
+/// The id of every delivery.
+pub(crate) const DELIVERY: &str = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+
 /// A *workflow_job* delivery, signed with the secret of [`Memory::configured`].
 pub(crate) fn delivery(event: &serde_json::Value) -> Request {
     let body = event.to_string().into_bytes();
@@ -195,7 +198,7 @@ pub(crate) fn delivery(event: &serde_json::Value) -> Request {
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let headers = vec![
         header("X-GitHub-Event", "workflow_job"),
-        header("X-GitHub-Delivery", "1"),
+        header("X-GitHub-Delivery", DELIVERY),
         header("X-Hub-Signature-256", &format!("sha256={digest}")),
     ];
     Request { method: "POST".to_owned(), target: "/api/github/webhooks".to_owned(), headers, body }

@@ -42,10 +42,16 @@ pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<E
     if let (Some(profile), Some(labels)) = (&job.profile, &job.labels) {
         told.details.push(format!("Profile {profile}, labels {labels}."));
     }
+    let called = [("workflow", &job.workflow), ("branch", &job.branch)];
+    let called: Vec<String> =
+        called.iter().filter_map(|(word, name)| name.as_ref().map(|name| format!("{word} {name}"))).collect();
+    if !called.is_empty() {
+        told.details.push(format!("Of {}.", called.join(", ")));
+    }
     teller.add_robbery(&mut told);
     Ok(Explanation {
         job: Some(job.job),
-        name: None,
+        name: job.name.clone(),
         cause: told.cause,
         headline: told.headline,
         details: told.details,

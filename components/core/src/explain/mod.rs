@@ -83,7 +83,7 @@ pub enum Cause {
 pub struct Explanation {
     /// The job, if it is known which.
     pub job: Option<JobId>,
-    /// Its name in the workflow, if GitHub was asked.
+    /// Its name in the workflow, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What keeps it.
@@ -151,7 +151,7 @@ fn of_facts<P: Platform>(
         Some(of) if !same(of) => Ok(None),
         _ => {
             let mut one = known::explain(platform, &detail)?;
-            one.name = info.map(|info| info.name.clone());
+            one.name = info.map(|info| info.name.clone()).or(one.name);
             Ok(Some(one))
         }
     }

@@ -13,8 +13,8 @@ use crate::answer::{Answer, Level};
 use crate::github::credentials::forget;
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::github::removals;
-use crate::identity::{JobId, LaunchId, RepositoryId};
-use crate::ledger::{Ledger, Requested};
+use crate::identity::{DeliveryId, JobId, LaunchId, RepositoryId};
+use crate::ledger::{Ledger, Names, Requested};
 use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::metrics;
 use crate::ports::Platform;
@@ -79,7 +79,8 @@ impl<P: Platform> Receiver<'_, P> {
             return Ok(Decision::Ignored.because("only workflow_job events matter here", None, None));
         }
         let event = WorkflowJobEvent::parse(&request.body).map_err(early)?;
-        self.ours(&event)
+        let delivery = request.header(DELIVERY).and_then(|id| DeliveryId::try_from(id.to_owned()).ok());
+        self.ours(&event, delivery)
     }
 
     /// A repository's jobs stay as they are: GitHub sends nothing more of them, and the tick learns that from GitHub.
@@ -91,7 +92,7 @@ impl<P: Platform> Receiver<'_, P> {
         Ok(Decision::Recorded.because("the tokens kept for the removed repositories are forgotten", None, None))
     }
 
-    fn ours(&self, event: &WorkflowJobEvent) -> Result<Answer, Early> {
+    fn ours(&self, event: &WorkflowJobEvent, delivery: Option<DeliveryId>) -> Result<Answer, Early> {
         let job = &event.workflow_job;
         let profiles = Settings(self.platform).profiles().map_err(early)?;
         let found = match profiles.find(&job.labels, &event.repository.full_name) {
@@ -105,8 +106,8 @@ impl<P: Platform> Receiver<'_, P> {
         // Before anything is written: what is stored under a wrong setting would fail later, unseen.
         let destination = Destination::read(self.platform, BUDGET).map_err(early)?;
         let answer = match &event.action {
-            Action::Queued => self.queued(event, found, &destination),
-            _ => self.closed(event, &destination),
+            Action::Queued => self.queued(event, delivery, found, &destination),
+            _ => self.closed(event, delivery, &destination),
         }?;
         // The delivery is dealt with whatever comes of others' work.
         Ok(match retry_overdue(self.platform, &destination) {
@@ -115,7 +116,13 @@ impl<P: Platform> Receiver<'_, P> {
         })
     }
 
-    fn queued(&self, event: &WorkflowJobEvent, found: Match, destination: &Destination) -> Result<Answer, Early> {
+    fn queued(
+        &self,
+        event: &WorkflowJobEvent,
+        delivery: Option<DeliveryId>,
+        found: Match,
+        destination: &Destination,
+    ) -> Result<Answer, Early> {
         let job = &event.workflow_job;
         let facts = Ledger(self.platform).job(job.id);
         let view = facts.view().map_err(early)?;
@@ -143,6 +150,12 @@ impl<P: Platform> Receiver<'_, P> {
                     profile: found.profile,
                     max_running: found.max_running,
                     resources: found.resources,
+                    names: Names {
+                        job: job.name.clone(),
+                        workflow: job.workflow_name.clone(),
+                        branch: job.head_branch.clone(),
+                    },
+                    delivery,
                     created_at: job.created_at.unwrap_or(now),
                     at: now,
                 };
@@ -166,7 +179,12 @@ impl<P: Platform> Receiver<'_, P> {
         Ok(Decision::of(job.id, &requested, &progress))
     }
 
-    fn closed(&self, event: &WorkflowJobEvent, destination: &Destination) -> Result<Answer, Early> {
+    fn closed(
+        &self,
+        event: &WorkflowJobEvent,
+        delivery: Option<DeliveryId>,
+        destination: &Destination,
+    ) -> Result<Answer, Early> {
         let job = &event.workflow_job;
         let facts = Ledger(self.platform).job(job.id);
         let mut view = facts.view().map_err(early)?;
@@ -176,11 +194,11 @@ impl<P: Platform> Receiver<'_, P> {
         if view.started.is_none() && (!finished || job.runner_name.as_ref().is_some_and(|name| !name.is_empty())) {
             let runner = job.runner_name.clone();
             let launch = ours(self.platform, runner.as_deref(), event.repository.id).map_err(early)?;
-            view.started = Some(facts.record_started(runner, launch, known).map_err(early)?);
+            view.started = Some(facts.record_started(runner, launch, delivery.clone(), known).map_err(early)?);
         }
         if finished && view.finished.is_none() {
             let known = known || view.started.is_some();
-            facts.record_finished(job.conclusion.clone(), known).map_err(early)?;
+            facts.record_finished(job.conclusion.clone(), delivery, known).map_err(early)?;
             view = facts.view().map_err(early)?;
         }
         let why = if finished { "the job came to its end" } else { "a runner took the job" };

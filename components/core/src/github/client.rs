@@ -20,6 +20,7 @@ use crate::metrics;
 use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
+use crate::text::Text;
 
 const USER_AGENT: &str = concat!("gha-slurm/", env!("CARGO_PKG_VERSION"));
 const API_VERSION: &str = "2022-11-28";
@@ -177,6 +178,12 @@ pub struct DeliveryEntry {
     pub delivered_at: String,
     /// The event.
     pub event: String,
+    /// What happened, where the event knows several things.
+    #[serde(default)]
+    pub action: Text,
+    /// Whether it repeats an earlier attempt.
+    #[serde(default)]
+    pub redelivery: bool,
 }
 
 /// A page of deliveries, newest first.

@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
 use crate::labels::LabelSet;
+use crate::text::Text;
 
 /// The body of a `workflow_job` delivery.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +60,15 @@ pub struct WorkflowJob {
     /// The runner that took it.
     #[serde(default)]
     pub runner_name: Option<String>,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: Text,
+    /// The workflow's name.
+    #[serde(default)]
+    pub workflow_name: Text,
+    /// The branch that the workflow runs on.
+    #[serde(default)]
+    pub head_branch: Text,
     /// When GitHub made it, in seconds of Unix time.
     #[serde(default, deserialize_with = "seconds")]
     pub created_at: Option<u64>,

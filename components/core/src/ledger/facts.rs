@@ -6,10 +6,11 @@ use url::Url;
 
 use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
 use crate::hex::hex;
-use crate::identity::{InstallationId, JobId, LaunchId, RepositoryId, RepositoryName, RunnerId};
+use crate::identity::{DeliveryId, InstallationId, JobId, LaunchId, RepositoryId, RepositoryName, RunnerId};
 use crate::labels::LabelSet;
 use crate::ports::{Clock, Store, StoreError};
 use crate::resources::Resources;
+use crate::text::Text;
 
 /// GitHub fails a job that was queued for so long.
 pub(crate) const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;
@@ -36,10 +37,27 @@ pub struct Requested {
     pub max_running: Option<u32>,
     /// What it asks of Slurm.
     pub resources: Resources,
+    /// What people call it.
+    #[serde(default)]
+    pub names: Names,
+    /// The delivery that told of it.
+    #[serde(default)]
+    pub delivery: Option<DeliveryId>,
     /// When GitHub made the job, in seconds of Unix time, as the signed payload says; the time of receipt if it does not.
     pub created_at: u64,
     /// When it was received, in seconds of Unix time.
     pub at: u64,
+}
+
+/// What people call a job. Strangers choose it; nothing is decided by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Names {
+    /// The job's name in its workflow.
+    pub job: Text,
+    /// The workflow's name.
+    pub workflow: Text,
+    /// The branch that the workflow runs on.
+    pub branch: Text,
 }
 
 impl Requested {
@@ -66,6 +84,9 @@ impl Requested {
 pub struct Started {
     /// The runner's name, if GitHub told it.
     pub runner_name: Option<String>,
+    /// The delivery that told of it; absent when the tick found out.
+    #[serde(default)]
+    pub delivery: Option<DeliveryId>,
     /// When it was told, in seconds of Unix time.
     pub at: u64,
 }
@@ -75,6 +96,9 @@ pub struct Started {
 pub struct Finished {
     /// GitHub's word, such as `success` or `cancelled`.
     pub conclusion: Option<String>,
+    /// The delivery that told of it; absent when the tick found out.
+    #[serde(default)]
+    pub delivery: Option<DeliveryId>,
     /// When it was told, in seconds of Unix time.
     pub at: u64,
 }
@@ -118,6 +142,14 @@ pub struct View {
 }
 
 impl View {
+    /// The deliveries that its facts came by.
+    pub(crate) fn deliveries(&self) -> impl Iterator<Item = &DeliveryId> {
+        let requested = self.requested.as_ref().and_then(|fact| fact.delivery.as_ref());
+        let started = self.started.as_ref().and_then(|fact| fact.delivery.as_ref());
+        let finished = self.finished.as_ref().and_then(|fact| fact.delivery.as_ref());
+        [requested, started, finished].into_iter().flatten()
+    }
+
     /// The request, if the job still waits for a runner at `now`.
     pub fn waiting(&self, now: u64) -> Option<&Requested> {
         let over = self.started.is_some() || self.finished.is_some();
@@ -152,15 +184,16 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         self.write(vec![encode(&self.of("requested"), fact)?], false)
     }
 
-    /// Records that a runner took it; `ours` is that runner's launch, when it is one of ours. `known` tells whether the
-    /// journal has the job already.
+    /// Records that a runner took it, as `delivery` told; `ours` is that runner's launch, when it is one of ours. `known`
+    /// tells whether the journal has the job already.
     pub fn record_started(
         &self,
         runner_name: Option<String>,
         ours: Option<LaunchId>,
+        delivery: Option<DeliveryId>,
         known: bool,
     ) -> Result<Started, StoreError> {
-        let fact = Started { runner_name, at: self.store.unix_seconds() };
+        let fact = Started { runner_name, delivery, at: self.store.unix_seconds() };
         let mut facts = vec![encode(&self.of("started"), &fact)?];
         if let Some(launch) = ours {
             // One transaction: who sees the one sees the other.
@@ -170,9 +203,14 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         Ok(fact)
     }
 
-    /// Records that it came to its end.
-    pub fn record_finished(&self, conclusion: Option<String>, known: bool) -> Result<(), StoreError> {
-        let fact = Finished { conclusion, at: self.store.unix_seconds() };
+    /// Records that it came to its end, as `delivery` told.
+    pub fn record_finished(
+        &self,
+        conclusion: Option<String>,
+        delivery: Option<DeliveryId>,
+        known: bool,
+    ) -> Result<(), StoreError> {
+        let fact = Finished { conclusion, delivery, at: self.store.unix_seconds() };
         self.write(vec![encode(&self.of("finished"), &fact)?], known)
     }
 

@@ -171,7 +171,7 @@ mod tests {
         for attempt in 1..=2 {
             ledger.launch(second).submissions().record_failed(attempt, "the gateway failed (503)").unwrap();
         }
-        ledger.job(JobId(2)).record_started(Some("gha-slurm-1-1".to_owned()), Some(first), false).unwrap();
+        ledger.job(JobId(2)).record_started(Some("gha-slurm-1-1".to_owned()), Some(first), None, false).unwrap();
         platform.set("gha-slurm/1/job/3/finished", b"?").unwrap();
 
         let [one, two, three] = &ledger.records(&[JobId(1), JobId(2), JobId(3)]).unwrap()[..] else { panic!() };

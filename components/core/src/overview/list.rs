@@ -9,7 +9,7 @@ use super::State;
 use super::rows::{Reader, Row};
 use super::summary::{JobSummary, summaries};
 use crate::identity::JobId;
-use crate::ledger::{CHUNK, Ledger, Place};
+use crate::ledger::{CHUNK, JobRecord, Ledger, Place};
 use crate::ports::{Clock, Store, StoreError};
 
 /// The most jobs of one page.
@@ -76,7 +76,22 @@ pub fn jobs<P: Store + Clock>(
     before: Option<Place>,
     limit: usize,
 ) -> Result<JobPage, StoreError> {
-    let limit = limit.clamp(1, MAX_LIMIT);
+    let (records, next) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
+    Ok(JobPage { jobs: summaries(platform, &records)?, next: next.map(|place| place.to_string()) })
+}
+
+/// What is known of the newest jobs.
+pub(super) fn newest<P: Store + Clock>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+    records(platform, &Filter::default(), None, limit).map(|(records, _)| records)
+}
+
+/// The records of a page, and where the next one begins.
+fn records<P: Store + Clock>(
+    platform: &P,
+    filter: &Filter,
+    before: Option<Place>,
+    limit: usize,
+) -> Result<(Vec<JobRecord>, Option<Place>), StoreError> {
     let mut found: Vec<Row> = Vec::new();
     let mut seen: HashSet<JobId> = HashSet::new();
     let mut next = None;
@@ -107,6 +122,5 @@ pub fn jobs<P: Store + Clock>(
         Ok(true)
     })?;
     let ids: Vec<JobId> = found.iter().map(|row| row.job).collect();
-    let records: Vec<_> = Ledger(platform).records(&ids)?.into_iter().flatten().collect();
-    Ok(JobPage { jobs: summaries(platform, &records)?, next: next.map(|place| place.to_string()) })
+    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next))
 }

@@ -5,6 +5,7 @@
 //! store of many jobs costs about as much as its open ones; a digest is a cache that anybody may make again. Nothing here
 //! decides anything: when it is wrong, a figure is wrong.
 
+mod deliveries;
 mod figures;
 mod list;
 mod rows;
@@ -12,6 +13,8 @@ mod state;
 mod summary;
 mod timeline;
 
+pub use self::deliveries::{Deliveries, Delivery, deliveries};
+pub(crate) use self::deliveries::{KEPT_DELIVERIES, keep_deliveries};
 pub(crate) use self::figures::all_rows;
 pub use self::figures::{Figures, Group, Point, Stage, StageTimes, Trouble, figures};
 pub use self::list::{Filter, JobPage, MAX_LIMIT, StateFilter, jobs};

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use crate::identity::{JobId, LaunchId, RepositoryName};
 use crate::labels::LabelSet;
-use crate::ledger::{JobRecord, LaunchRecord, Ledger};
+use crate::ledger::{JobRecord, LaunchRecord, Ledger, Names};
 use crate::lifecycle::Need;
 use crate::ports::{Clock, Store, StoreError};
+use crate::text::Text;
 
 /// When a job came to each stage, in seconds of Unix time; absent when it did not, or when nobody told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,12 @@ pub struct JobSummary {
     pub job: JobId,
     /// Its repository; absent, as the profile and the labels are, when it was never queued here.
     pub repository: Option<RepositoryName>,
+    /// Its name in its workflow; absent, as the next two are, when GitHub did not tell.
+    pub name: Option<String>,
+    /// The workflow's name.
+    pub workflow: Option<String>,
+    /// The branch that the workflow runs on.
+    pub branch: Option<String>,
     /// Its page at GitHub.
     pub url: Option<String>,
     /// Its labels.
@@ -147,10 +154,14 @@ impl JobSummary {
             State::Finished => times.finished,
             State::Expired => times.received.map(|received| received.saturating_add(24 * 60 * 60)),
         };
+        let named = |of: fn(&Names) -> &Text| of(&requested?.names).some().map(str::to_owned);
         let launched = record.launches.iter().filter(|launch| launch.launched.is_some()).count();
         Self {
             job: record.job,
             repository: requested.map(|requested| requested.repository.clone()),
+            name: named(|names| &names.job),
+            workflow: named(|names| &names.workflow),
+            branch: named(|names| &names.branch),
             url: requested
                 .map(|requested| format!("{}/runs/{}", requested.html_url.as_str().trim_end_matches('/'), record.job)),
             labels: requested.map(|requested| requested.labels.clone()),

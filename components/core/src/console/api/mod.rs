@@ -36,6 +36,7 @@ pub(super) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
         Some(("jobs", id)) => job(platform, id),
         None if path == "explain" => explain(platform, request),
         None if path == "summary" => overview::figures(platform).map(|figures| shown(json!(figures))),
+        None if path == "deliveries" => overview::deliveries(platform).map(|deliveries| shown(json!(deliveries))),
         None if path == "profiles" => return profiles(platform),
         _ => return Answer::error(404, "there is no such route; GET /api/v1/openapi.json tells which there are"),
     };

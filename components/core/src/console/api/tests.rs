@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::OPENAPI;
 use crate::answer::Answer;
 use crate::console;
+use crate::flows::tick::tick;
+use crate::ports::Store;
 use crate::scene::{Gateway, Scene};
-use crate::testing::get;
+use crate::testing::{DELIVERY, authorized, get};
 
 /// Checks that an answer is what the document says of its route and status.
 fn documented(route: &str, answer: &Answer) {
@@ -145,4 +147,39 @@ fn installations_answers_as_the_original_did_to_whom_may_ask() {
     let mut stranger = get("/gha/installations?url=https://github.com/octo/repo");
     stranger.headers.clear();
     assert_eq!(console::answer(&scene.platform, &stranger).status, 401);
+}
+
+#[test]
+fn the_last_deliveries_are_kept_by_the_tick_with_their_jobs() {
+    let scene = Scene::new();
+    let deliveries = || checked(&scene, "/deliveries", "/api/v1/deliveries").body;
+    assert_eq!(deliveries(), json!({"read_at": 0, "deliveries": []}));
+    scene.queue(2);
+    let mut listed = vec![
+        json!({"id": 90, "guid": DELIVERY, "status": "OK", "status_code": 202, "delivered_at": "2027-01-15T08:00:00Z",
+               "event": "workflow_job", "action": "queued", "redelivery": true}),
+        json!({"id": 89, "guid": "<script>", "status": "failed to connect", "event": "ping", "action": null}),
+    ];
+    listed.extend((1..=88).rev().map(|id| json!({"id": id, "guid": "x-1", "status": "OK", "event": "push"})));
+    scene.github("/app/hook/deliveries", 200, json!(listed));
+    tick(&scene.platform, &authorized("an-admin-token-of-32-characters!"));
+    let kept = deliveries();
+    assert_eq!(kept["deliveries"].as_array().unwrap().len(), 50, "the newest");
+    let [first, second] = [&kept["deliveries"][0], &kept["deliveries"][1]];
+    assert_eq!((&first["job"], &first["status_code"]), (&json!(2), &json!(202)));
+    assert_eq!((first["at"].as_u64(), &first["redelivery"]), (Some(1_800_000_000), &json!(true)));
+    assert_eq!((&second["guid"], &second["job"], &second["at"]), (&Value::Null, &Value::Null, &json!(0)));
+    scene.platform.set("gha-slurm/1/github/deliveries", b"garbage").unwrap();
+    assert_eq!(deliveries()["read_at"], 0);
+}
+
+#[test]
+fn names_are_shown_without_what_would_trick_a_reader() {
+    let scene = Scene::new();
+    let names = json!({"name": "<b>build\u{202e}", "workflow_name": "CI\u{1b}[2J", "head_branch": null});
+    scene.queue_with(2, names);
+    let job = checked(&scene, "/jobs/{job}", "/api/v1/jobs/2").body["summary"].clone();
+    assert_eq!((&job["name"], &job["workflow"], &job["branch"]), (&json!("<b>build"), &json!("CI[2J"), &Value::Null));
+    let explained = checked(&scene, "/explain", "/api/v1/explain?repository=octo/repo&id=2").body;
+    assert_eq!(explained["jobs"][0]["name"], "<b>build");
 }

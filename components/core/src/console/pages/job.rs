@@ -76,6 +76,9 @@ fn facts(detail: &JobDetail, now: u64) -> Markup {
     html! {
         dl.facts {
             @if let Some(repository) = &job.repository { dt { "Repository" } dd { (repository) } }
+            @for (word, name) in [("Name", &job.name), ("Workflow", &job.workflow), ("Branch", &job.branch)] {
+                @if let Some(name) = name { dt { (word) } dd { (name) } }
+            }
             @if let Some(url) = &job.url {
                 dt { "At GitHub" } dd { a href=(url) rel="noopener noreferrer" { "Log and steps" } }
             }

@@ -117,7 +117,9 @@ fn row(job: &JobSummary, now: u64) -> Markup {
     html! {
         tr {
             td { (look.badge()) }
-            td { a href={ "/jobs/" (job.job) } { "#" (job.job) } }
+            td.line.name title=[&job.name] { a href={ "/jobs/" (job.job) } { "#" (job.job) }
+                @if let Some(name) = &job.name { " " (name) }
+            }
             td.line.name title=[&repository] { (repository.as_deref().unwrap_or("–")) }
             td.line {
                 @if let Some(profile) = &job.profile { (profile) " " }

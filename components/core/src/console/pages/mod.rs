@@ -7,6 +7,7 @@
 
 mod assets;
 mod chart;
+mod deliveries;
 mod figures;
 mod frame;
 mod gate;

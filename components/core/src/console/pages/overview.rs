@@ -4,7 +4,7 @@ use maud::html;
 
 use super::frame::Frame;
 use super::list::Asked;
-use super::{chart, figures, list, page};
+use super::{chart, deliveries, figures, list, page};
 use crate::answer::Answer;
 use crate::overview::{self, Filter};
 use crate::ports::{Platform, StoreError};
@@ -52,6 +52,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
             (figures::groups(&all))
             (figures::stages(&all))
         }
+        div.part data-part="deliveries" { (deliveries::panel(&overview::deliveries(platform)?, frame.now)) }
     };
     Ok(page(200, frame.page(&title, &totals.headline(), &main)))
 }

@@ -1,10 +1,13 @@
+use serde_json::json;
+
 use super::answer;
 use crate::answer::Answer;
 use crate::identity::{JobId, LaunchId};
-use crate::ledger::{Ledger, Requested};
+use crate::ledger::{Ledger, Names, Requested};
 use crate::ports::{Clock, Store};
 use crate::request::Request;
 use crate::testing::Memory;
+use crate::text::Text;
 
 const TOKEN: &str = "an-admin-token-of-32-characters!";
 const EVIL: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
@@ -42,6 +45,8 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         profile: profile.to_owned(),
         max_running: None,
         resources: crate::resources::Resources::default(),
+        names: Names { job: Text::of(label), workflow: Text::of(label), branch: Text::of(label) },
+        delivery: None,
         created_at: platform.unix_seconds(),
         at: platform.unix_seconds(),
     }
@@ -59,8 +64,8 @@ fn populated(jobs: u64) -> Memory {
         if number + 5 < jobs {
             launch.record_redeemed(None).unwrap();
             let name = LaunchId { job, number: 1 }.runner_name();
-            ledger.job(job).record_started(Some(name), Some(LaunchId { job, number: 1 }), true).unwrap();
-            ledger.job(job).record_finished(Some("success".to_owned()), true).unwrap();
+            ledger.job(job).record_started(Some(name), Some(LaunchId { job, number: 1 }), None, true).unwrap();
+            ledger.job(job).record_finished(Some("success".to_owned()), None, true).unwrap();
         }
         platform.seconds.set(platform.seconds.get() + 4);
     }
@@ -158,12 +163,17 @@ fn whatever_the_facts_say_is_text() {
     launch.submissions().record_failed(1, EVIL).unwrap();
     let ended = JobId(4);
     ledger.job(ended).record_requested(&requested(&platform, EVIL, EVIL)).unwrap();
-    ledger.job(ended).record_started(Some(EVIL.to_owned()), None, true).unwrap();
-    ledger.job(ended).record_finished(Some(EVIL.to_owned()), true).unwrap();
+    ledger.job(ended).record_started(Some(EVIL.to_owned()), None, None, true).unwrap();
+    ledger.job(ended).record_finished(Some(EVIL.to_owned()), None, true).unwrap();
     platform
         .set("gha-slurm/1/launch/5-1/launched", format!("{{\"slurm_job\":{:?},\"at\":1}}", EVIL).as_bytes())
         .unwrap();
     ledger.job(JobId(5)).record_requested(&requested(&platform, EVIL, EVIL)).unwrap();
+    let delivery = json!({"guid": null, "at": 1, "event": EVIL, "action": EVIL, "status": EVIL, "status_code": 0,
+                          "redelivery": true, "job": null});
+    let kept = json!({"read_at": 1, "deliveries": [delivery]});
+    platform.set("gha-slurm/1/github/deliveries", kept.to_string().as_bytes()).unwrap();
+    assert!(page(&platform, "/").1.contains("repeated"), "the delivery is there");
     let query: String = url::form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
     for target in [
         "/".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::Tick;
@@ -10,8 +11,10 @@ use crate::github::client::{DeliveryEntry, GitHubError};
 use crate::github::credentials::Credentials;
 use crate::ledger::{Claim, Ledger, PREFIX, read, write};
 use crate::lifecycle::Fault;
+use crate::overview::{Delivery, KEPT_DELIVERIES, keep_deliveries};
 use crate::ports::Platform;
 use crate::secret::Secret;
+use crate::text::Text;
 
 /// How often one delivery is repeated.
 const MAX_REDELIVERIES: i64 = 3;
@@ -34,6 +37,21 @@ struct Reading {
     open: bool,
     /// When the list was last read, in seconds of Unix time.
     at: u64,
+}
+
+/// A delivery as it is kept to be shown.
+fn shown(entry: &DeliveryEntry) -> Delivery {
+    let at = DateTime::parse_from_rfc3339(&entry.delivered_at).ok().and_then(|at| u64::try_from(at.timestamp()).ok());
+    Delivery {
+        guid: entry.guid.clone().try_into().ok(),
+        at: at.unwrap_or(0),
+        event: Text::of(&entry.event),
+        action: entry.action.clone(),
+        status: Text::of(&entry.status),
+        status_code: entry.status_code,
+        redelivery: entry.redelivery,
+        job: None,
+    }
 }
 
 impl<P: Platform> Tick<'_, P> {
@@ -60,6 +78,9 @@ impl<P: Platform> Tick<'_, P> {
                     break;
                 }
             };
+            if reading.cursor.is_none() {
+                keep_deliveries(platform, page.deliveries.iter().take(KEPT_DELIVERIES).map(shown).collect())?;
+            }
             let mut reached = page.next.is_none();
             for delivery in &page.deliveries {
                 if delivery.id <= reading.done {

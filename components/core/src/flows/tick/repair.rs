@@ -270,10 +270,10 @@ impl<P: Platform> Tick<'_, P> {
             && let Some(requested) = &view.requested
         {
             let launch = ours(self.platform, runner.as_deref(), requested.repository_id)?;
-            facts.record_started(runner, launch, true)?;
+            facts.record_started(runner, launch, None, true)?;
         }
         if state.status == "completed" {
-            facts.record_finished(state.conclusion.clone(), true)?;
+            facts.record_finished(state.conclusion.clone(), None, true)?;
         }
         self.report.closed += 1;
         Ok(facts.view()?)

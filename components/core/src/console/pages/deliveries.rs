@@ -1,0 +1,52 @@
+//! The last deliveries of the App's webhook: whether GitHub reaches us at all.
+
+use maud::{Markup, html};
+
+use super::words::ago;
+use crate::overview::{Deliveries, Delivery};
+
+pub(super) fn panel(kept: &Deliveries, now: u64) -> Markup {
+    html! {
+        section.panel {
+            header {
+                h2 { "Deliveries" }
+                p {
+                    @if kept.read_at == 0 { "the tick has not asked GitHub yet" }
+                    @else { "as GitHub listed them " (ago(kept.read_at, now)) }
+                }
+            }
+            @if kept.deliveries.is_empty() { p.nothing { "No delivery here." } } @else {
+                table.cards {
+                    thead { tr { th { "Answer" } th { "Event" } th { "Job" } th { "When" } th { "Delivery" } } }
+                    tbody { @for delivery in &kept.deliveries { (row(delivery, now)) } }
+                }
+            }
+        }
+    }
+}
+
+fn row(delivery: &Delivery, now: u64) -> Markup {
+    let class = if delivery.succeeded() { "good" } else { "bad" };
+    let status = delivery.status.some().unwrap_or("unknown");
+    html! {
+        tr {
+            td.line.name title=(status) {
+                span class={ "badge " (class) } {
+                    @if delivery.status_code == 0 { (status) } @else { (delivery.status_code) " " (status) }
+                }
+            }
+            td.line {
+                (delivery.event.some().unwrap_or("–"))
+                @if let Some(action) = delivery.action.some() { " " (action) }
+                @if delivery.redelivery { " " span.quiet { "repeated" } }
+            }
+            td.blank[delivery.job.is_none()] {
+                @if let Some(job) = delivery.job { a href={ "/jobs/" (job) } { "#" (job) } } @else { "–" }
+            }
+            td.fixed { @if delivery.at > 0 { (ago(delivery.at, now)) } @else { "–" } }
+            td.line.mono.blank[delivery.guid.is_none()] {
+                @if let Some(guid) = &delivery.guid { (guid) } @else { "–" }
+            }
+        }
+    }
+}

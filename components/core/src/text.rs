@@ -1,0 +1,68 @@
+//! Words that strangers choose and people read: names of jobs, workflows and branches.
+//!
+//! Whoever may push to a repository chooses them. Where they are shown they are escaped; here they lose what would trick
+//! a reader all the same: control characters, which steer a terminal, and those that change the direction of writing,
+//! by which a name can look like another one. And they are short, because they stand in every record of a job.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// The most characters that are kept.
+const MAX_CHARS: usize = 100;
+
+/// A name that a stranger chose, safe to keep and to show; empty when there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Text(String);
+
+impl Text {
+    /// What of it is kept.
+    pub fn of(text: &str) -> Self {
+        Self(text.chars().filter(|c| !steers(*c)).take(MAX_CHARS).collect::<String>().trim().to_owned())
+    }
+
+    /// The text, if there is any.
+    pub fn some(&self) -> Option<&str> {
+        Some(&*self.0).filter(|text| !text.is_empty())
+    }
+}
+
+/// Control characters, line and paragraph separators, and those of Unicode's bidirectional algorithm.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<String>::deserialize(deserializer)?.map(|text| Self::of(&text)).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_name_steers_a_terminal_or_turns_the_writing_and_it_is_short() {
+        for (text, kept) in [
+            ("build (ubuntu, 3.12)", "build (ubuntu, 3.12)"),
+            ("größe 規模 🦀", "größe 規模 🦀"),
+            ("<script>\"'&", "<script>\"'&"),
+            ("a\u{1b}[31mb\r\nc\0", "a[31mbc"),
+            ("safe\u{202e}gpj.exe\u{2066}x\u{200f}", "safegpj.exex"),
+            (" \t ", ""),
+        ] {
+            assert_eq!(Text::of(text), Text(kept.to_owned()), "{text:?}");
+        }
+        assert_eq!(Text::of(&"é".repeat(1000)).some().unwrap().chars().count(), MAX_CHARS);
+    }
+
+    #[test]
+    fn what_is_absent_is_empty_and_what_was_kept_is_read_again() {
+        let read = |json: &str| serde_json::from_str::<Text>(json);
+        assert_eq!(read("null").unwrap().some(), None);
+        assert_eq!(read("\"\\u202e\"").unwrap().some(), None);
+        let text = Text::of("deploy");
+        assert_eq!(read(&serde_json::to_string(&text).unwrap()).unwrap(), text);
+        assert!(read("[1]").is_err());
+    }
+}
