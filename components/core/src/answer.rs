@@ -133,6 +133,8 @@ const MAX_LOGGED: usize = 100;
 /// How much a line of the log matters to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
+    /// Somebody looked, and nothing changed.
+    Debug,
     /// The normal course of things, a full profile and a cancelled job included.
     Info,
     /// It did not go as it should, and may come right by itself.
@@ -144,6 +146,7 @@ pub enum Level {
 impl Level {
     fn name(self) -> &'static str {
         match self {
+            Self::Debug => "debug",
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
