@@ -202,7 +202,14 @@ async fn what_others_wrote_is_text() {
 async fn nothing_runs_over_the_edge_of_a_phone() {
     let Some(browser) = Browser::start().await else { return };
     let app = App::start().await;
-    let (job, _) = app.held_launch().await;
+    app.held_launch().await;
+    let job = 77;
+    let mut long = queued(job);
+    for field in ["name", "workflow_name", "head_branch"] {
+        long["workflow_job"][field] = json!("n".repeat(100));
+    }
+    assert_eq!(app.deliver("workflow_job", long.to_string()).await.status(), 200);
+    app.tick().await;
     browser.size(390, 844).await;
     log_in(&browser, &app.url).await;
     for path in ["/".to_owned(), format!("/jobs/{job}"), "/jobs/0".to_owned()] {

@@ -61,6 +61,8 @@ async fn pictures() {
     app.gateway.fail(Fault::Status(503));
     app.github.queue_job(MESH, cpu).await;
     tokio::time::sleep(Duration::from_secs(12)).await;
+    // It reads GitHub's list of deliveries.
+    app.tick().await;
 
     browser.open(&app.url).await;
     browser.picture(&folder.join("login.png")).await;

@@ -5,20 +5,27 @@ use maud::{Markup, html};
 use super::words::ago;
 use crate::overview::{Deliveries, Delivery};
 
+/// So many are on the page; the API has all that are kept.
+const SHOWN: usize = 15;
+
 pub(super) fn panel(kept: &Deliveries, now: u64) -> Markup {
+    let failed = kept.deliveries.iter().filter(|delivery| !delivery.succeeded()).count();
     html! {
         section.panel {
             header {
                 h2 { "Deliveries" }
                 p {
                     @if kept.read_at == 0 { "the tick has not asked GitHub yet" }
-                    @else { "as GitHub listed them " (ago(kept.read_at, now)) }
+                    @else {
+                        (failed) " of the last " (kept.deliveries.len()) " failed, as GitHub listed them "
+                        (ago(kept.read_at, now))
+                    }
                 }
             }
             @if kept.deliveries.is_empty() { p.nothing { "No delivery here." } } @else {
                 table.cards {
                     thead { tr { th { "Answer" } th { "Event" } th { "Job" } th { "When" } th { "Delivery" } } }
-                    tbody { @for delivery in &kept.deliveries { (row(delivery, now)) } }
+                    tbody { @for delivery in kept.deliveries.iter().take(SHOWN) { (row(delivery, now)) } }
                 }
             }
         }
