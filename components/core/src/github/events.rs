@@ -110,17 +110,12 @@ pub struct MalformedPayload(String);
 
 /// Checks that a body is JSON at all; the error names the offset.
 pub fn check_json(body: &[u8]) -> Result<(), MalformedPayload> {
-    MalformedPayload::read::<serde::de::IgnoredAny>(body).map(|_| ())
+    json::<serde::de::IgnoredAny>(body).map(|_| ())
 }
 
-impl MalformedPayload {
-    /// Reads a payload whose fields need no names in an error.
-    pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Self> {
-        serde_json::from_slice(body).map_err(|error| match error.is_data() {
-            true => Self(error.to_string()),
-            false => not_json(body, &error),
-        })
-    }
+/// Reads what any JSON can be read as.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, MalformedPayload> {
+    serde_json::from_slice(body).map_err(|error| not_json(body, &error))
 }
 
 fn not_json(body: &[u8], error: &serde_json::Error) -> MalformedPayload {
