@@ -14,7 +14,7 @@ use crate::github::credentials::forget;
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::github::removals;
 use crate::identity::{DeliveryId, JobId, LaunchId, RepositoryId};
-use crate::ledger::{Ledger, Names, Requested};
+use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::metrics;
 use crate::ports::Platform;
@@ -150,11 +150,9 @@ impl<P: Platform> Receiver<'_, P> {
                     profile: found.profile,
                     max_running: found.max_running,
                     resources: found.resources,
-                    names: Names {
-                        job: job.name.clone(),
-                        workflow: job.workflow_name.clone(),
-                        branch: job.head_branch.clone(),
-                    },
+                    name: job.name.clone(),
+                    workflow: job.workflow_name.clone(),
+                    branch: job.head_branch.clone(),
                     delivery,
                     created_at: job.created_at.unwrap_or(now),
                     at: now,

@@ -37,9 +37,15 @@ pub struct Requested {
     pub max_running: Option<u32>,
     /// What it asks of Slurm.
     pub resources: Resources,
-    /// What people call it.
+    /// Its name in its workflow. Strangers choose it, as they do the next two; nothing is decided by it.
     #[serde(default)]
-    pub names: Names,
+    pub name: Text,
+    /// The workflow's name.
+    #[serde(default)]
+    pub workflow: Text,
+    /// The branch that the workflow runs on.
+    #[serde(default)]
+    pub branch: Text,
     /// The delivery that told of it.
     #[serde(default)]
     pub delivery: Option<DeliveryId>,
@@ -47,17 +53,6 @@ pub struct Requested {
     pub created_at: u64,
     /// When it was received, in seconds of Unix time.
     pub at: u64,
-}
-
-/// What people call a job. Strangers choose it; nothing is decided by it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Names {
-    /// The job's name in its workflow.
-    pub job: Text,
-    /// The workflow's name.
-    pub workflow: Text,
-    /// The branch that the workflow runs on.
-    pub branch: Text,
 }
 
 impl Requested {

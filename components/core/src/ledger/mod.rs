@@ -17,7 +17,7 @@ mod registration;
 
 pub use self::attempts::{Attempts, Claim, Failure};
 pub use self::deliveries::DeliveryFacts;
-pub use self::facts::{Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, Names, Requested, Started, View};
+pub use self::facts::{Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
 pub(crate) use self::journal::CHUNK;
 pub use self::journal::{Bucket, Entry, Journal, Place};
 pub use self::leftover::Leftover;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use crate::identity::{JobId, LaunchId, RepositoryName};
 use crate::labels::LabelSet;
-use crate::ledger::{JobRecord, LaunchRecord, Ledger, Names};
+use crate::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
 use crate::lifecycle::Need;
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
@@ -154,14 +154,14 @@ impl JobSummary {
             State::Finished => times.finished,
             State::Expired => times.received.map(|received| received.saturating_add(24 * 60 * 60)),
         };
-        let named = |of: fn(&Names) -> &Text| of(&requested?.names).some().map(str::to_owned);
+        let named = |of: fn(&Requested) -> &Text| of(requested?).some().map(str::to_owned);
         let launched = record.launches.iter().filter(|launch| launch.launched.is_some()).count();
         Self {
             job: record.job,
             repository: requested.map(|requested| requested.repository.clone()),
-            name: named(|names| &names.job),
-            workflow: named(|names| &names.workflow),
-            branch: named(|names| &names.branch),
+            name: named(|requested| &requested.name),
+            workflow: named(|requested| &requested.workflow),
+            branch: named(|requested| &requested.branch),
             url: requested
                 .map(|requested| format!("{}/runs/{}", requested.html_url.as_str().trim_end_matches('/'), record.job)),
             labels: requested.map(|requested| requested.labels.clone()),

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::answer;
 use crate::answer::Answer;
 use crate::identity::{JobId, LaunchId};
-use crate::ledger::{Ledger, Names, Requested};
+use crate::ledger::{Ledger, Requested};
 use crate::ports::{Clock, Store};
 use crate::request::Request;
 use crate::testing::Memory;
@@ -45,7 +45,9 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         profile: profile.to_owned(),
         max_running: None,
         resources: crate::resources::Resources::default(),
-        names: Names { job: Text::of(label), workflow: Text::of(label), branch: Text::of(label) },
+        name: Text::of(label),
+        workflow: Text::of(label),
+        branch: Text::of(label),
         delivery: None,
         created_at: platform.unix_seconds(),
         at: platform.unix_seconds(),
