@@ -18,8 +18,10 @@ pub fn removed(event: &str, body: &[u8]) -> Option<Result<Vec<RepositoryId>, Mal
     };
     // Types of its own would make the component larger than this rare event is worth.
     Some(json(body).map(|event: Value| {
-        let gone = event[list].as_array().filter(|_| event["action"] == action).map(Vec::as_slice).unwrap_or_default();
-        gone.iter().filter_map(|repository| repository["id"].as_u64()).map(RepositoryId).collect()
+        let due = event.get("action").is_some_and(|told| told == action);
+        let gone = event.get(list).and_then(Value::as_array).filter(|_| due).map(Vec::as_slice).unwrap_or_default();
+        let id = |repository: &Value| repository.get("id").and_then(Value::as_u64).map(RepositoryId);
+        gone.iter().filter_map(id).collect()
     }))
 }
 
