@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gha_slurm_core::github::events::WorkflowJobEvent;
-use gha_slurm_core::identity::{RepositoryId, RepositoryName};
-use gha_slurm_core::labels::LabelSet;
+use gha_slurm_core::identity::RepositoryId;
 use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
 use gha_slurm_core::profile::Profiles;
-use gha_slurm_core::secret::Secret;
 use gha_slurm_core::signature;
+use gha_slurm_protocol::identity::RepositoryName;
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 use gha_slurm_simulator::github::sign;
 
 #[path = "../src/payload.rs"]

@@ -6,26 +6,20 @@
 
 use std::fmt;
 
-use gha_slurm_core::gateway::StartRunner;
-use gha_slurm_core::hex::hex;
-use gha_slurm_core::identity::LaunchId;
-use gha_slurm_core::resources::Resources;
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::labels::check_list;
+use gha_slurm_protocol::messages::StartRunner;
+use gha_slurm_protocol::resources::{MalformedField, Resources};
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::values::is_plain;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 use url::Url;
 
 use crate::config::{Policy, RepositoryUrl};
 
 /// A value that the gateway does not take.
-#[derive(Debug, Clone, Error, PartialEq, Eq)]
-#[error("{field}: {problem}")]
-pub struct Rejected {
-    /// The field's name as it is on the wire.
-    pub field: &'static str,
-    /// What is wrong. Never the value of a secret.
-    pub problem: String,
-}
+pub type Rejected = MalformedField;
 
 fn rejected(field: &'static str, problem: impl Into<String>) -> Rejected {
     Rejected { field, problem: problem.into() }
@@ -89,24 +83,24 @@ impl TryFrom<StartRunner> for Launch {
     type Error = Rejected;
 
     fn try_from(asked: StartRunner) -> Result<Self, Rejected> {
-        let repository = RepositoryUrl::parse(&asked.github_url).filter(|_| plain(&asked.github_url, b"-_.:/", 300));
+        let repository = RepositoryUrl::parse(&asked.github_url).filter(|_| is_plain(&asked.github_url, b"-_.:/", 300));
         let repository = repository.ok_or_else(|| rejected("gitHubURL", "not the page of a repository"))?;
         if !is_jwt(asked.launcher_token.expose()) {
             return Err(rejected("launcherToken", "not a JWT"));
         }
         let http = Url::parse(&asked.token_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !http || !plain(&asked.token_url, b"-_.~:/%?=[]", 2000) {
+        if !http || !is_plain(&asked.token_url, b"-_.~:/%?=[]", 2000) {
             return Err(rejected("tokenURL", "not a plain http or https URL"));
         }
-        check_labels(&asked.runner_labels)?;
+        check_list(&asked.runner_labels).map_err(|error| rejected("runnerLabels", error.to_string()))?;
         let key = asked.launch.map_or_else(|| key_of_token(&asked.launcher_token), LaunchKey::from);
         let runner_name = Some(asked.runner_name.clone()).filter(|name| !name.is_empty());
         // The original's default is the host's name, which two runners of one node would share.
         let runner_name = runner_name.unwrap_or_else(|| key.slurm_name());
-        if !plain(&runner_name, b"-_.", 64) || runner_name.starts_with('-') {
+        if !is_plain(&runner_name, b"-_.", 64) || runner_name.starts_with('-') {
             return Err(rejected("runnerName", "up to 64 letters, digits and -_."));
         }
-        let resources = resources(&asked)?;
+        let resources = Resources::try_from(&asked.resources)?;
         Ok(Self {
             key,
             repository,
@@ -125,78 +119,9 @@ fn key_of_token(token: &Secret) -> LaunchKey {
     LaunchKey(format!("t-{}", hex(digest.into_iter().take(16))))
 }
 
-fn plain(text: &str, punctuation: &[u8], longest: usize) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || punctuation.contains(&byte);
-    !text.is_empty() && text.len() <= longest && text.bytes().all(allowed)
-}
-
 /// Three parts of base64url (RFC 7515, 7.1), the signature among them.
 fn is_jwt(token: &str) -> bool {
-    token.split('.').count() == 3 && token.split('.').all(|part| plain(part, b"-_", 8192))
-}
-
-fn check_labels(labels: &str) -> Result<(), Rejected> {
-    if labels.is_empty() {
-        return Ok(());
-    }
-    if labels.split(',').count() > 100 {
-        return Err(rejected("runnerLabels", "more than 100 labels"));
-    }
-    match labels.split(',').all(|label| plain(label, b"-_.:=+@/", 256) && !label.starts_with('-')) {
-        true => Ok(()),
-        false => Err(rejected("runnerLabels", "labels are of letters, digits and -_.:=+@/, separated by commas")),
-    }
-}
-
-fn resources(asked: &StartRunner) -> Result<Resources, Rejected> {
-    let text = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
-    let cpus = text(&asked.cpus).map(|text| match text.parse() {
-        Ok(cpus) if (1..=65_535).contains(&cpus) && !text.starts_with('+') => Ok(cpus),
-        _ => Err(rejected("cpus", "not a number of CPUs")),
-    });
-    let memory = text(&asked.memory).map(|text| text.parse().map_err(|_| rejected("memory", "not a memory size")));
-    let time_limit =
-        text(&asked.duration).map(|text| text.parse().map_err(|_| rejected("duration", "not a time limit")));
-    let partition = text(&asked.partition);
-    if partition.as_deref().is_some_and(|name| !crate::config::is_slurm_name(name)) {
-        return Err(rejected("partition", "no name that a partition has"));
-    }
-    let gres = text(&asked.gres);
-    if gres.as_deref().is_some_and(|gres| !gres.split(',').all(|one| gres_count(one).is_some())) {
-        return Err(rejected("gres", "write name:count or name:type:count"));
-    }
-    let exclusive = match asked.exclusive.as_deref() {
-        None | Some("" | "false") => false,
-        Some("true") => true,
-        Some(_) => return Err(rejected("exclusive", "true or false")),
-    };
-    Ok(Resources {
-        partition,
-        cpus: cpus.transpose()?,
-        memory: memory.transpose()?,
-        gres,
-        time_limit: time_limit.transpose()?,
-        exclusive,
-    })
-}
-
-/// The amount of one generic resource: `gpu` is 1, `gpu:2` and `gpu:a100:2` are 2.
-fn gres_count(gres: &str) -> Option<u32> {
-    let parts: Vec<&str> = gres.split(':').collect();
-    let named = |part: &str| plain(part, b"-_.", 64) && !part.starts_with('-');
-    // Words of Slurm's own. `gres:gpu:2` is another way to write `gpu:2`, past a limit on GPUs.
-    if parts
-        .first()
-        .is_some_and(|first| ["gres", "none", "help", "list"].contains(&first.to_ascii_lowercase().as_str()))
-    {
-        return None;
-    }
-    match parts.as_slice() {
-        [name] if named(name) => Some(1),
-        [name, last] if named(name) && named(last) => Some(last.parse().unwrap_or(1)),
-        [name, kind, count] if named(name) && named(kind) => count.parse().ok(),
-        _ => None,
-    }
+    token.split('.').count() == 3 && token.split('.').all(|part| is_plain(part, b"-_", 8192))
 }
 
 /// What Slurm is asked for under a user's policy, or the field that goes beyond it.
@@ -228,17 +153,16 @@ pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Re
         }
         (asked, limit) => asked.or(limit),
     };
-    if let Some(limit) = limits.gpus {
-        let named = |one: &str, names: &[&str]| {
-            one.split(':').next().is_some_and(|name| names.contains(&name.to_ascii_lowercase().as_str()))
+    if let (Some(limit), Some(gres)) = (limits.gpus, &asked.gres) {
+        let count = |names: &[&str]| {
+            let those = gres.each().filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+            those.map(|(_, count)| count).fold(0, u32::saturating_add)
         };
-        let each = || asked.gres.as_deref().unwrap_or_default().split(',');
-        let gpus = each().filter(|one| named(one, &["gpu"])).filter_map(gres_count).fold(0, u32::saturating_add);
-        if gpus > limit {
+        if count(&["gpu"]) > limit {
             return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
         }
         // How many of them make a GPU is the site's to know.
-        if each().any(|one| named(one, &["shard", "mps"])) {
+        if count(&["shard", "mps"]) > 0 {
             return Err(rejected("gres", "parts of GPUs are not for a Slurm user with a limit on GPUs".to_owned()));
         }
     }
@@ -270,7 +194,7 @@ mod tests {
     #[test]
     fn the_originals_request_is_taken() {
         let first = launch(json!({"runnerName": "r", "cpus": "2", "memory": "16gb", "exclusive": "true"})).unwrap();
-        assert_eq!((first.resources.cpus, first.resources.exclusive), (Some(2), true));
+        assert_eq!((first.resources.cpus, first.resources.exclusive), ("2".parse().ok(), true));
         assert_eq!(first.resources.memory.unwrap().mebibytes(), 16_384);
         let unnamed = launch(json!({})).unwrap();
         assert_eq!(unnamed.key, first.key, "the same token is the same launch");
@@ -328,7 +252,7 @@ mod tests {
         .unwrap();
         let asked = |changes: Value| launch(changes).unwrap().resources;
         let granted = within(&policy, &asked(json!({}))).unwrap();
-        assert_eq!(granted.partition.as_deref(), Some("gha"));
+        assert_eq!(granted.partition, "gha".parse().ok());
         assert_eq!((granted.memory.unwrap().mebibytes(), granted.time_limit.unwrap().minutes()), (16_384, 120));
         let most =
             json!({"partition": "big", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use gha_slurm_core::gateway::SlurmJob;
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::slurm_job::SlurmJob;
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use clap::Args;
 use gha_slurm::host::variables::Provider;
 use gha_slurm_core::explain::Explained;
-use gha_slurm_core::identity::RepositoryName;
 use gha_slurm_core::ports::{HttpMethod, HttpRequest};
+use gha_slurm_protocol::identity::RepositoryName;
 use url::Url;
 
 use super::native::exchange;

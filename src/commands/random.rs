@@ -1,6 +1,6 @@
 //! Secrets that this program makes for the processes and components that it starts.
 
-use gha_slurm_core::hex::hex;
+use gha_slurm_protocol::hex::hex;
 
 /// 160 random bits.
 pub(crate) fn random_secret() -> Result<String, getrandom::Error> {

@@ -1,145 +1,17 @@
-//! The launch request: what the app sends to `POST {gateway}/runner/start`, and how the answer is read.
-//!
-//! All values are strings, as the original service takes them; it ignores the fields that it does not know.
+//! The gateway's client: launches, cancellations and questions about Slurm jobs, and how the answers are read.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
-use url::Url;
 
-use crate::identity::LaunchId;
-use crate::labels::LabelSet;
 use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
-use crate::resources::Resources;
-use crate::secret::Secret;
 use crate::settings::GatewaySettings;
-
-/// The body of `POST /runner/start`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StartRunner {
-    /// The repository's page; the gateway maps it to a Slurm user.
-    #[serde(rename = "gitHubURL")]
-    pub github_url: String,
-    /// What the Slurm job exchanges for a credential.
-    pub launcher_token: Secret,
-    /// The labels to register with, comma-separated; none when it is absent, as the original takes it.
-    #[serde(default)]
-    pub runner_labels: String,
-    /// Where to exchange the token.
-    #[serde(rename = "tokenURL")]
-    pub token_url: String,
-    /// The name to register under. Empty when the sender is the original app, which names none.
-    #[serde(default)]
-    pub runner_name: String,
-    /// CPUs per task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<String>,
-    /// Memory per node, in MiB with the unit: `24576M`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<String>,
-    /// `true`, or absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exclusive: Option<String>,
-    /// Time limit in minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<String>,
-    /// Slurm partition.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<String>,
-    /// Generic resources. The original does not know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gres: Option<String>,
-    /// The launch's id, so that a repeated submission can be recognised. The original does not know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub launch: Option<LaunchId>,
-    /// The profile's name, for the gateway's log. The original does not know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<String>,
-}
-
-impl StartRunner {
-    /// The request for one launch.
-    pub fn new(
-        launch: LaunchId,
-        token: Secret,
-        token_url: &Url,
-        repository: &Url,
-        labels: &LabelSet,
-        profile: &str,
-        resources: &Resources,
-    ) -> Self {
-        Self {
-            github_url: repository.as_str().trim_end_matches('/').to_owned(),
-            launcher_token: token,
-            runner_labels: labels.to_string(),
-            token_url: token_url.to_string(),
-            runner_name: launch.runner_name(),
-            cpus: resources.cpus.map(|cpus| cpus.to_string()),
-            memory: resources.memory.map(|memory| memory.to_string()),
-            exclusive: resources.exclusive.then(|| "true".to_owned()),
-            duration: resources.time_limit.map(|limit| limit.minutes().to_string()),
-            partition: resources.partition.clone(),
-            gres: resources.gres.clone(),
-            launch: Some(launch),
-            profile: Some(profile.to_owned()),
-        }
-    }
-}
-
-/// The body of `POST /runner/cancel`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct CancelRunner {
-    /// The launch whose Slurm job is to end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub launch: Option<LaunchId>,
-    /// The Slurm job itself, where the launch's id is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub job_id: Option<String>,
-}
-
-/// The answer to `GET /runner/{launch}`: what Slurm says of a launch's Slurm job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlurmJob {
-    /// Its id; absent while the gateway does not know whether it is submitted.
-    pub job_id: Option<String>,
-    /// The state in Slurm's word, such as `PENDING`; `UNKNOWN` when Slurm has forgotten it.
-    pub state: String,
-    /// Slurm's reason for that state, such as `Resources`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-impl SlurmJob {
-    /// Whether it does nothing any more. Slurm forgets only what is over.
-    pub fn is_over(&self) -> bool {
-        self.job_id.is_some() && is_final(&self.state)
-    }
-}
-
-/// Whether a Slurm job in that state does nothing any more (the job states of squeue's manual).
-pub fn is_final(state: &str) -> bool {
-    !matches!(
-        state,
-        "PENDING"
-            | "RUNNING"
-            | "SUSPENDED"
-            | "CONFIGURING"
-            | "COMPLETING"
-            | "POWER_UP_NODE"
-            | "REQUEUED"
-            | "REQUEUE_FED"
-            | "REQUEUE_HOLD"
-            | "RESIZING"
-            | "RESV_DEL_HOLD"
-            | "SIGNALING"
-            | "SPECIAL_EXIT"
-            | "STAGE_OUT"
-            | "STOPPED"
-    )
-}
+use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::messages::{CancelRunner, StartRunner};
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::slurm_job::SlurmJob;
 
 /// Why a launch is not known to be submitted.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

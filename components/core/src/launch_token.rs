@@ -11,10 +11,11 @@ use jwt_simple::prelude::{Claims, Duration, HS256Key, MACLike, Token, Verificati
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::identity::{InstallationId, LaunchId, RepositoryId, RepositoryName};
-use crate::labels::LabelSet;
+use crate::identity::{InstallationId, RepositoryId};
 use crate::ports::{Clock, Random, Store, StoreError};
-use crate::secret::Secret;
+use gha_slurm_protocol::identity::{LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 
 /// How long a launch token is valid: GitHub fails a job that was queued for 24 h.
 pub const LIFETIME_SECONDS: u64 = 24 * 60 * 60;

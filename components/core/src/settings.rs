@@ -9,11 +9,11 @@ use url::{Host, Url};
 
 use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
-use crate::hex::hex;
 use crate::ledger::Registration;
 use crate::ports::{Store, StoreError, Variables};
 use crate::profile::Profiles;
-use crate::secret::Secret;
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 
 /// A setting that is missing or malformed.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::secret::{Secret, hmac_sha256_matches};
+use gha_slurm_protocol::secret::{Secret, hmac_sha256_matches};
 
 /// Why a delivery is not GitHub's.
 #[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::hex::hex;
 use crate::ports::{
     Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
 use crate::request::Request;
+use gha_slurm_protocol::hex::hex;
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
 type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;

@@ -11,8 +11,9 @@ pub mod user;
 use std::future::Future;
 use std::pin::Pin;
 
-use gha_slurm_core::resources::Resources;
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::resources::Resources;
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::values::SlurmName;
 use thiserror::Error;
 
 use crate::config::{BackendKind, Config, ConfigError, SECRET_VARIABLE};
@@ -53,9 +54,9 @@ pub struct JobSpec {
     /// What it may use.
     pub resources: Resources,
     /// Charged account.
-    pub account: Option<String>,
+    pub account: Option<SlurmName>,
     /// Quality of service.
-    pub qos: Option<String>,
+    pub qos: Option<SlurmName>,
     /// The file for its output.
     pub output: String,
     /// Its working directory.

@@ -92,13 +92,13 @@ fn options(job: &JobSpec) -> Vec<String> {
         format!("--chdir={}", job.directory),
     ];
     let named = [
-        ("partition", asked.partition.clone()),
-        ("account", job.account.clone()),
-        ("qos", job.qos.clone()),
+        ("partition", asked.partition.clone().map(String::from)),
+        ("account", job.account.clone().map(String::from)),
+        ("qos", job.qos.clone().map(String::from)),
         ("cpus-per-task", asked.cpus.map(|cpus| cpus.to_string())),
         ("mem", asked.memory.map(|memory| memory.to_string())),
         ("time", asked.time_limit.map(|limit| limit.to_string())),
-        ("gres", asked.gres.clone()),
+        ("gres", asked.gres.clone().map(String::from)),
     ];
     options.extend(named.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))));
     if asked.exclusive {

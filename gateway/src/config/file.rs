@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use gha_slurm_core::resources::{Memory, TimeLimit};
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::amounts::{Memory, TimeLimit};
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::values::{Cpus, SlurmName};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -66,15 +67,15 @@ pub struct Policy {
     #[serde(default)]
     pub(super) repositories: Vec<String>,
     /// Charged account.
-    pub account: Option<String>,
+    pub account: Option<SlurmName>,
     /// Quality of service.
-    pub qos: Option<String>,
+    pub qos: Option<SlurmName>,
     /// Partition of a request that names none.
-    pub partition: Option<String>,
+    pub partition: Option<SlurmName>,
     /// Partitions that a request may name; the default one is always among them. Empty: only the default one, or any
     /// when there is no default either.
     #[serde(default)]
-    pub partitions: Vec<String>,
+    pub partitions: Vec<SlurmName>,
     /// The most that one Slurm job may ask for.
     #[serde(default)]
     pub limits: Limits,
@@ -85,7 +86,7 @@ pub struct Policy {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// CPUs.
-    pub cpus: Option<u32>,
+    pub cpus: Option<Cpus>,
     /// Memory. A request that names none gets this much.
     pub memory: Option<Memory>,
     /// GPUs.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use gha_slurm_core::identity::RepositoryName;
+use gha_slurm_protocol::identity::RepositoryName;
 use url::Url;
 
 use super::file::{Policy, Repository};
@@ -80,8 +80,8 @@ impl Mapping {
                 return Err(invalid(key, format!("{text:?} is mapped to two Slurm users")));
             }
         }
-        for (user, policy) in &policies {
-            check_policy(user, policy)?;
+        for user in policies.keys() {
+            check_user(user)?;
         }
         if entries.is_empty() {
             return Err(invalid("repositories", "no repository is mapped to a Slurm user"));
@@ -102,20 +102,13 @@ impl Mapping {
     }
 }
 
-fn check_policy(user: &str, policy: &Policy) -> Result<(), ConfigError> {
+fn check_user(user: &str) -> Result<(), ConfigError> {
     if !is_user_name(user) {
         return Err(invalid("slurmUsers", format!("{user:?} is no name of a Slurm user")));
     }
     // A runner runs what a workflow says; as root it would own the node.
     if user == "root" {
         return Err(invalid("slurmUsers", "runners do not run as root"));
-    }
-    let named = [("account", &policy.account), ("qos", &policy.qos), ("partition", &policy.partition)];
-    let partitions = policy.partitions.iter().map(|name| ("partitions", name));
-    for (key, name) in named.into_iter().filter_map(|(key, name)| Some((key, name.as_ref()?))).chain(partitions) {
-        if !is_slurm_name(name) {
-            return Err(invalid(format!("slurmUsers.{user}.{key}"), format!("{name:?} is no name that Slurm has")));
-        }
     }
     Ok(())
 }
@@ -124,10 +117,4 @@ fn check_policy(user: &str, policy: &Policy) -> Result<(), ConfigError> {
 fn is_user_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     first && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte))
-}
-
-/// A partition, an account or a QOS. Never an option to sbatch.
-pub(crate) fn is_slurm_name(name: &str) -> bool {
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    first && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }

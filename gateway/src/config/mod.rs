@@ -10,11 +10,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
 use thiserror::Error;
 
 pub use self::file::{BackendKind, Job, Limits, Policy, Sbatch, Slurmrestd, Tls};
-pub(crate) use self::mapping::is_slurm_name;
 pub use self::mapping::{Mapping, RepositoryUrl};
 
 /// The environment variable that may hold the shared secret.

@@ -4,7 +4,7 @@
 //! in one pass, so that no value is searched for placeholders; the values are inert by [`crate::launch`]'s patterns and
 //! quoted besides.
 
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
 
 use crate::backend::JobSpec;
 use crate::config::Job;
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_template_is_filled_in_one_pass() {
         let launch = Launch::try_from(
-            serde_json::from_value::<gha_slurm_core::gateway::StartRunner>(serde_json::json!({
+            serde_json::from_value::<gha_slurm_protocol::messages::StartRunner>(serde_json::json!({
                 "gitHubURL": "https://github.com/o/r", "launcherToken": "a.b.c", "runnerLabels": "x,y",
                 "tokenURL": "https://app.example/gha/runner", "runnerName": "n",
             }))

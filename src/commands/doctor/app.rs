@@ -1,8 +1,8 @@
 //! The App at GitHub: its key, what it may do, where its webhook goes and how that went; and both clocks.
 
 use gha_slurm_core::github::client::{AppState, DeliveryEntry, GitHub, GitHubError};
-use gha_slurm_core::secret::Secret;
 use gha_slurm_core::settings::Settings;
+use gha_slurm_protocol::secret::Secret;
 
 use super::DEADLINE;
 use super::report::Finding;

@@ -1,9 +1,9 @@
 //! What this side has to be right about: variables, profiles, the way to the gateway, the address that others use.
 
 use gha_slurm_core::gateway::{GatewayError, check_gateway};
-use gha_slurm_core::hex::hex;
 use gha_slurm_core::ports::{Clock, Http, HttpMethod, HttpRequest, SendError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
+use gha_slurm_protocol::hex::hex;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use url::Url;

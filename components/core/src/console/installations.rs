@@ -10,10 +10,10 @@ use super::authorize;
 use crate::answer::Answer;
 use crate::github::client::{GitHub, GitHubError};
 use crate::github::credentials::Credentials;
-use crate::identity::RepositoryName;
 use crate::ports::Platform;
 use crate::request::Request;
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::RepositoryName;
 
 const BUDGET: Duration = Duration::from_secs(10);
 

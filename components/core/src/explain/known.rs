@@ -1,13 +1,14 @@
 //! A job that left facts here.
 
 use super::{Cause, Explanation, GATEWAY_DEADLINE};
-use crate::gateway::{SlurmJob, slurm_job};
-use crate::identity::LaunchId;
+use crate::gateway::slurm_job;
 use crate::ledger::Ledger;
 use crate::lifecycle::retry_at;
 use crate::overview::{JobDetail, LaunchDetail, State};
 use crate::ports::{Platform, StoreError};
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::slurm_job::SlurmJob;
 
 /// What the gateway says of a launch's Slurm job, as far as it could be asked.
 pub(crate) fn ask_gateway<P: Platform>(platform: &P, launch: LaunchId) -> Result<Option<SlurmJob>, String> {

@@ -14,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::github::client::{GitHub, GitHubError, JobInfo};
 use crate::github::credentials::Credentials;
-use crate::identity::{JobId, RepositoryName};
 use crate::overview;
 use crate::ports::{Platform, StoreError};
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
 
 /// For all that GitHub is asked.
 const GITHUB_BUDGET: Duration = Duration::from_secs(12);

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Cause, Explained, explain};
-use crate::identity::RepositoryName;
 use crate::ledger::Ledger;
 use crate::scene::{Gateway, Scene};
+use gha_slurm_protocol::identity::RepositoryName;
 
 fn ask(scene: &Scene, repository: &str, id: u64) -> Explained {
     explain(&scene.platform, &RepositoryName::try_from(repository.to_owned()).unwrap(), id).unwrap()

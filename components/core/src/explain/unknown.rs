@@ -4,10 +4,10 @@ use thiserror::Error;
 
 use super::{Cause, Explanation};
 use crate::github::client::{GitHubError, JobInfo};
-use crate::identity::{JobId, RepositoryName};
 use crate::ports::Variables;
 use crate::profile::{NotOurs, Profiles};
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
 
 /// Why GitHub did not tell of a job.
 #[derive(Debug, Error)]

@@ -13,7 +13,7 @@ use crate::answer::{Answer, Level};
 use crate::github::credentials::forget;
 use crate::github::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::github::removals;
-use crate::identity::{DeliveryId, JobId, LaunchId, RepositoryId};
+use crate::identity::{DeliveryId, RepositoryId};
 use crate::ledger::{Ledger, Requested};
 use crate::lifecycle::{Destination, Progress, advance, begin, ours, retry_overdue, settle, start_waiting};
 use crate::metrics;
@@ -22,6 +22,7 @@ use crate::profile::Match;
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::signature;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 const EVENT: &str = "x-github-event";
 const SIGNATURE: &str = "x-hub-signature-256";

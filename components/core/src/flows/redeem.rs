@@ -12,7 +12,6 @@ use serde_json::json;
 use crate::answer::{Answer, Level};
 use crate::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use crate::github::credentials::{Credentials, Reach};
-use crate::identity::LaunchId;
 use crate::launch_token::{Launch, LaunchTokens, TokenError};
 use crate::ledger::{Claim, Ledger};
 use crate::lifecycle::Need;
@@ -20,6 +19,7 @@ use crate::metrics;
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::LaunchId;
 
 /// A redemption has no body; what a client sends by habit is small.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use std::fmt;
 
 use jwt_simple::prelude::{Claims, Duration, RS256KeyPair, RSAKeyPairLike};
 
-use crate::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
 
 /// `iat` lies this far in the past, against clocks that differ.
 const BACKDATED_SECONDS: u64 = 60;

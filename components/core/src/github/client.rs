@@ -13,14 +13,15 @@ use thiserror::Error;
 use url::Url;
 
 use super::app_jwt::AppKey;
-use crate::identity::{InstallationId, JobId, RepositoryName, RunnerId};
-use crate::labels::LabelSet;
+use crate::identity::{InstallationId, RunnerId};
 use crate::ledger::{PREFIX, read, write};
 use crate::metrics;
 use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
-use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError};
 use crate::text::Text;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 
 const USER_AGENT: &str = concat!("gha-slurm/", env!("CARGO_PKG_VERSION"));
 const API_VERSION: &str = "2022-11-28";

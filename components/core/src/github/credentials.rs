@@ -8,12 +8,13 @@ use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 
 use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
-use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName, RunnerId};
-use crate::labels::LabelSet;
+use crate::identity::{InstallationId, RepositoryId, RunnerId};
 use crate::ledger::{PREFIX, Requested, read, write};
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
-use crate::secret::Secret;
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 
 /// A JWT is used at once.
 const APP_JWT_MARGIN_SECONDS: i64 = 60;

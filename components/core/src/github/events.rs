@@ -10,9 +10,10 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
-use crate::identity::{InstallationId, JobId, RepositoryId, RepositoryName};
-use crate::labels::LabelSet;
+use crate::identity::{InstallationId, RepositoryId};
 use crate::text::Text;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
 
 /// The body of a `workflow_job` delivery.
 #[derive(Debug, Clone, Deserialize)]

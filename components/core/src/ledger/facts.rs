@@ -5,12 +5,13 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
-use crate::hex::hex;
-use crate::identity::{DeliveryId, InstallationId, JobId, LaunchId, RepositoryId, RepositoryName, RunnerId};
-use crate::labels::LabelSet;
+use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
 use crate::ports::{Clock, Store, StoreError};
-use crate::resources::Resources;
 use crate::text::Text;
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::resources::Resources;
 
 /// GitHub fails a job that was queued for so long.
 pub(crate) const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{PREFIX, encode, read, write};
-use crate::identity::JobId;
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 const BUCKET_SECONDS: u64 = 60 * 60;
 /// Slots are read and digested by so many.

@@ -2,9 +2,9 @@
 
 use super::records::Values;
 use super::{JitRunner, Ledger};
-use crate::identity::{JobId, LaunchId};
 use crate::lifecycle::MAX_LAUNCHES;
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// What a launch leaves at GitHub, or still may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,8 +27,8 @@ pub use self::registration::{RegisteredApp, Registration};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::identity::{JobId, LaunchId};
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// First part of every key: the store may be shared with other applications. The number is the schema's version.
 pub(crate) const PREFIX: &str = "gha-slurm/1";

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, JobFacts, Launched, Ledger, Lost, View};
-use crate::identity::{JobId, LaunchId};
 use crate::lifecycle::MAX_LAUNCHES;
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// A job with its launches.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Attempts, Claim, PREFIX, encode, read, write};
-use crate::hex::hex;
 use crate::ports::{Clock, Store, StoreError};
-use crate::secret::Secret;
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 
 /// A component has 30 s for a request: an attempt that is older died.
 const LEASE: Duration = Duration::from_secs(60);

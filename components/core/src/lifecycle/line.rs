@@ -4,9 +4,9 @@
 //! lower tickets live. A launch that ended stays ended, so what was once allowed stays allowed, two replicas never
 //! disagree to the harm of the limit, and the order is the order of arrival.
 
-use crate::identity::LaunchId;
 use crate::ledger::{Ledger, PREFIX, Requested, encode, read, write};
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::LaunchId;
 
 /// Between drawing a ticket and writing its name lies one store operation.
 const DRAWING_SECONDS: u64 = 60;

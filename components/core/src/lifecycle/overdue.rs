@@ -3,9 +3,9 @@
 
 use super::submit::{Destination, Progress, advance};
 use super::{Fault, Need};
-use crate::identity::JobId;
 use crate::ledger::{PREFIX, encode, read, write};
 use crate::ports::{Clock, Platform, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 /// How many entries one webhook looks at.
 const LOOK: i64 = 4;

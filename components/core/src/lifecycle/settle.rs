@@ -7,9 +7,10 @@ use super::need::Chain;
 use super::submit::{Destination, advance};
 use super::{Fault, Need};
 use crate::gateway::cancel_runner;
-use crate::identity::{JobId, LaunchId, RepositoryId};
+use crate::identity::RepositoryId;
 use crate::ledger::{Claim, Ledger, View};
 use crate::ports::{Clock, Platform, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// Two calls of the gateway must fit into what a webhook may take.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(3);

@@ -7,12 +7,13 @@ use url::Url;
 use super::line::Line;
 use super::overdue::Overdue;
 use super::{Fault, Need};
-use crate::gateway::{StartRunner, start_runner};
-use crate::identity::{JobId, LaunchId};
+use crate::gateway::start_runner;
 use crate::launch_token::{Launch, LaunchTokens};
 use crate::ledger::{Claim, Failure, Ledger, Requested};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::messages::StartRunner;
 
 /// Less is not worth a call.
 const LEAST: Duration = Duration::from_secs(1);
@@ -204,8 +205,16 @@ fn start_of<P: Platform>(
     };
     let redeem = &destination.redeem;
     let token = LaunchTokens::new(platform, redeem.as_str()).issue(id, launch)?;
-    let (labels, profile) = (&requested.labels, &requested.profile);
-    Ok(StartRunner::new(id, token, redeem, &requested.html_url, labels, profile, &requested.resources))
+    Ok(StartRunner {
+        github_url: requested.html_url.as_str().trim_end_matches('/').to_owned(),
+        launcher_token: token,
+        runner_labels: requested.labels.to_string(),
+        token_url: redeem.to_string(),
+        runner_name: id.runner_name(),
+        resources: (&requested.resources).into(),
+        launch: Some(id),
+        profile: Some(requested.profile.clone()),
+    })
 }
 
 /// 5 s after the first failure, twice as long after each further one, at most 10 min; up to a fifth more, which differs

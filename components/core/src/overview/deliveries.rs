@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::list::newest;
-use crate::identity::{DeliveryId, JobId};
+use crate::identity::DeliveryId;
 use crate::ledger::{PREFIX, write};
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
+use gha_slurm_protocol::identity::JobId;
 
 /// So many are kept.
 pub(crate) const KEPT_DELIVERIES: usize = 50;

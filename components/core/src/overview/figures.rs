@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::State;
 use super::rows::{Reader, Row};
 use super::summary::Times;
-use crate::identity::JobId;
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 /// So many jobs are read from their facts for one call.
 const BUDGET: usize = 2048;

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::State;
 use super::rows::{Reader, Row};
 use super::summary::{JobSummary, summaries};
-use crate::identity::JobId;
 use crate::ledger::{CHUNK, JobRecord, Ledger, Place};
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 /// The most jobs of one page.
 pub const MAX_LIMIT: usize = 200;

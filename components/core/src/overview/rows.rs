@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use super::summary::{JobSummary, Times, summaries};
 use crate::flows::tick::RETENTION_SECONDS;
-use crate::identity::JobId;
 use crate::ledger::{Bucket, CHUNK, Entry, Ledger, Place};
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 /// Events that come late change a job that is over for so long.
 const QUIET_SECONDS: u64 = 5 * 60;

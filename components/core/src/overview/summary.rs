@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::identity::{JobId, LaunchId, RepositoryName};
-use crate::labels::LabelSet;
 use crate::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
 use crate::lifecycle::Need;
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
 
 /// When a job came to each stage, in seconds of Unix time; absent when it did not, or when nobody told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{Event, Figures, Filter, JobPage, Stage, State, StateFilter, figures, job, jobs};
-use crate::identity::JobId;
 use crate::ledger::{Bucket, Ledger, Place};
 use crate::ports::Store;
 use crate::scene::{Gateway, Scene};
+use gha_slurm_protocol::identity::JobId;
 
 fn state(scene: &Scene, id: u64) -> State {
     job(&scene.platform, JobId(id)).unwrap().unwrap().summary.state

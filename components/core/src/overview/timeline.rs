@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::summary::{JobSummary, summaries};
-use crate::identity::{JobId, LaunchId};
 use crate::ledger::{JobRecord, LaunchRecord, Ledger};
 use crate::lifecycle::place_in_line;
 use crate::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// One job with its launches and its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Profile, is_word};
-use crate::resources::{Memory, Resources, TimeLimit};
+use super::Profile;
+use gha_slurm_protocol::amounts::{Memory, TimeLimit};
+use gha_slurm_protocol::resources::Resources;
+use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, count};
 
 /// The most that dynamic labels may ask for. What is absent cannot be asked for at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DynamicLimits {
     /// `slurm-cpus=8`
-    pub cpus: Option<u32>,
+    pub cpus: Option<Cpus>,
     /// `slurm-memory=32G`
     pub memory: Option<Memory>,
     /// `slurm-gpus=1`
@@ -19,7 +21,7 @@ pub struct DynamicLimits {
     pub time_limit: Option<TimeLimit>,
     /// `slurm-partition=long`: one of these.
     #[serde(default)]
-    pub partitions: Vec<String>,
+    pub partitions: Vec<SlurmName>,
 }
 
 /// A dynamic label that a profile understands, with the limit that holds for it.
@@ -33,7 +35,7 @@ pub(super) struct Ask<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum Key {
-    Cpus(u32),
+    Cpus(Cpus),
     Memory(Memory),
     Gpus(u32),
     Time(TimeLimit),
@@ -44,9 +46,6 @@ impl DynamicLimits {
     pub(super) fn check(&self, profile: &Profile) -> Result<(), String> {
         if self == &Self::default() {
             return Err("dynamic allows nothing: give it a limit, or leave it out".to_owned());
-        }
-        if let Some(bad) = self.partitions.iter().find(|partition| !is_word(partition, "-_.")) {
-            return Err(format!("the dynamic partition {bad:?} must be letters, digits or -_."));
         }
         if self.gpus.is_some() && profile.gres.is_some() {
             return Err("dynamic gpus would replace gres: write gpus instead of gres".to_owned());
@@ -77,8 +76,14 @@ impl Ask<'_> {
     /// Sets what is asked for, or says why it is not given.
     pub(super) fn apply(&self, resources: &mut Resources) -> Result<(), String> {
         match self.key {
-            Key::Cpus(limit) => resources.cpus = Some(within(count(self.value)?, limit)?),
-            Key::Gpus(limit) => resources.gres = Some(format!("gpu:{}", within(count(self.value)?, limit)?)),
+            Key::Cpus(limit) => {
+                let asked = self.value.parse::<Cpus>().map_err(|error| error.to_string())?;
+                resources.cpus = Some(within(asked, limit)?);
+            }
+            Key::Gpus(limit) => {
+                let asked = count(self.value).ok_or("it must be a whole number of at least 1")?;
+                resources.gres = Some(Gres::gpus(within(asked, limit)?));
+            }
             Key::Memory(limit) => {
                 let asked = self.value.parse::<Memory>().map_err(|error| error.to_string())?;
                 resources.memory = Some(within(asked, limit)?);
@@ -89,20 +94,16 @@ impl Ask<'_> {
                 resources.time_limit = Some(asked);
             }
             Key::Partition => {
-                let same = |partition: &&String| partition.eq_ignore_ascii_case(self.value);
+                let same = |partition: &&SlurmName| partition.as_str().eq_ignore_ascii_case(self.value);
                 let known = self.limits.partitions.iter().find(same);
-                let known = known.ok_or_else(|| format!("the choice is {}", self.limits.partitions.join(", ")))?;
+                let known = known.ok_or_else(|| {
+                    let names: Vec<&str> = self.limits.partitions.iter().map(SlurmName::as_str).collect();
+                    format!("the choice is {}", names.join(", "))
+                })?;
                 resources.partition = Some(known.clone());
             }
         }
         Ok(())
-    }
-}
-
-fn count(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(number) if number > 0 && !text.starts_with('+') => Ok(number),
-        _ => Err("it must be a whole number of at least 1".to_owned()),
     }
 }
 
@@ -112,9 +113,9 @@ fn within<T: PartialOrd + std::fmt::Display>(asked: T, limit: T) -> Result<T, St
 
 #[cfg(test)]
 mod tests {
-    use crate::identity::RepositoryName;
     use crate::profile::{NotOurs, ProfileError, Profiles};
-    use crate::resources::Resources;
+    use gha_slurm_protocol::identity::RepositoryName;
+    use gha_slurm_protocol::resources::Resources;
 
     const TEXT: &str = r#"
         [[profile]]
@@ -145,16 +146,16 @@ mod tests {
         let asked = ["slurm", "slurm-cpus=64", "slurm-memory=32gb", "slurm-gpus=2", "slurm-time=2:0:0"];
         let (_, resources) = find(&asked).unwrap();
         let expected = Resources {
-            cpus: Some(64),
+            cpus: "64".parse().ok(),
             memory: "32G".parse().ok(),
-            gres: Some("gpu:2".to_owned()),
+            gres: "gpu:2".parse().ok(),
             time_limit: "120".parse().ok(),
             ..Resources::default()
         };
         assert_eq!(resources, expected);
-        assert_eq!(find(&["slurm", "slurm-partition=LONG"]).unwrap().1.partition.as_deref(), Some("Long"));
+        assert_eq!(find(&["slurm", "slurm-partition=LONG"]).unwrap().1.partition, "Long".parse().ok());
         let plain = find(&["slurm"]).unwrap().1;
-        assert_eq!((plain.cpus, plain.gres.as_deref()), (Some(2), Some("gpu:1")));
+        assert_eq!((plain.cpus, plain.gres), ("2".parse().ok(), "gpu:1".parse().ok()));
     }
 
     #[test]

@@ -13,9 +13,11 @@ use thiserror::Error;
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
 pub use self::overlap::Overlap;
-use crate::identity::RepositoryName;
-use crate::labels::LabelSet;
-use crate::resources::{Memory, Resources, TimeLimit};
+use gha_slurm_protocol::amounts::{Memory, TimeLimit};
+use gha_slurm_protocol::identity::RepositoryName;
+use gha_slurm_protocol::labels::{LabelSet, is_label};
+use gha_slurm_protocol::resources::Resources;
+use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
 
 /// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +31,15 @@ pub struct Profile {
     #[serde(default)]
     pub repositories: Vec<String>,
     /// Slurm partition.
-    pub partition: Option<String>,
+    pub partition: Option<SlurmName>,
     /// CPUs per task.
-    pub cpus: Option<u32>,
+    pub cpus: Option<Cpus>,
     /// Memory per node.
     pub memory: Option<Memory>,
     /// GPUs per node; short for `gres = "gpu:N"`.
     pub gpus: Option<u32>,
     /// Generic resources in Slurm's words, such as `gpu:a100:2`.
-    pub gres: Option<String>,
+    pub gres: Option<Gres>,
     /// How long the Slurm job may run.
     pub time_limit: Option<TimeLimit>,
     /// Whether the node is for this Slurm job alone.
@@ -163,26 +165,20 @@ impl Profiles {
 impl Profile {
     fn check(&self) -> Result<(), ProfileError> {
         let invalid = |problem: String| Err(ProfileError::Invalid { profile: self.name.clone(), problem });
-        if !is_word(&self.name, "-_.") {
+        if !is_plain(&self.name, b"-_.", 100) {
             return invalid("the name must be letters, digits, '-', '_' or '.'".to_owned());
         }
         if self.labels.is_empty() {
             return invalid("it needs at least one label".to_owned());
         }
         // A runner reads its labels from one comma-separated line of a job script.
-        if let Some(label) = self.labels.iter().find(|label| !is_word(label, "-_.:=+/@")) {
-            return invalid(format!("the label {label:?} must be letters, digits or -_.:=+/@"));
+        if let Some(label) = self.labels.iter().find(|label| !is_label(label)) {
+            return invalid(format!("the label {label:?} must be letters, digits or -_.:=+@/, and not start with '-'"));
         }
         if let Some(pattern) = self.repositories.iter().find(|pattern| !is_pattern(pattern)) {
             return invalid(format!("the repository pattern {pattern:?} must be owner/name or owner/*"));
         }
-        let words = [("partition", &self.partition, "-_."), ("gres", &self.gres, "-_.:,=/")];
-        for (key, value, allowed) in words {
-            if value.as_ref().is_some_and(|value| !is_word(value, allowed)) {
-                return invalid(format!("{key} must be letters, digits or {allowed}"));
-            }
-        }
-        for (key, value) in [("cpus", self.cpus), ("gpus", self.gpus), ("max_running", self.max_running)] {
+        for (key, value) in [("gpus", self.gpus), ("max_running", self.max_running)] {
             if value == Some(0) {
                 return invalid(format!("{key} must be at least 1"));
             }
@@ -215,7 +211,7 @@ impl Profile {
             partition: self.partition.clone(),
             cpus: self.cpus,
             memory: self.memory,
-            gres: self.gres.clone().or_else(|| self.gpus.map(|gpus| format!("gpu:{gpus}"))),
+            gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
             exclusive: self.exclusive,
         };
@@ -236,12 +232,6 @@ impl Profile {
                 None => pattern.eq_ignore_ascii_case(&repository.to_string()),
             })
     }
-}
-
-/// 1 to 100 ASCII letters, digits or characters of `others`: safe in a file, a header and a script.
-fn is_word(text: &str, others: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
-    (1..=100).contains(&text.len()) && text.chars().all(allowed)
 }
 
 fn is_pattern(pattern: &str) -> bool {

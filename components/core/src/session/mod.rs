@@ -15,11 +15,11 @@ pub use self::origin::{behind_tls, same_origin};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::hex::hex;
 use crate::ledger::{PREFIX, read, write};
 use crate::ports::{Clock, Random, Store, StoreError};
 use crate::request::Request;
-use crate::secret::Secret;
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 
 use self::attempts::Attempts;
 use self::cookies::Jar;

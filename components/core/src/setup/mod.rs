@@ -22,12 +22,12 @@ use self::pages::Frame;
 use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
 use crate::github::client::{ConvertedApp, GitHub, GitHubError};
-use crate::hex::hex;
 use crate::ledger::{Claim, Ledger, RegisteredApp, Registration};
 use crate::ports::Platform;
 use crate::request::Request;
-use crate::secret::Secret;
 use crate::settings::{GitHubSettings, SettingError, Settings};
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 
 /// A form of a few short fields.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;

@@ -13,8 +13,8 @@ mod tokens;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gha_slurm_core::gateway::is_final;
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::slurm_job::is_final;
 use http_body_util::{BodyExt, Limited};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;

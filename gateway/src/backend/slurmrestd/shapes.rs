@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde_json::{Map, Value, json};
 
+use gha_slurm_protocol::values::SlurmName;
+
 use crate::backend::{BackendError, JobSpec, SlurmJobId, State};
 
 /// A version of the API: the last number of `v0.0.N`.
@@ -45,7 +47,7 @@ impl Version {
                 fields.insert(name.to_owned(), value);
             }
         };
-        let text = |value: &Option<String>| value.clone().map(Value::from);
+        let name = |value: &Option<SlurmName>| value.as_ref().map(|name| name.as_str().into());
         set("name", Some(job.name.clone().into()));
         set("comment", Some(job.comment.clone().into()));
         set("standard_output", Some(job.output.clone().into()));
@@ -53,22 +55,22 @@ impl Version {
         set("current_working_directory", Some(job.directory.clone().into()));
         // A launch token is redeemed once: a second run of the script would find nothing.
         set("requeue", Some(false.into()));
-        set("partition", text(&asked.partition));
-        set("account", text(&job.account));
-        set("qos", text(&job.qos));
-        set("cpus_per_task", asked.cpus.map(Value::from));
+        set("partition", name(&asked.partition));
+        set("account", name(&job.account));
+        set("qos", name(&job.qos));
+        set("cpus_per_task", asked.cpus.map(|cpus| cpus.get().into()));
         set("memory_per_node", asked.memory.map(|memory| self.number(memory.mebibytes())));
         set("time_limit", asked.time_limit.map(|limit| self.number(limit.minutes())));
         let environment = job.environment.iter().map(|(name, value)| (name, value.expose()));
         if self < Self::FIRST_WITH_OBJECTS {
-            set("gres", text(&asked.gres));
+            set("gres", asked.gres.as_ref().map(|gres| gres.as_str().into()));
             set("exclusive", asked.exclusive.then(|| "exclusive".into()));
             set(
                 "environment",
                 Some(environment.map(|(name, value)| (name.clone(), value.into())).collect::<Map<_, _>>().into()),
             );
         } else {
-            set("tres_per_node", asked.gres.as_deref().map(|gres| tres(gres).into()));
+            set("tres_per_node", asked.gres.as_ref().map(|gres| tres(gres.as_str()).into()));
             // Measured on 24.11: v0.0.42 ignores `exclusive`, v0.0.40 and v0.0.41 take both; 23.02 has `exclusive`.
             match self < Self::FIRST_WITH_SHARED {
                 true => set("exclusive", asked.exclusive.then(|| json!(["true"]))),

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::secret::Secret;
 use jwt_simple::prelude::{Claims, HS256Key, MACLike};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;

@@ -6,12 +6,12 @@ use serde_json::json;
 use super::authorize;
 use crate::answer::Answer;
 use crate::explain::known::ask_gateway;
-use crate::gateway::SlurmJob;
-use crate::identity::{JobId, RepositoryName};
 use crate::overview::{self, Filter, JobDetail, State, StateFilter};
 use crate::ports::{Platform, StoreError};
 use crate::request::Request;
 use crate::settings::Settings;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::slurm_job::SlurmJob;
 
 /// The description of this API: an OpenAPI 3.1 document.
 pub const OPENAPI: &str = include_str!("openapi.json");

@@ -7,9 +7,9 @@ use super::list::chips;
 use super::page;
 use super::words::{Look, ago, clock, duration};
 use crate::answer::Answer;
-use crate::identity::JobId;
 use crate::overview::{self, Event, JobDetail, LaunchDetail, Moment, State};
 use crate::ports::{Platform, StoreError};
+use gha_slurm_protocol::identity::JobId;
 
 pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, id: &str) -> Result<Answer, StoreError> {
     let found = match id.parse().map(JobId) {

@@ -2,12 +2,12 @@ use serde_json::json;
 
 use super::answer;
 use crate::answer::Answer;
-use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Ledger, Requested};
 use crate::ports::{Clock, Store};
 use crate::request::Request;
 use crate::testing::Memory;
 use crate::text::Text;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 const TOKEN: &str = "an-admin-token-of-32-characters!";
 const EVIL: &str = "<script>alert(1)</script>\"'&<img src=x onerror=alert(1)>";
@@ -44,7 +44,7 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         run_attempt: 1,
         profile: profile.to_owned(),
         max_running: None,
-        resources: crate::resources::Resources::default(),
+        resources: gha_slurm_protocol::resources::Resources::default(),
         name: Text::of(label),
         workflow: Text::of(label),
         branch: Text::of(label),

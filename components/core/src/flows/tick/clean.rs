@@ -1,11 +1,11 @@
 //! Deleting what is past the retention, bucket by bucket.
 
 use super::{RETENTION_SECONDS, Tick};
-use crate::identity::JobId;
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, read, write};
 use crate::lifecycle::{Fault, trim_line};
 use crate::metrics::fold;
 use crate::ports::Platform;
+use gha_slurm_protocol::identity::JobId;
 
 /// Where to begin when nothing was ever deleted: an application that ran so long without a tick keeps what is older.
 const FIRST_LOOK_BUCKETS: u64 = 90 * 24;

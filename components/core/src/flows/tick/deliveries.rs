@@ -13,8 +13,8 @@ use crate::ledger::{Claim, Ledger, PREFIX, read, write};
 use crate::lifecycle::Fault;
 use crate::overview::{Delivery, KEPT_DELIVERIES, keep_deliveries};
 use crate::ports::Platform;
-use crate::secret::Secret;
 use crate::text::Text;
+use gha_slurm_protocol::secret::Secret;
 
 /// How often one delivery is repeated.
 const MAX_REDELIVERIES: i64 = 3;

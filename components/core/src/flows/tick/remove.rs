@@ -6,10 +6,10 @@
 use super::Tick;
 use crate::github::client::GitHubError;
 use crate::github::credentials::Credentials;
-use crate::identity::{JobId, LaunchId};
 use crate::ledger::{JitRunner, Ledger, Leftover, Requested};
 use crate::lifecycle::Fault;
 use crate::ports::Platform;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// A runner that has no job by then gets none: it starts within a minute or two, ends after two idle ones, and a job that
 /// still waits for it got another launch after five.

@@ -8,10 +8,10 @@ use super::{RETENTION_SECONDS, Tick};
 use crate::gateway::slurm_job;
 use crate::github::client::{GitHubError, JobState};
 use crate::github::credentials::Credentials;
-use crate::identity::{JobId, LaunchId};
 use crate::ledger::{Bucket, Entry, Ledger, PREFIX, Requested, View, read, write};
 use crate::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
 use crate::ports::Platform;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// A runner that registered gets a waiting job within seconds; GitHub itself gives up on slow ones.
 const IDLE_SECONDS: u64 = 5 * 60;

@@ -1,7 +1,7 @@
 //! The answers are those that 22.05.8 (v0.0.36–38) and 24.11.5 (v0.0.40–42) gave.
 
-use gha_slurm_core::resources::Resources;
-use gha_slurm_core::secret::Secret;
+use gha_slurm_protocol::resources::Resources;
+use gha_slurm_protocol::secret::Secret;
 
 use super::*;
 
@@ -13,14 +13,14 @@ fn job() -> JobSpec {
         script: Secret::new("#!/bin/bash\n"),
         environment: vec![("A".into(), Secret::new("b=c"))],
         resources: Resources {
-            partition: Some("gha".into()),
-            cpus: Some(2),
+            partition: Some("gha".parse().unwrap()),
+            cpus: Some("2".parse().unwrap()),
             memory: Some("512".parse().unwrap()),
-            gres: Some("gpu:2,disk:1".into()),
+            gres: Some("gpu:2,disk:1".parse().unwrap()),
             time_limit: Some("5".parse().unwrap()),
             exclusive: true,
         },
-        account: Some("physics".into()),
+        account: "physics".parse().ok(),
         qos: None,
         output: "/home/alice/%j".into(),
         directory: "/home/alice".into(),

@@ -144,23 +144,6 @@ impl From<TimeLimit> for String {
     }
 }
 
-/// What a launch asks of Slurm, resolved. What is absent is left to the cluster's defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resources {
-    /// Partition.
-    pub partition: Option<String>,
-    /// CPUs per task.
-    pub cpus: Option<u32>,
-    /// Memory per node.
-    pub memory: Option<Memory>,
-    /// Generic resources in Slurm's words, such as `gpu:2`.
-    pub gres: Option<String>,
-    /// How long the Slurm job may run.
-    pub time_limit: Option<TimeLimit>,
-    /// Whether the node is for this Slurm job alone.
-    pub exclusive: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

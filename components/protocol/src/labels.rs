@@ -5,17 +5,37 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::values::{MalformedValue, is_plain};
+
+/// The most labels that a runner registers with (GitHub's limit for a JIT configuration).
+const MOST_LABELS: usize = 100;
+
+/// Whether a runner of ours can register with this label: up to 256 ASCII letters, digits and `-_.:=+@/`, not starting
+/// with `-`. GitHub allows more, commas among them, but a runner takes its labels as one comma-separated text.
+pub fn is_label(text: &str) -> bool {
+    is_plain(text, b"-_.:=+@/", 256) && !text.starts_with('-')
+}
+
+/// Checks labels as they are passed to a runner, separated by commas. None at all is fine.
+pub fn check_list(labels: &str) -> Result<(), MalformedValue> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    if labels.split(',').count() > MOST_LABELS {
+        return Err(MalformedValue("more than 100 labels"));
+    }
+    match labels.split(',').all(is_label) {
+        true => Ok(()),
+        false => Err(MalformedValue("labels are of letters, digits and -_.:=+@/, separated by commas")),
+    }
+}
+
 /// A set of labels. Two spellings of a label are one member, kept in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct LabelSet(BTreeSet<String>);
 
 impl LabelSet {
-    /// Whether every label of `other` is one of these.
-    pub fn includes(&self, other: &Self) -> bool {
-        other.0.is_subset(&self.0)
-    }
-
     /// Whether `label`, in lower case, is one of these.
     pub fn has(&self, label: &str) -> bool {
         self.0.contains(label)
@@ -29,12 +49,6 @@ impl LabelSet {
     /// The labels in lower case, in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
-    }
-
-    /// Splits off the labels for which `belongs` holds: (those, the others).
-    pub fn partition(self, belongs: impl Fn(&str) -> bool) -> (Self, Self) {
-        let (those, others) = self.0.into_iter().partition(|label| belongs(label));
-        (Self(those), Self(others))
     }
 }
 
@@ -80,9 +94,8 @@ mod tests {
     #[test]
     fn case_order_and_repetition_do_not_matter() {
         assert_eq!(set(&["Self-Hosted", "GPU", "gpu"]), set(&["gpu", "self-hosted"]));
-        assert!(set(&["self-hosted", "slurm"]).includes(&set(&["SLURM"])));
-        assert!(!set(&["self-hosted"]).includes(&set(&["self-hosted", "slurm"])));
-        assert!(!set(&["not-self-hosted-at-all"]).includes(&set(&["self-hosted"])), "no substring counts");
+        assert!(set(&["self-hosted", "SLURM"]).has("slurm"));
+        assert!(!set(&["not-self-hosted-at-all"]).has("self-hosted"), "no substring counts");
     }
 
     #[test]
