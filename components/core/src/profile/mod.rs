@@ -6,6 +6,8 @@
 
 mod dynamic;
 mod overlap;
+#[cfg(test)]
+mod property;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -286,9 +288,8 @@ mod tests {
             "labels = []",
             "labels = ['a,b']",
             "labels = ['a b']",
+            "labels = ['-a']",
             "labels = [\"a\\nb\"]",
-            "labels = ['a']\npartition = '$(id)'",
-            "labels = ['a']\ncpus = 0",
             "labels = ['a']\nmax_running = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
             "labels = ['a']\nrepositories = ['*']",
@@ -307,6 +308,12 @@ mod tests {
             ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpu = 1", "cpu"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\nmemory = 'lots'", "lots"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpus = -1", "cpus"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpus = 0", "cpus"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\ncpus = 70000", "cpus"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\npartition = '$(id)'", "partition"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\npartition = '-x'", "partition"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\n[profile.dynamic]\npartitions = ['a b']", "partitions"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\ngres = 'gpu=2'", "gres"),
             ("[[profile]]\nlabels = ['a']", "name"),
         ] {
             let error = Profiles::parse(bad).unwrap_err();

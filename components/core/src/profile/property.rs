@@ -1,0 +1,55 @@
+//! What a profile accepts, the gateway accepts: whichever text stands in a profile, the resources that come of it pass
+//! through the launch request unchanged.
+
+use gha_slurm_protocol::labels::check_list;
+use gha_slurm_protocol::resources::{ResourceFields, Resources};
+use proptest::prelude::*;
+
+use super::Profiles;
+
+/// Texts near the border of what is valid: valid words, options, wrong separators, numbers past a limit.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9_.-]{1,70}",
+        "-[a-z]{1,5}",
+        "gpu[:=][a-z0-9]{1,6}",
+        "(gres:|none|)(gpu|shard)(:[a-z]{1,4})?(:[0-9]{1,11})?(,[a-z:=/-]{1,8})?",
+        "[0-9]{1,9}[KMGTkb]{0,2}",
+        "[0-9]{0,2}-?[0-9]{1,3}(:[0-9]{1,2}){0,3}",
+        "[ -~]{0,12}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_profile_accepts_the_gateways_parser_accepts(
+        key in prop::sample::select(vec!["partition", "gres", "memory", "time_limit", "cpus", "gpus"]),
+        text in value(),
+        number in prop_oneof![0..=9_u32, 65_530..=70_000_u32, any::<u32>()],
+        label in prop_oneof![value(), "[a-z]{250,260}"],
+        dynamic in value(),
+    ) {
+        let value = match key {
+            "cpus" | "gpus" => number.to_string(),
+            _ => format!("'{}'", text.replace('\'', "")),
+        };
+        let label = label.replace('\'', "");
+        let limits = "cpus = 65535\nmemory = '1T'\ngpus = 8\ntime_limit = '7-0'\npartitions = ['long', 'short']";
+        let limits = if key == "gres" { limits.replace("gpus = 8\n", "") } else { limits.to_owned() };
+        let profile =
+            format!("[[profile]]\nname = 'p'\nlabels = ['{label}']\n{key} = {value}\n[profile.dynamic]\n{limits}");
+        let Ok(profiles) = Profiles::parse(&profile) else { return Ok(()) };
+        let repository = "octo/repo".to_owned().try_into().unwrap();
+        for asked in ["cpus", "memory", "gpus", "time", "partition"] {
+            let labels = [label.clone(), format!("slurm-{asked}={dynamic}")].into_iter().collect();
+            for labels in [labels, [label.clone()].into_iter().collect()] {
+                let Ok(found) = profiles.find(&labels, &repository) else { continue };
+                let sent = ResourceFields::from(&found.resources);
+                prop_assert_eq!(Resources::try_from(&sent), Ok(found.resources));
+                prop_assert!(check_list(&labels.to_string()).is_ok());
+            }
+        }
+    }
+}
