@@ -6,16 +6,16 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gha_slurm_core::github::events::WorkflowJobEvent;
 use gha_slurm_core::identity::RepositoryId;
 use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
 use gha_slurm_core::profile::Profiles;
-use gha_slurm_core::signature;
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_simulator::github::sign;
+use webhook::events::WorkflowJobEvent;
+use webhook::signature;
 
 #[path = "../src/payload.rs"]
 mod payload;

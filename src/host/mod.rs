@@ -7,6 +7,8 @@
 //! A guest is trusted with nothing: a fresh instance per request, no files, no environment, only the stores, variables
 //! and hosts that the manifest names for it, and limits on memory, time and size.
 
+#![warn(missing_docs)]
+
 mod body;
 pub mod componentize;
 pub mod engine;

@@ -1,10 +1,9 @@
 //! A request into a component, and its answer out.
 
-use gha_slurm_core::answer::Answer;
-use gha_slurm_core::request::Request;
+use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::request::Request;
 use spin_sdk::http::{IncomingRequest, ResponseOutparam};
 use spin_sdk::wit::wasi::http0_2_0::types::{Fields, IncomingBody, Method, OutgoingBody, OutgoingResponse};
-
 use wasi::io::streams::StreamError;
 
 use crate::Spin;

@@ -1,18 +1,29 @@
-//! Spin component for everything that shows: the API `GET /api/v1/…`, `GET /metrics` and `GET /gha/installations`.
+//! The component `console`: everything that shows, for people and programs: the pages, `GET /api/v1/…`, `GET /metrics` and
+//! `GET /gha/installations`.
 //!
-//! It only looks; of what it may write, the store keeps nothing but digests of what is there. It holds the App's key and
+//! It only looks; of what it may write, the store keeps sessions and digests of what is there. It holds the App's key and
 //! the gateway's secret to ask both about a job, and answers the holder of the admin token alone.
 
-// Its imports exist in Wasm alone: a native build of the workspace has nothing to link them to.
-#![cfg(target_family = "wasm")]
-// The macro's exported function is unsafe by nature; nothing else here is.
-#![allow(unsafe_code)]
+pub mod api;
+#[cfg(all(target_family = "wasm", feature = "entry"))]
+mod entry;
+pub mod explain;
+mod installations;
+mod metrics;
+mod pages;
+pub mod routes;
+mod session;
 
-use gha_slurm_core::console::{MAX_BODY_BYTES, answer};
-use spin_sdk::http::{IncomingRequest, ResponseOutparam};
-use spin_sdk::http_component;
+/// What a reader sees of a scene.
+#[cfg(test)]
+trait Look {
+    /// A GET with the admin token.
+    fn get(&self, target: &str) -> gha_slurm_edge::answer::Answer;
+}
 
-#[http_component]
-fn handle(request: IncomingRequest, out: ResponseOutparam) {
-    gha_slurm_adapter::serve("console", MAX_BODY_BYTES, request, out, answer);
+#[cfg(test)]
+impl Look for gha_slurm_scene::Scene {
+    fn get(&self, target: &str) -> gha_slurm_edge::answer::Answer {
+        routes::answer(&self.platform, &gha_slurm_edge::testing::get(target))
+    }
 }

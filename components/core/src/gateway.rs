@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::messages::{CancelRunner, StartRunner};
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::slurm_job::SlurmJob;
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
 use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
 use crate::settings::GatewaySettings;
-use gha_slurm_protocol::identity::LaunchId;
-use gha_slurm_protocol::messages::{CancelRunner, StartRunner};
-use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::slurm_job::SlurmJob;
 
 /// Why a launch is not known to be submitted.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]

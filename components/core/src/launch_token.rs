@@ -7,15 +7,16 @@
 
 use std::collections::HashSet;
 
+use gha_slurm_protocol::identity::{LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 use jwt_simple::prelude::{Claims, Duration, HS256Key, MACLike, Token, VerificationOptions};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::identity::{InstallationId, RepositoryId};
+use crate::ledger::keys;
 use crate::ports::{Clock, Random, Store, StoreError};
-use gha_slurm_protocol::identity::{LaunchId, RepositoryName};
-use gha_slurm_protocol::labels::LabelSet;
-use gha_slurm_protocol::secret::Secret;
 
 /// How long a launch token is valid: GitHub fails a job that was queued for 24 h.
 pub const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
@@ -25,7 +26,6 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// By how much two replicas' clocks may differ.
 const CLOCK_TOLERANCE_SECONDS: u64 = 120;
 const ISSUER: &str = "gha-slurm";
-const CURRENT_KEY: &str = "gha-slurm/1/key/current";
 const KEY_BYTES: usize = 32;
 
 /// What a launch token says about the request.
@@ -107,7 +107,7 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
     }
 
     fn signing_key(&self) -> Result<HS256Key, TokenError> {
-        if let Some(kid) = self.platform.get(CURRENT_KEY)?.and_then(|kid| String::from_utf8(kid).ok())
+        if let Some(kid) = self.platform.get(&keys::signing_key_current())?.and_then(|kid| String::from_utf8(kid).ok())
             && let Some(key) = self.key(&kid)?
         {
             return Ok(key);
@@ -117,8 +117,8 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
         self.platform.fill(&mut name);
         let kid = format!("{:016x}", u64::from_be_bytes(name));
         // The key before its name: whoever reads the name finds the key.
-        self.platform.set(&key_of(&kid), &secret)?;
-        self.platform.set(CURRENT_KEY, kid.as_bytes())?;
+        self.platform.set(&keys::signing_key(&kid), &secret)?;
+        self.platform.set(&keys::signing_key_current(), kid.as_bytes())?;
         Ok(HS256Key::from_bytes(&secret).with_key_id(&kid))
     }
 
@@ -127,13 +127,9 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
         if kid.len() != 16 || !kid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(None);
         }
-        let secret = self.platform.get(&key_of(kid))?.filter(|secret| secret.len() == KEY_BYTES);
+        let secret = self.platform.get(&keys::signing_key(kid))?.filter(|secret| secret.len() == KEY_BYTES);
         Ok(secret.map(|secret| HS256Key::from_bytes(&secret).with_key_id(kid)))
     }
-}
-
-fn key_of(kid: &str) -> String {
-    format!("gha-slurm/1/key/{kid}")
 }
 
 fn refused(reason: impl ToString) -> TokenError {
@@ -215,7 +211,7 @@ mod tests {
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
         let first = tokens.issue(id(), launch()).unwrap();
         // The other replica had also seen that there was no current key.
-        platform.delete(CURRENT_KEY).unwrap();
+        platform.delete(&keys::signing_key_current()).unwrap();
         let second = tokens.issue(id(), launch()).unwrap();
         for token in [first, second] {
             assert_eq!(tokens.verify(token.expose()), Ok((id(), launch())));

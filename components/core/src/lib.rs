@@ -1,4 +1,5 @@
-//! The domain of gha-slurm: what a webhook means, when a runner is launched, and who gets a credential.
+//! The domain of gha-slurm, as far as two or more components need it: settings, profiles, launch tokens, the ledger of
+//! facts, the life of a job and its launches, and the clients of GitHub and the gateway.
 //!
 //! Nothing here does I/O: it is plain synchronous code over the small traits of [`ports`]. A Spin component lends it a
 //! store, an HTTP client, a clock and a random source; a test lends it memory. Synchronous, because a component serves
@@ -9,27 +10,16 @@
 
 #![forbid(unsafe_code)]
 
-pub mod answer;
-pub mod console;
-pub mod explain;
-pub mod flows;
+pub mod counters;
 pub mod gateway;
 pub mod github;
 pub mod identity;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
-pub mod metrics;
-pub mod overview;
 pub mod ports;
 pub mod profile;
-pub mod request;
-#[cfg(test)]
-mod scene;
-pub mod session;
 pub mod settings;
-pub mod setup;
-pub mod signature;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;

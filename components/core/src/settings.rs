@@ -3,17 +3,16 @@
 //! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is told at
 //! the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use url::{Host, Url};
 
-use crate::answer::Answer;
 use crate::github::app_jwt::AppKey;
 use crate::ledger::Registration;
 use crate::ports::{Store, StoreError, Variables};
 use crate::profile::Profiles;
-use gha_slurm_protocol::hex::hex;
-use gha_slurm_protocol::secret::Secret;
 
 /// A setting that is missing or malformed.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -74,17 +73,8 @@ impl SettingError {
         }
     }
 
-    pub(crate) fn new(name: &'static str, problem: impl Into<String>) -> Self {
+    pub fn new(name: &'static str, problem: impl Into<String>) -> Self {
         Self::Variable { name, problem: problem.into() }
-    }
-}
-
-impl From<SettingError> for Answer {
-    fn from(error: SettingError) -> Self {
-        match error {
-            SettingError::Store(error) => error.into(),
-            other => Self::error(500, other.to_string()),
-        }
     }
 }
 

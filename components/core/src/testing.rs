@@ -5,36 +5,32 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
-
+use crate::ledger::keys;
 use crate::ports::{
     Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
-use crate::request::Request;
-use gha_slurm_protocol::hex::hex;
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
 type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;
 
 /// A store, a clock that stands until it is moved, and randomness that never repeats.
-pub(crate) struct Memory {
+pub struct Memory {
     values: RefCell<BTreeMap<String, Vec<u8>>>,
     counters: RefCell<BTreeMap<String, i64>>,
-    pub(crate) seconds: Cell<u64>,
+    pub seconds: Cell<u64>,
     drawn: Cell<u8>,
-    pub(crate) operations: Cell<u32>,
+    pub operations: Cell<u32>,
     /// Operations that write, each a transaction on most backends.
-    pub(crate) transactions: Cell<u32>,
+    pub transactions: Cell<u32>,
     /// How many more operations succeed before the process dies; `None` is for ever.
-    pub(crate) lives: Cell<Option<u32>>,
+    pub lives: Cell<Option<u32>>,
     variables: RefCell<BTreeMap<&'static str, String>>,
     server: RefCell<Option<Rc<Server>>>,
-    pub(crate) sent: RefCell<Vec<HttpRequest>>,
+    pub sent: RefCell<Vec<HttpRequest>>,
 }
 
 impl Memory {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             values: RefCell::default(),
             counters: RefCell::default(),
@@ -50,7 +46,7 @@ impl Memory {
     }
 
     /// With every variable set, but for the private key, which is dear to make.
-    pub(crate) fn configured() -> Self {
+    pub fn configured() -> Self {
         let platform = Self::new();
         for (name, value) in [
             ("github_app_id", "123456"),
@@ -65,7 +61,7 @@ impl Memory {
         platform
     }
 
-    pub(crate) fn set_variable(&self, name: &'static str, value: Option<&str>) {
+    pub fn set_variable(&self, name: &'static str, value: Option<&str>) {
         match value {
             Some(value) => self.variables.borrow_mut().insert(name, value.to_owned()),
             None => self.variables.borrow_mut().remove(name),
@@ -88,14 +84,25 @@ impl Memory {
         }
     }
 
+    fn put(&self, key: &str, value: &[u8]) {
+        if self.values.borrow_mut().insert(key.to_owned(), value.to_owned()).is_none() {
+            check_key(key);
+        }
+    }
+
     /// The keys of the store.
-    pub(crate) fn keys(&self) -> Vec<String> {
+    pub fn keys(&self) -> Vec<String> {
         self.values.borrow().keys().chain(self.counters.borrow().keys()).cloned().collect()
     }
 
-    pub(crate) fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
+    pub fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
         *self.server.borrow_mut() = Some(Rc::new(Box::new(server)));
     }
+}
+
+/// Every key that is ever written is one of the schema.
+fn check_key(key: &str) {
+    assert!(keys::is_known(key), "{key} is not in the key schema");
 }
 
 impl Store for Memory {
@@ -113,7 +120,7 @@ impl Store for Memory {
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         self.operation(true)?;
-        self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
+        self.put(key, value);
         Ok(())
     }
 
@@ -127,7 +134,7 @@ impl Store for Memory {
     fn set_many(&self, values: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
         self.operation(true)?;
         for (key, value) in values {
-            self.values.borrow_mut().insert(key.clone(), value.clone());
+            self.put(key, value);
         }
         Ok(())
     }
@@ -144,6 +151,9 @@ impl Store for Memory {
     fn increment(&self, key: &str, delta: i64) -> Result<i64, StoreError> {
         self.operation(true)?;
         let mut counters = self.counters.borrow_mut();
+        if !counters.contains_key(key) {
+            check_key(key);
+        }
         let counter = counters.entry(key.to_owned()).or_default();
         *counter += delta;
         Ok(*counter)
@@ -183,38 +193,6 @@ impl Http for Memory {
 }
 
 /// An answer with a JSON body.
-pub(crate) fn answer(status: u16, body: &serde_json::Value) -> Result<HttpResponse, SendError> {
+pub fn answer(status: u16, body: &serde_json::Value) -> Result<HttpResponse, SendError> {
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
-}
-
-/// The id of every delivery.
-pub(crate) const DELIVERY: &str = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-
-/// A *workflow_job* delivery, signed with the secret of [`Memory::configured`].
-pub(crate) fn delivery(event: &serde_json::Value) -> Request {
-    let body = event.to_string().into_bytes();
-    let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
-    let digest = hex(mac.finalize().into_bytes());
-    let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
-    let headers = vec![
-        header("X-GitHub-Event", "workflow_job"),
-        header("X-GitHub-Delivery", DELIVERY),
-        header("X-Hub-Signature-256", &format!("sha256={digest}")),
-    ];
-    Request { method: "POST".to_owned(), target: "/api/github/webhooks".to_owned(), headers, body }
-}
-
-/// A POST without a body that carries a credential.
-pub(crate) fn authorized(credential: &str) -> Request {
-    let headers = vec![("authorization".to_owned(), credential.as_bytes().to_vec())];
-    Request { method: "POST".to_owned(), target: "/".to_owned(), headers, body: Vec::new() }
-}
-
-/// A GET with the admin token of [`Memory::configured`].
-pub(crate) fn get(target: &str) -> Request {
-    Request {
-        method: "GET".to_owned(),
-        target: target.to_owned(),
-        ..authorized("Bearer an-admin-token-of-32-characters!")
-    }
 }

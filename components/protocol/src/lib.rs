@@ -6,6 +6,7 @@
 //! in this crate signs, stores, sends or renders anything; auditing the gateway means reading this crate and that one.
 
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod amounts;
 pub mod hex;

@@ -40,13 +40,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether `signature` is the HMAC-SHA256 of `message` under `key`, compared in constant time.
-pub fn hmac_sha256_matches(key: &Secret, message: &[u8], signature: &[u8]) -> bool {
-    // HMAC takes keys of any length, so the error cannot happen; if it did, nothing would match.
-    Hmac::<Sha256>::new_from_slice(key.expose().as_bytes())
-        .is_ok_and(|mac| mac.chain_update(message).verify_slice(signature).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gha_slurm::host::State;
 use gha_slurm::host::key_value::KeyValue;
+use gha_slurm_core::ledger::keys;
 use gha_slurm_core::ports::{Random, Store, StoreError};
 
 use super::report::Finding;
@@ -68,7 +69,7 @@ fn empty(native: &Native) {
 fn counts(native: &Native) -> Result<bool, StoreError> {
     let mut name = [0; 8];
     native.fill(&mut name);
-    let key = format!("gha-slurm/1/doctor/{:016x}", u64::from_be_bytes(name));
+    let key = keys::doctor(&format!("{:016x}", u64::from_be_bytes(name)));
     let counted = native
         .increment(&key, 1)
         .and_then(|first| Ok((first, native.increment(&key, 1)?, native.increment(&key, 40)?)));

@@ -4,9 +4,8 @@
 
 use std::fmt;
 
-use jwt_simple::prelude::{Claims, Duration, RS256KeyPair, RSAKeyPairLike};
-
 use gha_slurm_protocol::secret::Secret;
+use jwt_simple::prelude::{Claims, Duration, RS256KeyPair, RSAKeyPairLike};
 
 /// `iat` lies this far in the past, against clocks that differ.
 const BACKDATED_SECONDS: u64 = 60;

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,15 +16,12 @@ use thiserror::Error;
 use url::Url;
 
 use super::app_jwt::AppKey;
+use crate::counters::{CallResult, Counter};
 use crate::identity::{InstallationId, RunnerId};
-use crate::ledger::{PREFIX, read, write};
-use crate::metrics;
+use crate::ledger::{keys, read, write};
 use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::settings::{GitHubSettings, SettingError};
 use crate::text::Text;
-use gha_slurm_protocol::identity::{JobId, RepositoryName};
-use gha_slurm_protocol::labels::LabelSet;
-use gha_slurm_protocol::secret::Secret;
 
 const USER_AGENT: &str = concat!("gha-slurm/", env!("CARGO_PKG_VERSION"));
 const API_VERSION: &str = "2022-11-28";
@@ -388,14 +388,27 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
                 Err(unavailable(format!("{shown}: {error}{hint}")))
             }
         };
-        metrics::github_call(self.platform, answered.as_ref().err());
+        self.count(answered.as_ref().err());
         answered
+    }
+
+    /// Failures are rare, and each says something: they are counted one by one.
+    fn count(&self, failure: Option<&GitHubError>) {
+        let result = match failure {
+            None => return Counter::GitHubCall(CallResult::Ok).sample(self.platform),
+            Some(GitHubError::Unavailable { .. }) => CallResult::Unavailable,
+            Some(GitHubError::Unauthorized(_)) => CallResult::Unauthorized,
+            Some(GitHubError::NotFound(_)) => CallResult::NotFound,
+            Some(GitHubError::Refused(_)) => CallResult::Refused,
+            Some(GitHubError::Setting(_)) => return,
+        };
+        Counter::GitHubCall(result).count(self.platform);
     }
 
     /// Nobody asks while a limit that any replica met is not over.
     fn check_limit(&self) -> Result<(), GitHubError> {
         // A limit that cannot be read must not stop everything.
-        let until = read::<u64>(self.platform, &limit_key()).ok().flatten().unwrap_or(0);
+        let until = read::<u64>(self.platform, &keys::github_limited_until()).ok().flatten().unwrap_or(0);
         match until.saturating_sub(self.platform.unix_seconds()) {
             0 => Ok(()),
             wait => {
@@ -421,7 +434,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
                 let retry_after = seconds.clamp(1, MAX_RETRY_SECONDS);
                 let until = self.platform.unix_seconds().saturating_add(retry_after);
                 // Not kept, it is met again.
-                let _ = write(self.platform, &limit_key(), &until);
+                let _ = write(self.platform, &keys::github_limited_until(), &until);
                 GitHubError::Unavailable { retry_after, detail }
             }
             401 => GitHubError::Unauthorized(detail),
@@ -433,10 +446,6 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
             }
         }
     }
-}
-
-fn limit_key() -> String {
-    format!("{PREFIX}/github/limited-until")
 }
 
 fn unavailable(detail: String) -> GitHubError {

@@ -5,16 +5,16 @@
 //! and nowhere else.
 
 use chrono::DateTime;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
 use crate::identity::{InstallationId, RepositoryId, RunnerId};
-use crate::ledger::{PREFIX, Requested, read, write};
+use crate::ledger::{Requested, keys, read, write};
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
 use crate::settings::Settings;
-use gha_slurm_protocol::identity::{JobId, RepositoryName};
-use gha_slurm_protocol::labels::LabelSet;
-use gha_slurm_protocol::secret::Secret;
 
 /// A JWT is used at once.
 const APP_JWT_MARGIN_SECONDS: i64 = 60;
@@ -62,7 +62,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
 
     /// The registration token for a repository that is at hand, if one is.
     pub fn kept_registration_token(&self, reach: Reach<'_>) -> Option<ExpiringToken> {
-        self.cached(&cache_key("registration", reach.id), REGISTRATION_MARGIN_SECONDS)
+        self.cached(&keys::cache("registration", reach.id), REGISTRATION_MARGIN_SECONDS)
     }
 
     /// A registration token for a repository.
@@ -70,7 +70,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         if let Some(token) = self.kept_registration_token(reach) {
             return Ok(token);
         }
-        let key = cache_key("registration", reach.id);
+        let key = keys::cache("registration", reach.id);
         let token = self.with_installation(reach, Permission::AdministrationWrite, |token| {
             self.github.registration_token(token, reach.name)
         })?;
@@ -101,7 +101,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     pub fn app_jwt(&self) -> Result<Secret, GitHubError> {
         let settings = Settings(self.platform);
         let signer = settings.app_signer()?;
-        if let Ok(Some(kept)) = read::<AppJwt>(self.platform, &app_jwt_key())
+        if let Ok(Some(kept)) = read::<AppJwt>(self.platform, &keys::cache_app_jwt())
             && kept.signer == signer
             && self.lasts(&kept.jwt, APP_JWT_MARGIN_SECONDS)
         {
@@ -111,7 +111,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         let expires_at = DateTime::from_timestamp(i64::try_from(expires).unwrap_or(0), 0).unwrap_or_default();
         let kept = AppJwt { signer, jwt: ExpiringToken { token, expires_at: expires_at.to_rfc3339() } };
         // A token that could not be kept is still a token.
-        let _ = write(self.platform, &app_jwt_key(), &kept);
+        let _ = write(self.platform, &keys::cache_app_jwt(), &kept);
         Ok(kept.jwt.token)
     }
 
@@ -122,7 +122,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         permission: Permission,
         call: impl Fn(&Secret) -> Result<T, GitHubError>,
     ) -> Result<T, GitHubError> {
-        let key = cache_key(kind_of(permission), reach.id);
+        let key = keys::cache(kind_of(permission), reach.id);
         if let Some(kept) = self.cached(&key, INSTALLATION_MARGIN_SECONDS) {
             match call(&kept.token) {
                 // Revoked, or the App was installed anew.
@@ -166,7 +166,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
 /// Forgets the tokens that are kept for repositories.
 pub fn forget<S: Store>(store: &S, repositories: &[RepositoryId]) -> Result<(), StoreError> {
     let kinds = ["registration", kind_of(Permission::AdministrationWrite), kind_of(Permission::ActionsRead)];
-    let keys = |id: &RepositoryId| kinds.map(|kind| cache_key(kind, *id));
+    let keys = |id: &RepositoryId| kinds.map(|kind| keys::cache(kind, *id));
     store.delete_many(&repositories.iter().flat_map(keys).collect::<Vec<_>>())
 }
 
@@ -175,12 +175,4 @@ fn kind_of(permission: Permission) -> &'static str {
         Permission::AdministrationWrite => "installation",
         Permission::ActionsRead => "installation-actions",
     }
-}
-
-fn app_jwt_key() -> String {
-    format!("{PREFIX}/cache/app-jwt")
-}
-
-fn cache_key(kind: &str, repository: RepositoryId) -> String {
-    format!("{PREFIX}/cache/{kind}/{}", repository.0)
 }

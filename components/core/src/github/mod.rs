@@ -3,5 +3,3 @@
 pub mod app_jwt;
 pub mod client;
 pub mod credentials;
-pub mod events;
-pub mod removals;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{encode, read, write};
+use super::{encode, keys, read, write};
 use crate::ports::{Clock, Store, StoreError};
 
 /// Attempts to do one thing, of which one at a time should be under way.
@@ -46,7 +46,7 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
     /// Claims the very first attempt, in one step; false when there was one before. Whoever wins it knows that nobody
     /// ever tried.
     pub fn claim_first(&self) -> Result<bool, StoreError> {
-        Ok(self.store.increment(&format!("{}/1", self.key), 1)? == 1)
+        Ok(self.store.increment(&keys::attempt(&self.key, 1), 1)? == 1)
     }
 
     /// Claims the next attempt, unless one is under way that was first met less than `lease` ago.
@@ -54,10 +54,9 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         let hint = self.next()?;
         let mut attempt = hint;
         loop {
-            let key = format!("{}/{attempt}", self.key);
-            if self.store.increment(&key, 1)? == 1 {
+            if self.store.increment(&keys::attempt(&self.key, attempt), 1)? == 1 {
                 if attempt > hint {
-                    write(self.store, &self.hint_key(), &attempt)?;
+                    write(self.store, &keys::attempt_next(&self.key), &attempt)?;
                 }
                 return Ok(Claim::Won(attempt));
             }
@@ -71,7 +70,7 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
     /// Whether an attempt is under way that was first met less than `lease` ago.
     pub fn under_way(&self, lease: Duration) -> Result<bool, StoreError> {
         let attempt = self.next()?;
-        let claimed = self.store.increment(&format!("{}/{attempt}", self.key), 0)? > 0;
+        let claimed = self.store.increment(&keys::attempt(&self.key, attempt), 0)? > 0;
         Ok(claimed && self.lives(attempt, lease)?)
     }
 
@@ -81,7 +80,7 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
             return Ok(false);
         }
         let now = self.store.unix_seconds();
-        let key = format!("{}/{attempt}/met", self.key);
+        let key = keys::attempt_met(&self.key, attempt);
         match read::<u64>(self.store, &key)? {
             Some(met) => Ok(now.saturating_sub(met) <= lease.as_secs()),
             None => {
@@ -95,8 +94,8 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
     pub fn record_failed(&self, attempt: u64, why: &str) -> Result<(), StoreError> {
         let failure = Failure { attempt, at: self.store.unix_seconds(), why: why.to_owned() };
         self.store.set_many(&[
-            encode(&self.failure_key(attempt), &failure)?,
-            encode(&self.hint_key(), &attempt.saturating_add(1))?,
+            encode(&keys::attempt_failed(&self.key, attempt), &failure)?,
+            encode(&keys::attempt_next(&self.key), &attempt.saturating_add(1))?,
         ])
     }
 
@@ -107,43 +106,36 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
 
     /// Every key that was ever written for these attempts.
     pub(super) fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let mut keys = vec![self.hint_key()];
+        let mut all = vec![keys::attempt_next(&self.key)];
         // What cannot be read is deleted all the same.
         let hint = self.next().unwrap_or(1);
         let mut attempt = 1;
         loop {
-            let key = format!("{}/{attempt}", self.key);
-            if attempt > hint && self.store.get(&key)?.is_none() {
-                return Ok(keys);
+            let claim = keys::attempt(&self.key, attempt);
+            if attempt > hint && self.store.get(&claim)?.is_none() {
+                return Ok(all);
             }
-            keys.extend([format!("{key}/met"), format!("{key}/failed"), key]);
+            all.extend([keys::attempt_met(&self.key, attempt), keys::attempt_failed(&self.key, attempt), claim]);
             attempt += 1;
         }
     }
 
     fn next(&self) -> Result<u64, StoreError> {
-        Ok(read::<u64>(self.store, &self.hint_key())?.unwrap_or(1).max(1))
+        Ok(read::<u64>(self.store, &keys::attempt_next(&self.key))?.unwrap_or(1).max(1))
     }
 
     fn failure(&self, attempt: u64) -> Result<Option<Failure>, StoreError> {
-        read(self.store, &self.failure_key(attempt))
-    }
-
-    fn hint_key(&self) -> String {
-        format!("{}/next", self.key)
-    }
-
-    fn failure_key(&self, attempt: u64) -> String {
-        format!("{}/{attempt}/failed", self.key)
+        read(self.store, &keys::attempt_failed(&self.key, attempt))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use crate::ledger::{Claim, Ledger};
     use crate::ports::Store;
     use crate::testing::Memory;
-    use std::time::Duration;
 
     const LEASE: Duration = Duration::from_secs(60);
 

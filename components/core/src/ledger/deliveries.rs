@@ -1,7 +1,7 @@
 //! What is known of a delivery that failed: under the id of an attempt whether it was repeated, under the guid of all
 //! attempts how often.
 
-use super::{Attempts, Entry, Ledger, PREFIX, read, write};
+use super::{Attempts, Entry, Ledger, keys, read, write};
 use crate::ports::{Clock, Store, StoreError};
 
 /// Facts of one delivery, or of one attempt to deliver it.
@@ -9,12 +9,11 @@ use crate::ports::{Clock, Store, StoreError};
 pub struct DeliveryFacts<'a, P> {
     store: &'a P,
     name: String,
-    key: String,
 }
 
 impl<'a, P: Store + Clock> DeliveryFacts<'a, P> {
     pub(super) fn new(store: &'a P, name: &str) -> Self {
-        Self { store, name: name.to_owned(), key: format!("{PREFIX}/delivery/{name}") }
+        Self { store, name: name.to_owned() }
     }
 
     /// Puts it into the journal, so that it is deleted in the end.
@@ -24,22 +23,22 @@ impl<'a, P: Store + Clock> DeliveryFacts<'a, P> {
 
     /// Attempts to have it repeated.
     pub fn repetitions(&self) -> Attempts<'a, P> {
-        Attempts::new(self.store, format!("{}/repeat", self.key))
+        Attempts::new(self.store, keys::delivery_attempts(&self.name))
     }
 
     /// Records that it was repeated, or never will be.
     pub fn record_repeated(&self) -> Result<(), StoreError> {
-        write(self.store, &format!("{}/repeated", self.key), &self.store.unix_seconds())
+        write(self.store, &keys::delivery_repeated(&self.name), &self.store.unix_seconds())
     }
 
     /// Whether it was repeated.
     pub fn repeated(&self) -> Result<bool, StoreError> {
-        Ok(read::<u64>(self.store, &format!("{}/repeated", self.key))?.is_some())
+        Ok(read::<u64>(self.store, &keys::delivery_repeated(&self.name))?.is_some())
     }
 
     /// Counts one repetition more; the count with it.
     pub fn count(&self) -> Result<i64, StoreError> {
-        let count = self.store.increment(&format!("{}/count", self.key), 1)?;
+        let count = self.store.increment(&keys::delivery_count(&self.name), 1)?;
         if count == 1 {
             self.remember()?;
         }
@@ -47,9 +46,9 @@ impl<'a, P: Store + Clock> DeliveryFacts<'a, P> {
     }
 
     /// Every key that was ever written for it.
-    pub(crate) fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let mut keys = self.repetitions().keys()?;
-        keys.extend([format!("{}/repeated", self.key), format!("{}/count", self.key)]);
-        Ok(keys)
+    pub fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let mut all = self.repetitions().keys()?;
+        all.extend([keys::delivery_repeated(&self.name), keys::delivery_count(&self.name)]);
+        Ok(all)
     }
 }

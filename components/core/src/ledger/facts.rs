@@ -1,20 +1,21 @@
 //! The facts of one job and of one launch.
 
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use url::Url;
-
-use super::{Attempts, Entry, Ledger, PREFIX, encode, read, write};
-use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
-use crate::ports::{Clock, Store, StoreError};
-use crate::text::Text;
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::resources::Resources;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
+use super::{Attempts, Entry, Ledger, encode, read, write};
+use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
+use crate::ports::{Clock, Store, StoreError};
+use crate::text::Text;
 
 /// GitHub fails a job that was queued for so long.
-pub(crate) const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;
+const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;
 
 /// A job of ours was queued. Everything that a launch needs is here, so that whoever submits needs nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,7 +140,7 @@ pub struct View {
 
 impl View {
     /// The deliveries that its facts came by.
-    pub(crate) fn deliveries(&self) -> impl Iterator<Item = &DeliveryId> {
+    pub fn deliveries(&self) -> impl Iterator<Item = &DeliveryId> {
         let requested = self.requested.as_ref().and_then(|fact| fact.delivery.as_ref());
         let started = self.started.as_ref().and_then(|fact| fact.delivery.as_ref());
         let finished = self.finished.as_ref().and_then(|fact| fact.delivery.as_ref());
@@ -158,26 +159,25 @@ impl View {
 pub struct JobFacts<'a, P> {
     store: &'a P,
     job: JobId,
-    key: String,
 }
 
 impl<'a, P: Store + Clock> JobFacts<'a, P> {
     pub(super) fn new(store: &'a P, job: JobId) -> Self {
-        Self { store, job, key: format!("{PREFIX}/job/{job}") }
+        Self { store, job }
     }
 
     /// All that decides what it needs.
     pub fn view(&self) -> Result<View, StoreError> {
         Ok(View {
-            requested: self.read("requested")?,
-            started: self.read("started")?,
-            finished: self.read("finished")?,
+            requested: self.read(JobFact::Requested)?,
+            started: self.read(JobFact::Started)?,
+            finished: self.read(JobFact::Finished)?,
         })
     }
 
     /// Records that it was queued, in the journal as well.
     pub fn record_requested(&self, fact: &Requested) -> Result<(), StoreError> {
-        self.write(vec![encode(&self.of("requested"), fact)?], false)
+        self.write(vec![encode(&self.of(JobFact::Requested), fact)?], false)
     }
 
     /// Records that a runner took it, as `delivery` told; `ours` is that runner's launch, when it is one of ours. `known`
@@ -190,10 +190,10 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         known: bool,
     ) -> Result<Started, StoreError> {
         let fact = Started { runner_name, delivery, at: self.store.unix_seconds() };
-        let mut facts = vec![encode(&self.of("started"), &fact)?];
+        let mut facts = vec![encode(&self.of(JobFact::Started), &fact)?];
         if let Some(launch) = ours {
             // One transaction: who sees the one sees the other.
-            facts.push(encode(&Ledger(self.store).launch(launch).of("took"), &self.job)?);
+            facts.push(encode(&keys::launch(launch, LaunchFact::Took), &self.job)?);
         }
         self.write(facts, known)?;
         Ok(fact)
@@ -207,37 +207,36 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         known: bool,
     ) -> Result<(), StoreError> {
         let fact = Finished { conclusion, delivery, at: self.store.unix_seconds() };
-        self.write(vec![encode(&self.of("finished"), &fact)?], known)
+        self.write(vec![encode(&self.of(JobFact::Finished), &fact)?], known)
     }
 
     /// Whether GitHub confirmed that an old job is still queued.
     pub fn confirmed(&self) -> Result<bool, StoreError> {
-        Ok(self.read::<u64>("confirmed")?.is_some())
+        Ok(self.read::<u64>(JobFact::Confirmed)?.is_some())
     }
 
     /// Records that GitHub confirmed it.
     pub fn record_confirmed(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("confirmed"), &self.store.unix_seconds())
+        write(self.store, &self.of(JobFact::Confirmed), &self.store.unix_seconds())
     }
 
     /// When GitHub was last asked about it, in seconds of Unix time.
     pub fn asked(&self) -> Result<Option<u64>, StoreError> {
-        self.read("asked")
+        self.read(JobFact::Asked)
     }
 
     /// Records that GitHub is asked about it now.
     pub fn record_asked(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("asked"), &self.store.unix_seconds())
+        write(self.store, &self.of(JobFact::Asked), &self.store.unix_seconds())
     }
 
     /// Every key that was ever written for this job and its launches.
-    pub(crate) fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let facts = ["requested", "started", "finished", "confirmed", "asked"];
-        let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
-        for number in 1..=crate::lifecycle::MAX_LAUNCHES {
-            keys.extend(Ledger(self.store).launch(LaunchId { job: self.job, number }).keys()?);
+    pub fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let mut all: Vec<String> = JobFact::ALL.iter().map(|fact| self.of(*fact)).collect();
+        for number in 1..=super::MAX_LAUNCHES {
+            all.extend(Ledger(self.store).launch(LaunchId { job: self.job, number }).keys()?);
         }
-        Ok(keys)
+        Ok(all)
     }
 
     /// Writes facts in one transaction; with an entry in the journal unless the job is known there, because also a job
@@ -249,11 +248,11 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         Ledger(self.store).journal().append(Entry::Job(self.job), facts)
     }
 
-    pub(super) fn of(&self, fact: &str) -> String {
-        format!("{}/{fact}", self.key)
+    fn of(&self, fact: JobFact) -> String {
+        keys::job(self.job, fact)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, fact: &str) -> Result<Option<T>, StoreError> {
+    fn read<T: serde::de::DeserializeOwned>(&self, fact: JobFact) -> Result<Option<T>, StoreError> {
         read(self.store, &self.of(fact))
     }
 }
@@ -262,158 +261,144 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
 #[derive(Debug)]
 pub struct LaunchFacts<'a, P> {
     store: &'a P,
-    key: String,
+    launch: LaunchId,
 }
 
 impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     pub(super) fn new(store: &'a P, launch: LaunchId) -> Self {
-        Self { store, key: format!("{PREFIX}/launch/{launch}") }
+        Self { store, launch }
     }
 
     /// Attempts to submit it. A retry keeps the launch: when the gateway took an earlier attempt and its answer was
     /// lost, a gateway that knows the launch does not start a second Slurm job.
     pub fn submissions(&self) -> Attempts<'a, P> {
-        Attempts::new(self.store, self.of("submit"))
+        Attempts::new(self.store, keys::launch_attempts(self.launch, LaunchAttempts::Submit))
     }
 
     /// Records that the gateway took it.
     pub fn record_launched(&self, slurm_job: Option<String>) -> Result<(), StoreError> {
-        write(self.store, &self.of("launched"), &Launched { slurm_job, at: self.store.unix_seconds() })
+        write(self.store, &self.of(LaunchFact::Launched), &Launched { slurm_job, at: self.store.unix_seconds() })
     }
 
     /// Whether the gateway took it.
     pub fn launched(&self) -> Result<Option<Launched>, StoreError> {
-        self.read("launched")
+        self.read(LaunchFact::Launched)
     }
 
     /// Attempts to get a credential for it.
     pub fn redemptions(&self) -> Attempts<'a, P> {
-        Attempts::new(self.store, self.of("redeem"))
+        Attempts::new(self.store, keys::launch_attempts(self.launch, LaunchAttempts::Redeem))
     }
 
     /// Takes the right to hand out the launch's one credential; true for exactly one caller, ever.
     pub fn commit_redemption(&self) -> Result<bool, StoreError> {
-        Ok(self.store.increment(&self.of("commit"), 1)? == 1)
+        Ok(self.store.increment(&self.of(LaunchFact::Commit), 1)? == 1)
     }
 
     /// Whether somebody has that right. With no [`LaunchFacts::redeemed`] after it, he died before he used it, or right
     /// after.
     pub fn committed(&self) -> Result<bool, StoreError> {
-        Ok(self.store.get(&self.of("commit"))?.is_some())
+        Ok(self.store.get(&self.of(LaunchFact::Commit))?.is_some())
     }
 
     /// Records that the credential was handed out; with the runner that GitHub made for it, if it made one.
     pub fn record_redeemed(&self, runner: Option<RunnerId>) -> Result<(), StoreError> {
         let at = self.store.unix_seconds();
-        let redeemed = encode(&self.of("redeemed"), &at)?;
+        let redeemed = encode(&self.of(LaunchFact::Redeemed), &at)?;
         match runner {
-            Some(id) => self.store.set_many(&[encode(&self.of("runner"), &JitRunner { id, at })?, redeemed]),
+            Some(id) => self.store.set_many(&[encode(&self.of(LaunchFact::Runner), &JitRunner { id, at })?, redeemed]),
             None => self.store.set_many(&[redeemed]),
         }
     }
 
     /// When the credential was handed out, in seconds of Unix time.
     pub fn redeemed(&self) -> Result<Option<u64>, StoreError> {
-        self.read("redeemed")
+        self.read(LaunchFact::Redeemed)
     }
 
     /// The job that its runner took.
     pub fn took(&self) -> Result<Option<JobId>, StoreError> {
-        self.read("took")
+        self.read(LaunchFact::Took)
     }
 
     /// Records that it cannot serve its job any more.
     pub fn record_lost(&self, why: &str) -> Result<(), StoreError> {
-        write(self.store, &self.of("lost"), &Lost { why: why.to_owned(), at: self.store.unix_seconds() })
+        write(self.store, &self.of(LaunchFact::Lost), &Lost { why: why.to_owned(), at: self.store.unix_seconds() })
     }
 
     /// Whether its job gets another launch instead.
     pub fn lost(&self) -> Result<Option<Lost>, StoreError> {
-        self.read("lost")
+        self.read(LaunchFact::Lost)
     }
 
     /// Records that nothing needs it any more: it gets no credential.
     pub fn record_withdrawn(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("withdrawn"), &self.store.unix_seconds())
+        write(self.store, &self.of(LaunchFact::Withdrawn), &self.store.unix_seconds())
     }
 
     /// Whether nothing needs it any more.
     pub fn withdrawn(&self) -> Result<bool, StoreError> {
-        Ok(self.read::<u64>("withdrawn")?.is_some())
+        Ok(self.read::<u64>(LaunchFact::Withdrawn)?.is_some())
     }
 
     /// Attempts to have its Slurm job cancelled.
     pub fn cancellations(&self) -> Attempts<'a, P> {
-        Attempts::new(self.store, self.of("cancel"))
+        Attempts::new(self.store, keys::launch_attempts(self.launch, LaunchAttempts::Cancel))
     }
 
     /// Records that the gateway cancelled the Slurm job, or does not know it.
     pub fn record_cancelled(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("cancelled"), &self.store.unix_seconds())
+        write(self.store, &self.of(LaunchFact::Cancelled), &self.store.unix_seconds())
     }
 
     /// Whether the Slurm job was cancelled.
     pub fn cancelled(&self) -> Result<bool, StoreError> {
-        Ok(self.read::<u64>("cancelled")?.is_some())
+        Ok(self.read::<u64>(LaunchFact::Cancelled)?.is_some())
     }
 
     /// When the gateway was last asked about its Slurm job, in seconds of Unix time.
     pub fn asked(&self) -> Result<Option<u64>, StoreError> {
-        self.read("asked")
+        self.read(LaunchFact::Asked)
     }
 
     /// Records that the gateway is asked about its Slurm job now.
     pub fn record_asked(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("asked"), &self.store.unix_seconds())
+        write(self.store, &self.of(LaunchFact::Asked), &self.store.unix_seconds())
     }
 
     /// Records that its runner is no longer in GitHub's list.
     pub fn record_removed(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("removed"), &self.store.unix_seconds())
+        write(self.store, &self.of(LaunchFact::Removed), &self.store.unix_seconds())
     }
 
     /// When GitHub was last asked to remove its runner, in seconds of Unix time.
     pub fn removing(&self) -> Result<Option<u64>, StoreError> {
-        self.read("removing")
+        self.read(LaunchFact::Removing)
     }
 
     /// Records that GitHub is asked to remove its runner now.
     pub fn record_removing(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of("removing"), &self.store.unix_seconds())
+        write(self.store, &self.of(LaunchFact::Removing), &self.store.unix_seconds())
     }
 
     /// Its place in the line of a profile with a limit.
     pub fn ticket(&self) -> Result<Option<i64>, StoreError> {
-        self.read("ticket")
+        self.read(LaunchFact::Ticket)
     }
 
-    pub(crate) fn of(&self, fact: &str) -> String {
-        format!("{}/{fact}", self.key)
+    fn of(&self, fact: LaunchFact) -> String {
+        keys::launch(self.launch, fact)
     }
 
     fn keys(&self) -> Result<Vec<String>, StoreError> {
-        let facts = [
-            "launched",
-            "commit",
-            "redeemed",
-            "runner",
-            "took",
-            "lost",
-            "withdrawn",
-            "cancelled",
-            "asked",
-            "removing",
-            "removed",
-            "ticket",
-        ];
-        let mut keys: Vec<String> = facts.iter().map(|fact| self.of(fact)).collect();
-        for attempts in [self.submissions(), self.redemptions(), self.cancellations()] {
-            keys.extend(attempts.keys()?);
+        let mut all: Vec<String> = LaunchFact::ALL.iter().map(|fact| self.of(*fact)).collect();
+        for what in LaunchAttempts::ALL {
+            all.extend(Attempts::new(self.store, keys::launch_attempts(self.launch, what)).keys()?);
         }
-        Ok(keys)
+        Ok(all)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, fact: &str) -> Result<Option<T>, StoreError> {
+    fn read<T: serde::de::DeserializeOwned>(&self, fact: LaunchFact) -> Result<Option<T>, StoreError> {
         read(self.store, &self.of(fact))
     }
 }

@@ -3,15 +3,15 @@
 //! Time is cut into buckets of an hour. In a bucket a counter hands out slots, and a slot names a job. An entry is
 //! written together with the fact that it leads to. After the retention whole buckets are deleted.
 
+use gha_slurm_protocol::identity::JobId;
 use serde::{Deserialize, Serialize};
 
-use super::{PREFIX, encode, read, write};
+use super::{encode, keys, read, write};
 use crate::ports::{Clock, Store, StoreError};
-use gha_slurm_protocol::identity::JobId;
 
 const BUCKET_SECONDS: u64 = 60 * 60;
 /// Slots are read and digested by so many.
-pub(crate) const CHUNK: i64 = 256;
+pub const CHUNK: i64 = 256;
 /// So long after a bucket's end no clock of any replica still appends to it.
 const CLOSED_SECONDS: u64 = 10 * 60;
 
@@ -87,37 +87,38 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
     /// Appends an entry to the current bucket, and writes the facts that it leads to in the same transaction.
     pub fn append(&self, entry: Entry, mut facts: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         let bucket = Bucket::at(self.store.unix_seconds());
-        let slot = self.store.increment(&counter(bucket), 1)?;
+        let slot = self.store.increment(&keys::journal(bucket), 1)?;
         // First, for backends that set one key after the other: a slot without facts is found, facts without a slot never.
-        facts.insert(0, encode(&format!("{}/{slot}", counter(bucket)), &entry)?);
+        facts.insert(0, encode(&keys::journal_slot(bucket, slot), &entry)?);
         self.store.set_many(&facts)
     }
 
     /// How many slots of a bucket were handed out. A bucket that was never used is not touched.
     pub fn slots(&self, bucket: Bucket) -> Result<i64, StoreError> {
-        match self.store.get(&counter(bucket))? {
+        match self.store.get(&keys::journal(bucket))? {
             // Its bytes differ from backend to backend; only `increment` reads it.
-            Some(_) => self.store.increment(&counter(bucket), 0),
+            Some(_) => self.store.increment(&keys::journal(bucket), 0),
             None => Ok(0),
         }
     }
 
     /// The entry in a slot; `None` when who took the slot wrote nothing (yet).
     pub fn entry(&self, bucket: Bucket, slot: i64) -> Result<Option<Entry>, StoreError> {
-        read(self.store, &format!("{}/{slot}", counter(bucket)))
+        read(self.store, &keys::journal_slot(bucket, slot))
     }
 
     /// The entries in some slots, each as [`Journal::entry`] gives it; what cannot be read counts as absent.
-    pub(crate) fn entries(&self, bucket: Bucket, slots: &[i64]) -> Result<Vec<Option<Entry>>, StoreError> {
-        let keys: Vec<String> = slots.iter().map(|slot| format!("{}/{slot}", counter(bucket))).collect();
+    pub fn entries(&self, bucket: Bucket, slots: &[i64]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let slots: Vec<String> = slots.iter().map(|slot| keys::journal_slot(bucket, *slot)).collect();
         let read = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
-        Ok(self.store.get_many(&keys)?.into_iter().map(read).collect())
+        Ok(self.store.get_many(&slots)?.into_iter().map(read).collect())
     }
 
     /// How many slots each bucket has. That of one that is over is kept, so that asking again costs one read for all.
-    pub(crate) fn sizes(&self, buckets: &[Bucket]) -> Result<Vec<i64>, StoreError> {
-        let kept = self.store.get_many(&buckets.iter().map(|bucket| closed_key(*bucket)).collect::<Vec<_>>())?;
-        let used = self.store.get_many(&buckets.iter().map(|bucket| counter(*bucket)).collect::<Vec<_>>())?;
+    pub fn sizes(&self, buckets: &[Bucket]) -> Result<Vec<i64>, StoreError> {
+        let kept =
+            self.store.get_many(&buckets.iter().map(|bucket| keys::journal_closed(*bucket)).collect::<Vec<_>>())?;
+        let used = self.store.get_many(&buckets.iter().map(|bucket| keys::journal(*bucket)).collect::<Vec<_>>())?;
         let mut sizes = Vec::with_capacity(buckets.len());
         for ((bucket, kept), used) in buckets.iter().zip(kept).zip(used) {
             let kept: Option<i64> = kept.and_then(|value| serde_json::from_slice(&value).ok());
@@ -125,9 +126,9 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
                 (_, None) => 0,
                 (Some(size), _) => size,
                 (None, Some(_)) => {
-                    let size = self.store.increment(&counter(*bucket), 0)?;
+                    let size = self.store.increment(&keys::journal(*bucket), 0)?;
                     if bucket.end().saturating_add(CLOSED_SECONDS) < self.store.unix_seconds() {
-                        write(self.store, &closed_key(*bucket), &size)?;
+                        write(self.store, &keys::journal_closed(*bucket), &size)?;
                     }
                     size
                 }
@@ -137,49 +138,38 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
     }
 
     /// What was kept of chunks of slots by [`Journal::keep_digest`], in a form of its reader's own.
-    pub(crate) fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.store.get_many(&chunks.iter().map(|(bucket, chunk)| digest_key(*bucket, *chunk)).collect::<Vec<_>>())
+    pub fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.store
+            .get_many(&chunks.iter().map(|(bucket, chunk)| keys::journal_digest(*bucket, *chunk)).collect::<Vec<_>>())
     }
 
     /// Keeps what is known for good of a chunk of slots, so that it need not be read from facts again.
-    pub(crate) fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &[u8]) -> Result<(), StoreError> {
-        self.store.set(&digest_key(bucket, chunk), digest)
+    pub fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &[u8]) -> Result<(), StoreError> {
+        self.store.set(&keys::journal_digest(bucket, chunk), digest)
     }
 
     /// Slots up to this one need no more care (a hint); `None` when that holds for all that the bucket will ever have.
     pub fn settled(&self, bucket: Bucket) -> Result<Option<i64>, StoreError> {
-        let hint = read::<i64>(self.store, &format!("{}/settled", counter(bucket)))?.unwrap_or(0);
+        let hint = read::<i64>(self.store, &keys::journal_settled(bucket))?.unwrap_or(0);
         Ok(Some(hint).filter(|hint| *hint != i64::MAX))
     }
 
     /// Moves the hint.
     pub fn record_settled(&self, bucket: Bucket, slot: i64, whole: bool) -> Result<(), StoreError> {
         let hint = if whole { i64::MAX } else { slot };
-        write(self.store, &format!("{}/settled", counter(bucket)), &hint)
+        write(self.store, &keys::journal_settled(bucket), &hint)
     }
 
     /// Deletes a slot.
     pub fn delete_slot(&self, bucket: Bucket, slot: i64) -> Result<(), StoreError> {
-        self.store.delete(&format!("{}/{slot}", counter(bucket)))
+        self.store.delete(&keys::journal_slot(bucket, slot))
     }
 
     /// Deletes what is left of a bucket whose slots, so many, are deleted.
     pub fn delete_bucket(&self, bucket: Bucket, slots: i64) -> Result<(), StoreError> {
-        let mut keys = vec![format!("{}/settled", counter(bucket)), closed_key(bucket)];
-        keys.extend((0..=slots / CHUNK).map(|chunk| digest_key(bucket, chunk)));
-        keys.push(counter(bucket));
-        self.store.delete_many(&keys)
+        let mut all = vec![keys::journal_settled(bucket), keys::journal_closed(bucket)];
+        all.extend((0..=slots / CHUNK).map(|chunk| keys::journal_digest(bucket, chunk)));
+        all.push(keys::journal(bucket));
+        self.store.delete_many(&all)
     }
-}
-
-fn closed_key(bucket: Bucket) -> String {
-    format!("{}/closed", counter(bucket))
-}
-
-fn digest_key(bucket: Bucket, chunk: i64) -> String {
-    format!("{}/digest/{chunk}", counter(bucket))
-}
-
-fn counter(bucket: Bucket) -> String {
-    format!("{PREFIX}/journal/{}", bucket.0)
 }

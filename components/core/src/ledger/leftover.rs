@@ -1,10 +1,11 @@
 //! What a job's launches leave at GitHub: runners that were made by a JIT configuration and took no job.
 
-use super::records::Values;
-use super::{JitRunner, Ledger};
-use crate::lifecycle::MAX_LAUNCHES;
-use crate::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
+
+use super::keys::{self, LaunchFact};
+use super::records::Values;
+use super::{JitRunner, Ledger, MAX_LAUNCHES};
+use crate::ports::{Clock, Store, StoreError};
 
 /// What a launch leaves at GitHub, or still may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,15 @@ pub enum Leftover {
     Runner(JitRunner),
 }
 
-const FACTS: [&str; 7] = ["launched", "redeemed", "runner", "took", "lost", "withdrawn", "removed"];
+const FACTS: [LaunchFact; 7] = [
+    LaunchFact::Launched,
+    LaunchFact::Redeemed,
+    LaunchFact::Runner,
+    LaunchFact::Took,
+    LaunchFact::Lost,
+    LaunchFact::Withdrawn,
+    LaunchFact::Removed,
+];
 
 impl<P: Store + Clock> Ledger<'_, P> {
     /// What a job's launches leave. A step of the store for each launch; nearly every job has one.
@@ -23,20 +32,24 @@ impl<P: Store + Clock> Ledger<'_, P> {
         let mut found = Vec::new();
         for number in 1..=MAX_LAUNCHES {
             let launch = LaunchId { job, number };
-            let key = |fact: &str| self.launch(launch).of(fact);
+            let key = |fact| keys::launch(launch, fact);
             let mut values = Values::default();
-            values.load(self.0, FACTS.iter().map(|fact| key(fact)).collect())?;
-            let has = |fact: &str| values.has(&key(fact));
-            match values.read(&key("runner"))? {
-                Some(runner) if !has("took") && !has("removed") => found.push((launch, Leftover::Runner(runner))),
+            values.load(self.0, FACTS.map(key).to_vec())?;
+            let has = |fact| values.has(&key(fact));
+            match values.read(&key(LaunchFact::Runner))? {
+                Some(runner) if !has(LaunchFact::Took) && !has(LaunchFact::Removed) => {
+                    found.push((launch, Leftover::Runner(runner)))
+                }
                 // Refused is whoever comes for a launch that is lost or withdrawn.
-                None if has("launched") && !["redeemed", "lost", "withdrawn"].into_iter().any(has) => {
+                None if has(LaunchFact::Launched)
+                    && ![LaunchFact::Redeemed, LaunchFact::Lost, LaunchFact::Withdrawn].into_iter().any(has) =>
+                {
                     found.push((launch, Leftover::Undecided));
                 }
                 _ => {}
             }
             // The next one was made only if this one is lost.
-            if !has("lost") {
+            if !has(LaunchFact::Lost) {
                 break;
             }
         }

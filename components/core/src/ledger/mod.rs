@@ -11,6 +11,7 @@ mod attempts;
 mod deliveries;
 mod facts;
 mod journal;
+pub mod keys;
 mod leftover;
 mod records;
 mod registration;
@@ -18,8 +19,7 @@ mod registration;
 pub use self::attempts::{Attempts, Claim, Failure};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
-pub(crate) use self::journal::CHUNK;
-pub use self::journal::{Bucket, Entry, Journal, Place};
+pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::leftover::Leftover;
 pub use self::records::{JobRecord, LaunchRecord, Tries};
 pub use self::registration::{RegisteredApp, Registration};
@@ -30,8 +30,11 @@ use serde::de::DeserializeOwned;
 use crate::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
-/// First part of every key: the store may be shared with other applications. The number is the schema's version.
-pub(crate) const PREFIX: &str = "gha-slurm/1";
+/// The most launches of one job. More would not help where three did not.
+pub const MAX_LAUNCHES: u32 = 3;
+
+/// How long facts are kept: as long as GitHub keeps deliveries.
+pub const RETENTION_SECONDS: u64 = 3 * 24 * 60 * 60;
 
 /// The facts in a platform's store.
 #[derive(Debug)]
@@ -64,17 +67,20 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
     }
 }
 
-pub(crate) fn encode(key: &str, value: &impl Serialize) -> Result<(String, Vec<u8>), StoreError> {
+/// A value as it is stored, with its key.
+pub fn encode(key: &str, value: &impl Serialize) -> Result<(String, Vec<u8>), StoreError> {
     let bytes = serde_json::to_vec(value).map_err(|error| StoreError(format!("{key}: {error}")))?;
     Ok((key.to_owned(), bytes))
 }
 
-pub(crate) fn write(store: &impl Store, key: &str, value: &impl Serialize) -> Result<(), StoreError> {
+/// Stores a value.
+pub fn write(store: &impl Store, key: &str, value: &impl Serialize) -> Result<(), StoreError> {
     let (key, bytes) = encode(key, value)?;
     store.set(&key, &bytes)
 }
 
-pub(crate) fn read<T: DeserializeOwned>(store: &impl Store, key: &str) -> Result<Option<T>, StoreError> {
+/// Reads a value. One that this version cannot read is an error that names its key.
+pub fn read<T: DeserializeOwned>(store: &impl Store, key: &str) -> Result<Option<T>, StoreError> {
     let Some(bytes) = store.get(key)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
 }

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::de::DeserializeOwned;
 
-use super::{Failure, JobFacts, Launched, Ledger, Lost, View};
-use crate::lifecycle::MAX_LAUNCHES;
+use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
+use super::{Failure, Launched, Ledger, Lost, MAX_LAUNCHES, View};
 use crate::ports::{Clock, Store, StoreError};
-use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// A job with its launches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,43 +78,52 @@ impl Values {
     }
 }
 
-const JOB: [&str; 4] = ["requested", "started", "finished", "confirmed"];
-const LAUNCH: [&str; 9] =
-    ["launched", "redeemed", "took", "lost", "withdrawn", "cancelled", "ticket", "submit/next", "redeem/next"];
+const JOB: [JobFact; 4] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Confirmed];
+const LAUNCH: [LaunchFact; 7] = [
+    LaunchFact::Launched,
+    LaunchFact::Redeemed,
+    LaunchFact::Took,
+    LaunchFact::Lost,
+    LaunchFact::Withdrawn,
+    LaunchFact::Cancelled,
+    LaunchFact::Ticket,
+];
 /// The attempts whose last failure is told.
-const ATTEMPTS: [&str; 2] = ["submit", "redeem"];
+const ATTEMPTS: [LaunchAttempts; 2] = [LaunchAttempts::Submit, LaunchAttempts::Redeem];
 
 impl<'a, P: Store + Clock> Ledger<'a, P> {
     /// The records of jobs, in their order. A job with a fact that cannot be read has an error in its place.
     pub fn records(&self, jobs: &[JobId]) -> Result<Vec<Result<JobRecord, StoreError>>, StoreError> {
         let mut values = Values::default();
-        let mut keys: Vec<String> =
-            jobs.iter().flat_map(|job| JOB.map(|fact| JobFacts::new(self.0, *job).of(fact))).collect();
+        let mut wanted: Vec<String> = jobs.iter().flat_map(|job| JOB.map(|fact| keys::job(*job, fact))).collect();
         let mut open: Vec<LaunchId> = jobs.iter().map(|job| LaunchId { job: *job, number: 1 }).collect();
         for number in 1..=MAX_LAUNCHES {
-            keys.extend(open.iter().flat_map(|launch| LAUNCH.map(|fact| self.key(*launch, fact))));
-            values.load(self.0, std::mem::take(&mut keys))?;
-            for (launch, attempts) in open.iter().flat_map(|launch| ATTEMPTS.map(|attempts| (*launch, attempts))) {
-                if let Ok(Some(next)) = values.read::<u64>(&self.key(launch, &format!("{attempts}/next"))) {
-                    keys.push(self.failure_key(launch, attempts, next));
+            for launch in &open {
+                wanted.extend(LAUNCH.map(|fact| keys::launch(*launch, fact)));
+                wanted.extend(ATTEMPTS.map(|what| keys::attempt_next(&keys::launch_attempts(*launch, what))));
+            }
+            values.load(self.0, std::mem::take(&mut wanted))?;
+            for base in open.iter().flat_map(|launch| ATTEMPTS.map(|what| keys::launch_attempts(*launch, what))) {
+                if let Ok(Some(next)) = values.read::<u64>(&keys::attempt_next(&base)) {
+                    wanted.push(keys::attempt_failed(&base, next.saturating_sub(1)));
                 }
             }
-            open.retain(|launch| values.has(&self.key(*launch, "lost")));
+            open.retain(|launch| values.has(&keys::launch(*launch, LaunchFact::Lost)));
             open = open.into_iter().map(|launch| LaunchId { number: number + 1, ..launch }).collect();
             if open.is_empty() {
                 break;
             }
         }
-        values.load(self.0, keys)?;
+        values.load(self.0, wanted)?;
         Ok(jobs.iter().map(|job| self.record(*job, &values)).collect())
     }
 
     fn record(&self, job: JobId, values: &Values) -> Result<JobRecord, StoreError> {
-        let facts = JobFacts::new(self.0, job);
+        let fact = |fact| keys::job(job, fact);
         let view = View {
-            requested: values.read(&facts.of("requested"))?,
-            started: values.read(&facts.of("started"))?,
-            finished: values.read(&facts.of("finished"))?,
+            requested: values.read(&fact(JobFact::Requested))?,
+            started: values.read(&fact(JobFact::Started))?,
+            finished: values.read(&fact(JobFact::Finished))?,
         };
         let mut launches: Vec<LaunchRecord> = Vec::new();
         for number in 1..=MAX_LAUNCHES {
@@ -123,36 +132,30 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
             }
             launches.push(self.launch_record(LaunchId { job, number }, values)?);
         }
-        Ok(JobRecord { job, view, confirmed: values.read(&facts.of("confirmed"))?, launches })
+        Ok(JobRecord { job, view, confirmed: values.read(&fact(JobFact::Confirmed))?, launches })
     }
 
     fn launch_record(&self, id: LaunchId, values: &Values) -> Result<LaunchRecord, StoreError> {
-        let tries = |attempts: &str| {
-            let next: Option<u64> = values.read(&self.key(id, &format!("{attempts}/next")))?;
+        let tries = |what| {
+            let base = keys::launch_attempts(id, what);
+            let next: Option<u64> = values.read(&keys::attempt_next(&base))?;
             let Some(next) = next else { return Ok::<_, StoreError>(Tries::default()) };
-            let last = values.read(&self.failure_key(id, attempts, next))?;
+            let last = values.read(&keys::attempt_failed(&base, next.saturating_sub(1)))?;
             Ok(Tries { failures: next.saturating_sub(1), last })
         };
+        let fact = |fact| keys::launch(id, fact);
         Ok(LaunchRecord {
             id,
-            launched: values.read(&self.key(id, "launched"))?,
-            redeemed: values.read(&self.key(id, "redeemed"))?,
-            took: values.read(&self.key(id, "took"))?,
-            lost: values.read(&self.key(id, "lost"))?,
-            withdrawn: values.read(&self.key(id, "withdrawn"))?,
-            cancelled: values.read(&self.key(id, "cancelled"))?,
-            ticket: values.read(&self.key(id, "ticket"))?,
-            submissions: tries("submit")?,
-            redemptions: tries("redeem")?,
+            launched: values.read(&fact(LaunchFact::Launched))?,
+            redeemed: values.read(&fact(LaunchFact::Redeemed))?,
+            took: values.read(&fact(LaunchFact::Took))?,
+            lost: values.read(&fact(LaunchFact::Lost))?,
+            withdrawn: values.read(&fact(LaunchFact::Withdrawn))?,
+            cancelled: values.read(&fact(LaunchFact::Cancelled))?,
+            ticket: values.read(&fact(LaunchFact::Ticket))?,
+            submissions: tries(LaunchAttempts::Submit)?,
+            redemptions: tries(LaunchAttempts::Redeem)?,
         })
-    }
-
-    fn key(&self, launch: LaunchId, fact: &str) -> String {
-        self.launch(launch).of(fact)
-    }
-
-    fn failure_key(&self, launch: LaunchId, attempts: &str, next: u64) -> String {
-        self.key(launch, &format!("{attempts}/{}/failed", next.saturating_sub(1)))
     }
 }
 

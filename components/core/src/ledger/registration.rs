@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
+use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Attempts, Claim, PREFIX, encode, read, write};
+use super::{Attempts, Claim, encode, keys, read, write};
 use crate::ports::{Clock, Store, StoreError};
-use gha_slurm_protocol::hex::hex;
-use gha_slurm_protocol::secret::Secret;
 
 /// A component has 30 s for a request: an attempt that is older died.
 const LEASE: Duration = Duration::from_secs(60);
@@ -36,23 +36,23 @@ pub struct RegisteredApp {
 pub struct Registration<'a, P>(&'a P);
 
 impl<'a, P: Store> Registration<'a, P> {
-    pub(crate) fn new(store: &'a P) -> Self {
+    pub fn new(store: &'a P) -> Self {
         Self(store)
     }
 
     /// The App, once it is registered.
     pub fn app(&self) -> Result<Option<RegisteredApp>, StoreError> {
-        read(self.0, &app_key())
+        read(self.0, &keys::github_app())
     }
 
     /// Its private key, a PEM.
     pub fn private_key(&self) -> Result<Option<Secret>, StoreError> {
-        read(self.0, &format!("{}/private-key", app_key()))
+        read(self.0, &keys::github_app_private_key())
     }
 
     /// The secret of its webhook.
     pub fn webhook_secret(&self) -> Result<Option<Secret>, StoreError> {
-        read(self.0, &format!("{}/webhook-secret", app_key()))
+        read(self.0, &keys::github_app_webhook_secret())
     }
 }
 
@@ -60,23 +60,22 @@ impl<'a, P: Store + Clock> Registration<'a, P> {
     /// Keeps the App unless one is kept already; whether it was this one. Of racers one writes, and whoever reads the
     /// App finds its secrets.
     pub fn keep(&self, app: &RegisteredApp, private_key: &Secret, webhook_secret: &Secret) -> Result<bool, StoreError> {
-        let key = app_key();
-        let Claim::Won(_) = Attempts::new(self.0, format!("{key}/keep")).claim(LEASE)? else { return Ok(false) };
+        let Claim::Won(_) = Attempts::new(self.0, keys::github_app_attempts()).claim(LEASE)? else { return Ok(false) };
         // Who claims after the lease of one that wrote comes too late.
         if self.app()?.is_some() {
             return Ok(false);
         }
         self.0.set_many(&[
-            encode(&format!("{key}/private-key"), private_key)?,
-            encode(&format!("{key}/webhook-secret"), webhook_secret)?,
-            encode(&key, app)?,
+            encode(&keys::github_app_private_key(), private_key)?,
+            encode(&keys::github_app_webhook_secret(), webhook_secret)?,
+            encode(&keys::github_app(), app)?,
         ])?;
         Ok(true)
     }
 
     /// When the link of this secret was first opened, which is now if it never was; in seconds of Unix time.
     pub fn link_opened(&self, secret: &Secret) -> Result<u64, StoreError> {
-        let key = format!("{}/opened", link_key(secret));
+        let key = keys::setup_link_opened(&digest(secret));
         if let Some(opened) = read(self.0, &key)? {
             return Ok(opened);
         }
@@ -87,47 +86,47 @@ impl<'a, P: Store + Clock> Registration<'a, P> {
 
     /// Whether the link was used.
     pub fn link_used(&self, secret: &Secret) -> Result<bool, StoreError> {
-        Ok(read::<u64>(self.0, &format!("{}/used-at", link_key(secret)))?.is_some())
+        Ok(read::<u64>(self.0, &keys::setup_link_used(&digest(secret)))?.is_some())
     }
 
     /// Uses the link up; whether it was the caller who did.
     pub fn use_link(&self, secret: &Secret) -> Result<bool, StoreError> {
-        let key = link_key(secret);
-        let first = self.0.increment(&format!("{key}/use"), 1)? == 1;
+        let digest = digest(secret);
+        let first = self.0.increment(&keys::setup_link_use(&digest), 1)? == 1;
         if first {
-            write(self.0, &format!("{key}/used-at"), &self.0.unix_seconds())?;
+            write(self.0, &keys::setup_link_used(&digest), &self.0.unix_seconds())?;
         }
         Ok(first)
     }
 
     /// Keeps a session that is good until then, in seconds of Unix time.
     pub fn open_session(&self, session: &Secret, until: u64) -> Result<(), StoreError> {
-        write(self.0, &hashed("session", session), &until)
+        write(self.0, &keys::setup_session(&digest(session)), &until)
     }
 
     /// Until when a session is good, if it is now.
     pub fn session(&self, session: &Secret) -> Result<Option<u64>, StoreError> {
-        self.good_until(&hashed("session", session))
+        self.good_until(&keys::setup_session(&digest(session)))
     }
 
     /// Keeps a `state` that is good until then.
     pub fn open_state(&self, state: &Secret, until: u64) -> Result<(), StoreError> {
-        write(self.0, &hashed("state", state), &until)
+        write(self.0, &keys::setup_state(&digest(state)), &until)
     }
 
     /// Whether a `state` is one of ours and still good.
     pub fn state(&self, state: &Secret) -> Result<bool, StoreError> {
-        Ok(self.good_until(&hashed("state", state))?.is_some())
+        Ok(self.good_until(&keys::setup_state(&digest(state)))?.is_some())
     }
 
     /// Attempts to exchange the code that came with a `state`.
     pub fn exchanges(&self, state: &Secret) -> Attempts<'a, P> {
-        Attempts::new(self.0, format!("{}/exchange", hashed("state", state)))
+        Attempts::new(self.0, keys::setup_state_attempts(&digest(state)))
     }
 
     /// Ends a `state`: it is good for nothing more.
     pub fn close_state(&self, state: &Secret) -> Result<(), StoreError> {
-        self.0.delete(&hashed("state", state))
+        self.0.delete(&keys::setup_state(&digest(state)))
     }
 
     fn good_until(&self, key: &str) -> Result<Option<u64>, StoreError> {
@@ -135,15 +134,6 @@ impl<'a, P: Store + Clock> Registration<'a, P> {
     }
 }
 
-fn app_key() -> String {
-    format!("{PREFIX}/github/app")
-}
-
-fn link_key(secret: &Secret) -> String {
-    hashed("link", secret)
-}
-
-fn hashed(kind: &str, secret: &Secret) -> String {
-    let digest = Sha256::digest(secret.expose().as_bytes());
-    format!("{PREFIX}/setup/{kind}/{}", hex(digest))
+fn digest(secret: &Secret) -> String {
+    hex(Sha256::digest(secret.expose().as_bytes()))
 }

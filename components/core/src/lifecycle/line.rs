@@ -4,9 +4,11 @@
 //! lower tickets live. A launch that ended stays ended, so what was once allowed stays allowed, two replicas never
 //! disagree to the harm of the limit, and the order is the order of arrival.
 
-use crate::ledger::{Ledger, PREFIX, Requested, encode, read, write};
-use crate::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::LaunchId;
+
+use crate::ledger::keys::{self, LaunchFact};
+use crate::ledger::{Ledger, Requested, encode, read, write};
+use crate::ports::{Clock, Store, StoreError};
 
 /// Between drawing a ticket and writing its name lies one store operation.
 const DRAWING_SECONDS: u64 = 60;
@@ -15,7 +17,7 @@ const LOOK: i64 = 2000;
 
 pub(super) struct Line<'a, P> {
     store: &'a P,
-    key: String,
+    profile: String,
     places: u32,
 }
 
@@ -23,7 +25,7 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     /// The line that a request stands in, if its profile has one.
     pub(super) fn of(store: &'a P, requested: &Requested) -> Option<Self> {
         let places = requested.max_running?;
-        Some(Self { store, key: format!("{PREFIX}/line/{}", requested.profile), places })
+        Some(Self { store, profile: requested.profile.clone(), places })
     }
 
     /// Whether the launch may be submitted now. Draws its ticket when it has none.
@@ -52,10 +54,10 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     }
 
     fn draw(&self, launch: LaunchId) -> Result<i64, StoreError> {
-        let ticket = self.store.increment(&self.key, 1)?;
+        let ticket = self.store.increment(&keys::line(&self.profile), 1)?;
         self.store.set_many(&[
-            encode(&format!("{}/{ticket}", self.key), &launch)?,
-            encode(&Ledger(self.store).launch(launch).of("ticket"), &ticket)?,
+            encode(&keys::line_ticket(&self.profile, ticket), &launch)?,
+            encode(&keys::launch(launch, LaunchFact::Ticket), &ticket)?,
         ])?;
         Ok(ticket)
     }
@@ -64,8 +66,8 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     pub(super) fn waiting(&self, limit: usize) -> Result<Vec<LaunchId>, StoreError> {
         let mut waiting = Vec::new();
         let low = self.low()?;
-        let end = match self.store.get(&self.key)? {
-            Some(_) => self.store.increment(&self.key, 0)?,
+        let end = match self.store.get(&keys::line(&self.profile))? {
+            Some(_) => self.store.increment(&keys::line(&self.profile), 0)?,
             None => return Ok(waiting),
         };
         for ticket in low..=end.min(low + LOOK) {
@@ -83,10 +85,10 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     /// Forgets the tickets at the front that ended.
     pub(super) fn trim(&self) -> Result<(), StoreError> {
         let low = self.low()?;
-        if self.store.get(&self.key)?.is_none() {
+        if self.store.get(&keys::line(&self.profile))?.is_none() {
             return Ok(());
         }
-        for ticket in low..=self.store.increment(&self.key, 0)?.min(low + LOOK) {
+        for ticket in low..=self.store.increment(&keys::line(&self.profile), 0)?.min(low + LOOK) {
             if !self.ended(ticket)? {
                 return Ok(());
             }
@@ -96,14 +98,14 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     }
 
     fn launch(&self, ticket: i64) -> Result<Option<LaunchId>, StoreError> {
-        read(self.store, &format!("{}/{ticket}", self.key))
+        read(self.store, &keys::line_ticket(&self.profile, ticket))
     }
 
     /// Whether what drew the ticket takes no place (any more).
     fn ended(&self, ticket: i64) -> Result<bool, StoreError> {
         let Some(launch) = self.launch(ticket)? else {
             // Whoever drew it is about to write its name, or died: for a while it counts as living.
-            let met_key = format!("{}/{ticket}/met", self.key);
+            let met_key = keys::line_ticket_met(&self.profile, ticket);
             let now = self.store.unix_seconds();
             return match read::<u64>(self.store, &met_key)? {
                 Some(met) => Ok(now.saturating_sub(met) > DRAWING_SECONDS),
@@ -133,11 +135,12 @@ impl<'a, P: Store + Clock> Line<'a, P> {
 
     /// The lowest ticket that may live (a hint).
     fn low(&self) -> Result<i64, StoreError> {
-        Ok(read(self.store, &format!("{}/low", self.key))?.unwrap_or(1))
+        Ok(read(self.store, &keys::line_low(&self.profile))?.unwrap_or(1))
     }
 
     fn forget(&self, ticket: i64) -> Result<(), StoreError> {
-        write(self.store, &format!("{}/low", self.key), &(ticket + 1))?;
-        self.store.delete_many(&[format!("{}/{ticket}", self.key), format!("{}/{ticket}/met", self.key)])
+        write(self.store, &keys::line_low(&self.profile), &(ticket + 1))?;
+        self.store
+            .delete_many(&[keys::line_ticket(&self.profile, ticket), keys::line_ticket_met(&self.profile, ticket)])
     }
 }

@@ -17,18 +17,14 @@ pub use self::need::Need;
 pub use self::overdue::retry_overdue;
 pub use self::settle::{ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
-pub(crate) use self::submit::retry_at;
+pub use self::submit::retry_at;
 pub use self::submit::{Destination, Progress, advance, begin, place_in_line, start_waiting, trim_line};
 
 use thiserror::Error;
 
-use crate::answer::Answer;
 use crate::launch_token::TokenError;
 use crate::ports::StoreError;
 use crate::settings::SettingError;
-
-/// The most launches of one job. More would not help where three did not.
-pub const MAX_LAUNCHES: u32 = 3;
 
 /// What keeps a step from being done.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -42,16 +38,4 @@ pub enum Fault {
     /// No launch token could be signed.
     #[error(transparent)]
     Token(#[from] TokenError),
-}
-
-impl From<Fault> for Answer {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Store(error) | Fault::Token(TokenError::Store(error)) => error.into(),
-            Fault::Setting(error) => error.into(),
-            Fault::Token(TokenError::Refused(detail)) => {
-                Self::error(500, "the launch token cannot be signed").with_detail(detail)
-            }
-        }
-    }
 }

@@ -5,10 +5,12 @@
 //! "its job" and "the runner that this job got" ends at the one job that still waits for it, or at nothing. Both
 //! relations are one to one, so no two free launches end at the same job.
 
-use crate::ledger::{Ledger, Requested, Started};
-use crate::lifecycle::{MAX_LAUNCHES, SUBMISSION_LEASE};
-use crate::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
+
+use crate::ledger::MAX_LAUNCHES;
+use crate::ledger::{Ledger, Requested, Started};
+use crate::lifecycle::SUBMISSION_LEASE;
+use crate::ports::{Clock, Store, StoreError};
 
 /// A longer chain of swaps is not followed: then a launch counts as needed, which at worst costs one idle runner.
 const LONGEST_CHAIN: usize = 64;

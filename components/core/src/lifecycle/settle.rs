@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+
 use super::need::Chain;
 use super::submit::{Destination, advance};
 use super::{Fault, Need};
@@ -10,7 +12,6 @@ use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;
 use crate::ledger::{Claim, Ledger, View};
 use crate::ports::{Clock, Platform, Store, StoreError};
-use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// Two calls of the gateway must fit into what a webhook may take.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(3);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::messages::StartRunner;
 use url::Url;
 
 use super::line::Line;
@@ -12,8 +14,6 @@ use crate::launch_token::{Launch, LaunchTokens};
 use crate::ledger::{Claim, Failure, Ledger, Requested};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
-use gha_slurm_protocol::identity::{JobId, LaunchId};
-use gha_slurm_protocol::messages::StartRunner;
 
 /// Less is not worth a call.
 const LEAST: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ impl Destination {
     }
 
     /// How long a call may take that should take no longer than `at_most`.
-    pub(crate) fn deadline(&self, clock: &impl Clock, at_most: Duration) -> Duration {
+    pub fn deadline(&self, clock: &impl Clock, at_most: Duration) -> Duration {
         self.until.saturating_sub(clock.now()).min(at_most)
     }
 
@@ -219,7 +219,7 @@ fn start_of<P: Platform>(
 
 /// 5 s after the first failure, twice as long after each further one, at most 10 min; up to a fifth more, which differs
 /// from launch to launch, so that not all come back at once.
-pub(crate) fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
+pub fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
     let doublings = u32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LAST_RETRY_SECONDS);
     let spread = id.job.0.wrapping_mul(31).wrapping_add(failure.attempt) % (wait / 5 + 1);

@@ -1,11 +1,11 @@
 //! Dynamic labels: `slurm-cpus=8` in a workflow's `runs-on`, within the limits of a profile.
 
-use serde::{Deserialize, Serialize};
-
-use super::Profile;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, count};
+use serde::{Deserialize, Serialize};
+
+use super::Profile;
 
 /// The most that dynamic labels may ask for. What is absent cannot be asked for at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,9 +113,10 @@ fn within<T: PartialOrd + std::fmt::Display>(asked: T, limit: T) -> Result<T, St
 
 #[cfg(test)]
 mod tests {
-    use crate::profile::{NotOurs, ProfileError, Profiles};
     use gha_slurm_protocol::identity::RepositoryName;
     use gha_slurm_protocol::resources::Resources;
+
+    use crate::profile::{NotOurs, ProfileError, Profiles};
 
     const TEXT: &str = r#"
         [[profile]]

@@ -1,0 +1,186 @@
+//! The API's answers, each held against the OpenAPI document.
+
+use gha_slurm_core::ports::Store;
+use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::testing::{DELIVERY, authorized, get};
+use gha_slurm_scene::{Gateway, Scene};
+use serde_json::{Value, json};
+use tick::run::tick;
+
+use super::OPENAPI;
+use crate::Look;
+
+/// Checks that an answer is what the document says of its route and status.
+fn documented(route: &str, answer: &Answer) {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let response = &document["paths"][route]["get"]["responses"][answer.status.to_string()];
+    let schema = response["content"]["application/json"]["schema"].clone();
+    assert!(schema.is_object(), "{route} has no answer {}", answer.status);
+    let schema = json!({"$ref": schema["$ref"], "components": document["components"]});
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&answer.body).map(|error| format!("{}: {error}", error.instance_path)).collect();
+    assert!(errors.is_empty(), "{route}: {errors:?}\n{}", answer.body);
+}
+
+fn checked(scene: &Scene, route: &str, target: &str) -> Answer {
+    let answer = scene.get(target);
+    documented(route, &answer);
+    answer
+}
+
+/// Jobs in as many states as there are.
+fn busy() -> Scene {
+    let scene = Scene::new();
+    scene.whole(1);
+    scene.queue(2);
+    scene.queue_with(3, json!({"labels": ["gpu", "slurm-cpus=4"]}));
+    scene.queue_with(4, json!({"labels": ["gpu"]}));
+    scene.start(5, "somebody-elses");
+    scene.gateway(Gateway::Away);
+    scene.queue(6);
+    scene.gateway(Gateway::Takes);
+    scene.slurm("PENDING", Some("Resources"));
+    scene
+}
+
+#[test]
+fn every_answer_is_as_the_document_says() {
+    let scene = busy();
+    for (target, jobs) in [
+        ("/api/v1/jobs", 6),
+        ("/api/v1/jobs?state=waiting", 4),
+        ("/api/v1/jobs?state=&repository=&limit=2", 2),
+        ("/api/v1/jobs?state=finished&repository=octo%2Frepo&profile=cpu", 1),
+        ("/api/v1/jobs?before=1.1", 0),
+        ("/api/v1/jobs?limit=99999999", 6),
+    ] {
+        let answer = checked(&scene, "/jobs", target);
+        assert_eq!((answer.status, answer.body["jobs"].as_array().unwrap().len()), (200, jobs), "{target}");
+    }
+    for bad in ["state=lost", "limit=x", "limit=-1", "before=1", "before=a.b", "before=1.-1"] {
+        assert_eq!(checked(&scene, "/jobs", &format!("/api/v1/jobs?{bad}")).status, 400, "{bad}");
+    }
+    for job in 1..=6 {
+        assert_eq!(checked(&scene, "/jobs/{job}", &format!("/api/v1/jobs/{job}")).status, 200);
+    }
+    assert_eq!(scene.get("/api/v1/jobs/2").body["slurm"]["reason"], "Resources");
+    for unknown in ["7", "x", "-1", "18446744073709551616", "1/2"] {
+        assert_eq!(checked(&scene, "/jobs/{job}", &format!("/api/v1/jobs/{unknown}")).status, 404, "{unknown}");
+    }
+    assert_eq!(checked(&scene, "/summary", "/api/v1/summary").body["states"]["finished"], 1);
+    assert_eq!(checked(&scene, "/profiles", "/api/v1/profiles").body["profiles"][1]["max_running"], 1);
+    assert_eq!(checked(&scene, "/explain", "/api/v1/explain?repository=octo/repo&id=2").status, 200);
+    for bad in ["", "?repository=octo&id=1", "?repository=octo/repo", "?repository=octo/repo&id=x"] {
+        assert_eq!(checked(&scene, "/explain", &format!("/api/v1/explain{bad}")).status, 400, "{bad}");
+    }
+    assert_eq!(scene.get("/api/v1/nothing").status, 404);
+}
+
+#[test]
+fn a_gateway_that_is_away_hides_nothing_else() {
+    let scene = busy();
+    scene.gateway(Gateway::Away);
+    let answer = checked(&scene, "/jobs/{job}", "/api/v1/jobs/2");
+    assert_eq!(answer.body["slurm"], Value::Null);
+    assert!(answer.body["slurm_problem"].as_str().unwrap().contains("cannot be reached"), "{}", answer.body);
+    assert_eq!(answer.body["summary"]["state"], "pending");
+}
+
+#[test]
+fn only_the_admin_token_opens_it() {
+    let scene = busy();
+    for token in [
+        "",
+        "Bearer",
+        "Bearer wrong",
+        "Basic an-admin-token-of-32-characters!",
+        "Bearer an-admin-token-of-32-characters!!",
+    ] {
+        let mut request = get("/api/v1/jobs");
+        request.headers = vec![("authorization".to_owned(), token.as_bytes().to_vec())];
+        let answer = crate::routes::answer(&scene.platform, &request);
+        documented("/jobs", &answer);
+        assert_eq!(answer.status, 401, "{token:?}");
+    }
+    let mut without = get("/api/v1/jobs");
+    without.headers.clear();
+    assert_eq!(crate::routes::answer(&scene.platform, &without).status, 401);
+    let mut description = get("/api/v1/openapi.json");
+    description.headers.clear();
+    let answer = crate::routes::answer(&scene.platform, &description);
+    assert_eq!((answer.status, answer.content().0), (200, "application/json"));
+    let mut post = get("/api/v1/jobs");
+    post.method = "POST".to_owned();
+    assert_eq!(crate::routes::answer(&scene.platform, &post).status, 405);
+    // The log says nothing of what was shown.
+    let line = scene.get("/api/v1/jobs").log_line("console");
+    assert!(!line.contains("octo") && line.contains("\"level\":\"debug\""), "{line}");
+    scene.platform.set_variable("admin_token", Some(""));
+    let off = scene.get("/api/v1/jobs");
+    documented("/jobs", &off);
+    assert!(off.status == 403 && off.body["error"].as_str().unwrap().contains("admin_token"), "{}", off.body);
+}
+
+#[test]
+fn a_store_that_fails_is_a_reason_to_ask_again() {
+    let scene = busy();
+    scene.platform.lives.set(Some(0));
+    let answer = checked(&scene, "/jobs", "/api/v1/jobs");
+    assert_eq!(answer.status, 503);
+}
+
+#[test]
+fn installations_answers_as_the_original_did_to_whom_may_ask() {
+    let scene = Scene::new();
+    let ask = |url: &str| scene.get(&format!("/gha/installations{url}"));
+    assert_eq!(ask("").status, 403);
+    let installed = ask("?url=https%3A%2F%2Fgithub.com%2Focto%2Frepo");
+    assert_eq!((installed.status, installed.body), (200, json!(true)));
+    scene.github("/repos/octo/other/installation", 404, json!({"message": "Not Found"}));
+    let absent = ask("?url=https://github.com/octo/other/");
+    assert_eq!((absent.status, absent.body), (200, json!(false)));
+    for bad in ["?url=", "?url=octo/repo", "?url=https://github.com/octo", "?url=https://github.com/a/b/c"] {
+        assert_eq!(ask(bad).status, 400, "{bad}");
+    }
+    scene.github("/repos/octo/down/installation", 502, json!({}));
+    assert_eq!(ask("?url=https://github.com/octo/down").status, 503);
+    let mut stranger = get("/gha/installations?url=https://github.com/octo/repo");
+    stranger.headers.clear();
+    assert_eq!(crate::routes::answer(&scene.platform, &stranger).status, 401);
+}
+
+#[test]
+fn the_last_deliveries_are_kept_by_the_tick_with_their_jobs() {
+    let scene = Scene::new();
+    let deliveries = || checked(&scene, "/deliveries", "/api/v1/deliveries").body;
+    assert_eq!(deliveries(), json!({"read_at": 0, "deliveries": []}));
+    scene.queue(2);
+    let mut listed = vec![
+        json!({"id": 90, "guid": DELIVERY, "status": "OK", "status_code": 202, "delivered_at": "2027-01-15T08:00:00Z",
+               "event": "workflow_job", "action": "queued", "redelivery": true}),
+        json!({"id": 89, "guid": "<script>", "status": "failed to connect", "event": "ping", "action": null}),
+    ];
+    listed.extend((1..=88).rev().map(|id| json!({"id": id, "guid": "x-1", "status": "OK", "event": "push"})));
+    scene.github("/app/hook/deliveries", 200, json!(listed));
+    tick(&scene.platform, &authorized("an-admin-token-of-32-characters!"));
+    let kept = deliveries();
+    assert_eq!(kept["deliveries"].as_array().unwrap().len(), 50, "the newest");
+    let [first, second] = [&kept["deliveries"][0], &kept["deliveries"][1]];
+    assert_eq!((&first["job"], &first["status_code"]), (&json!(2), &json!(202)));
+    assert_eq!((first["at"].as_u64(), &first["redelivery"]), (Some(1_800_000_000), &json!(true)));
+    assert_eq!((&second["guid"], &second["job"], &second["at"]), (&Value::Null, &Value::Null, &json!(0)));
+    scene.platform.set("gha-slurm/1/github/deliveries", b"garbage").unwrap();
+    assert_eq!(deliveries()["read_at"], 0);
+}
+
+#[test]
+fn names_are_shown_without_what_would_trick_a_reader() {
+    let scene = Scene::new();
+    let names = json!({"name": "<b>build\u{202e}", "workflow_name": "CI\u{1b}[2J", "head_branch": null});
+    scene.queue_with(2, names);
+    let job = checked(&scene, "/jobs/{job}", "/api/v1/jobs/2").body["summary"].clone();
+    assert_eq!((&job["name"], &job["workflow"], &job["branch"]), (&json!("<b>build"), &json!("CI[2J"), &Value::Null));
+    let explained = checked(&scene, "/explain", "/api/v1/explain?repository=octo/repo&id=2").body;
+    assert_eq!(explained["jobs"][0]["name"], "<b>build");
+}

@@ -1,0 +1,161 @@
+//! One job for each cause, and what is said of it: `tests/golden/explain/CAUSE.txt`. `GHA_SLURM_BLESS=1` writes them anew.
+
+use std::path::Path;
+
+use gha_slurm_core::ledger::Ledger;
+use gha_slurm_protocol::identity::RepositoryName;
+use gha_slurm_scene::{Gateway, Scene};
+use serde_json::{Value, json};
+
+use super::{Cause, Explained, explain};
+
+fn ask(scene: &Scene, repository: &str, id: u64) -> Explained {
+    explain(&scene.platform, &RepositoryName::try_from(repository.to_owned()).unwrap(), id).unwrap()
+}
+
+fn told(scene: &Scene, name: &str, cause: Cause, repository: &str, id: u64) {
+    let explained = ask(scene, repository, id);
+    assert_eq!(explained.jobs[0].cause, cause, "{explained}");
+    let text = explained.to_string();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/golden/explain/{name}.txt"));
+    if std::env::var_os("GHA_SLURM_BLESS").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&file).unwrap_or_default();
+    assert_eq!(text, golden, "{name}");
+}
+
+fn of_ours(scene: &Scene, name: &str, cause: Cause, id: u64) {
+    told(scene, name, cause, "octo/repo", id);
+}
+
+/// A job that GitHub alone knows.
+fn at_github(name: &str, cause: Cause, repository: &str, status: &str, labels: &[&str]) {
+    let scene = Scene::new();
+    let job =
+        json!({"id": 42, "name": "build", "status": status, "conclusion": null, "runner_name": null, "labels": labels});
+    scene.github("/actions/jobs/42", 200, job);
+    told(&scene, name, cause, repository, 42);
+}
+
+#[test]
+fn a_job_that_left_no_fact() {
+    at_github("no_profile", Cause::NoProfile, "octo/repo", "queued", &["self-hosted", "slurm", "gpus"]);
+    at_github("no_profile_at_all", Cause::NoProfile, "octo/repo", "queued", &["ubuntu-latest"]);
+    at_github("repository_not_allowed", Cause::RepositoryNotAllowed, "other/repo", "queued", &["gpu"]);
+    at_github("label_refused", Cause::LabelRefused, "octo/repo", "queued", &["gpu", "slurm-cpus=64"]);
+    at_github("held_by_github", Cause::HeldByGithub, "octo/repo", "waiting", &["slurm"]);
+    at_github("no_webhook", Cause::NoWebhook, "octo/repo", "queued", &["slurm"]);
+    at_github("runs_elsewhere", Cause::Running, "octo/repo", "in_progress", &["slurm"]);
+    let scene = Scene::new();
+    scene.github("/repos/octo/repo/installation", 404, json!({"message": "Not Found"}));
+    told(&scene, "not_installed", Cause::NotInstalled, "octo/repo", 42);
+    let scene = Scene::new();
+    told(&scene, "unknown", Cause::Unknown, "octo/repo", 42);
+    let scene = Scene::new();
+    scene.platform.set_variable("github_private_key", None);
+    told(&scene, "github_not_configured", Cause::Unknown, "octo/repo", 42);
+}
+
+#[test]
+fn a_job_before_the_gateway() {
+    let scene = Scene::new();
+    scene.queue_with(1, json!({"created_at": "2020-01-01T00:00:00Z"}));
+    scene.pass(20);
+    of_ours(&scene, "unconfirmed", Cause::Unconfirmed, 1);
+    let gpu = json!({"labels": ["gpu"]});
+    for job in 2..=4 {
+        scene.queue_with(job, gpu.clone());
+    }
+    scene.pass(300);
+    of_ours(&scene, "at_cap", Cause::AtCap, 4);
+    scene.gateway(Gateway::Away);
+    scene.queue(5);
+    scene.pass(3);
+    of_ours(&scene, "gateway_down", Cause::GatewayDown, 5);
+    scene.gateway(Gateway::Takes);
+    of_ours(&scene, "gateway_back", Cause::GatewayDown, 5);
+    scene.gateway(Gateway::Says(403, "no Slurm user is mapped to https://github.com/octo/repo"));
+    scene.queue(6);
+    scene.pass(90);
+    of_ours(&scene, "gateway_refuses", Cause::GatewayRefuses, 6);
+    scene.gateway(Gateway::Says(401, "auth-token missing"));
+    scene.queue(7);
+    of_ours(&scene, "gateway_secret", Cause::GatewayRefuses, 7);
+}
+
+#[test]
+fn a_job_in_slurm() {
+    let scene = Scene::new();
+    scene.queue(1);
+    scene.pass(3700);
+    of_ours(&scene, "submitted", Cause::Submitted, 1);
+    scene.slurm("PENDING", Some("Resources"));
+    of_ours(&scene, "slurm_pending", Cause::SlurmPending, 1);
+    scene.slurm("PENDING", Some("QOSMaxJobsPerUserLimit"));
+    of_ours(&scene, "slurm_limit", Cause::SlurmPending, 1);
+    scene.slurm("RUNNING", Some("None"));
+    of_ours(&scene, "slurm_running", Cause::SlurmRunning, 1);
+    scene.slurm("NODE_FAIL", None);
+    of_ours(&scene, "slurm_ended", Cause::SlurmEnded, 1);
+    scene.gateway(Gateway::Away);
+    of_ours(&scene, "submitted_gateway_down", Cause::Submitted, 1);
+    scene.gateway(Gateway::Takes);
+    scene.github("/access_tokens", 403, json!({"message": "This installation has been suspended"}));
+    assert_eq!(scene.redeem("1-1").status, 403);
+    of_ours(&scene, "credential_refused", Cause::CredentialRefused, 1);
+}
+
+#[test]
+fn a_job_with_a_runner() {
+    let scene = Scene::new();
+    scene.queue(1);
+    scene.queue(2);
+    scene.slurm("PENDING", Some("Priority"));
+    scene.redeem("2-1");
+    scene.pass(45);
+    of_ours(&scene, "runner_starting", Cause::RunnerStarting, 2);
+    scene.start(1, "gha-slurm-2-1");
+    scene.pass(30);
+    of_ours(&scene, "runner_taken", Cause::RunnerTaken, 2);
+    of_ours(&scene, "running", Cause::Running, 1);
+    scene.finish(1, "success");
+    scene.pass(120);
+    of_ours(&scene, "done", Cause::Done, 1);
+    for (number, why) in
+        [(1, "its runner took another job"), (2, "its Slurm job ended before its runner started: FAILED")]
+    {
+        Ledger(&scene.platform).launch(format!("3-{number}").parse().unwrap()).record_lost(why).unwrap();
+    }
+    scene.queue(3);
+    Ledger(&scene.platform)
+        .launch("3-3".parse().unwrap())
+        .record_lost("its runner registered and took no job")
+        .unwrap();
+    scene.pass(60);
+    of_ours(&scene, "given_up", Cause::GivenUp, 3);
+    scene.pass(24 * 60 * 60);
+    of_ours(&scene, "expired", Cause::Expired, 3);
+}
+
+#[test]
+fn a_run_is_explained_job_by_job() {
+    let scene = Scene::new();
+    scene.queue(41);
+    scene.slurm("PENDING", Some("Resources"));
+    let job = |id: u64, labels: &[&str]| json!({"id": id, "name": format!("build\u{1b}[2J {id}"), "status": "queued", "labels": labels});
+    let jobs: Vec<Value> = vec![job(41, &["slurm"]), job(42, &["slurm", "xl"])];
+    scene.github("/actions/runs/1000/jobs", 200, json!({"total_count": 2, "jobs": jobs}));
+    told(&scene, "run", Cause::SlurmPending, "octo/repo", 1000);
+    let explained = ask(&scene, "octo/repo", 1000);
+    assert_eq!((explained.run, explained.jobs[1].cause), (true, Cause::NoProfile));
+}
+
+#[test]
+fn a_job_of_another_repository_is_not_told_of() {
+    let scene = Scene::new();
+    scene.queue(1);
+    let explained = ask(&scene, "octo/other", 1);
+    assert_eq!(explained.jobs[0].cause, Cause::Unknown, "{explained}");
+    assert!(!explained.to_string().contains("octo/repo"));
+}

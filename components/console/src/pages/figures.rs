@@ -1,0 +1,219 @@
+//! What goes on, in numbers: in all, by repository and profile, and by stage.
+
+use gha_slurm_overview::{Figures, Group, Stage, State};
+use maud::{Markup, html};
+
+use super::words::{Look, ago, duration};
+
+/// More groups than this are not of use on a page.
+const MAX_GROUPS: usize = 20;
+
+/// The numbers of a page's head.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) waiting: u64,
+    in_slurm: u64,
+    running: u64,
+    succeeded: u64,
+    otherwise: u64,
+    given_up: u64,
+    oldest: u64,
+}
+
+impl Totals {
+    pub(super) fn of(figures: &Figures) -> Self {
+        figures.groups.iter().fold(Self::default(), |sum, group| {
+            let own = Self::of_group(group);
+            Self {
+                waiting: sum.waiting + own.waiting,
+                in_slurm: sum.in_slurm + own.in_slurm,
+                running: sum.running + own.running,
+                succeeded: sum.succeeded + own.succeeded,
+                otherwise: sum.otherwise + own.otherwise,
+                given_up: sum.given_up + own.given_up,
+                oldest: sum.oldest.max(own.oldest),
+            }
+        })
+    }
+
+    fn of_group(group: &Group) -> Self {
+        let count = |states: &[State]| states.iter().filter_map(|state| group.states.get(state)).sum::<u64>();
+        let succeeded = group.conclusions.get("success").copied().unwrap_or(0);
+        Self {
+            waiting: count(&[State::Unconfirmed, State::InLine, State::Unsubmitted, State::GivenUp]),
+            in_slurm: count(&[State::Pending, State::Starting]),
+            running: count(&[State::Running]),
+            succeeded,
+            otherwise: count(&[State::Finished, State::Expired]).saturating_sub(succeeded),
+            given_up: count(&[State::GivenUp]),
+            oldest: group.oldest_seconds,
+        }
+    }
+
+    /// The same in a sentence.
+    pub(super) fn headline(&self) -> String {
+        let Self { waiting, in_slurm, running, succeeded, otherwise, .. } = self;
+        format!(
+            "{waiting} waiting, {in_slurm} in Slurm, {running} running, {succeeded} succeeded, {otherwise} ended otherwise"
+        )
+    }
+
+    pub(super) fn tiles(&self) -> Markup {
+        let waits = match (self.given_up, self.waiting) {
+            (0, 0) => "for the gateway".to_owned(),
+            (0, _) => "for a place or the gateway".to_owned(),
+            (given_up, _) => format!("{given_up} given up"),
+        };
+        let oldest = match self.waiting + self.in_slurm {
+            0 => "nobody waits for a runner".to_owned(),
+            _ => format!("longest wait {}", duration(self.oldest)),
+        };
+        html! {
+            dl.figures {
+                (tile("waits", "Waiting", self.waiting, &waits))
+                (tile("holds", "In Slurm", self.in_slurm, &oldest))
+                (tile("runs", "Running", self.running, "on a runner of their own"))
+                (tile("good", "Succeeded", self.succeeded, "within three days"))
+                (tile("bad", "Ended otherwise", self.otherwise, "failed, cancelled, expired"))
+            }
+        }
+    }
+}
+
+fn tile(class: &str, name: &str, number: u64, words: &str) -> Markup {
+    let zero = if number == 0 { " zero" } else { "" };
+    html! { div class={ (class) (zero) } { dt { (name) } dd { (number) } dd { (words) } } }
+}
+
+/// What is not as it should be.
+pub(super) fn troubles(figures: &Figures, now: u64) -> Markup {
+    let nothing = figures.troubles.is_empty() && figures.problems.is_empty();
+    html! {
+        @if !figures.complete {
+            p.notice.waits { "Some jobs are not counted yet: they are with the next run of the repair." }
+        }
+        @if !nothing {
+            section.panel {
+                header { h2 { "What went wrong" } p { "with jobs that still wait" } }
+                table.cards {
+                    thead { tr { th { "State" } th { "Job" } th { "Repository" } th { "Since" } th { "What happened" } } }
+                    tbody {
+                        @for trouble in &figures.troubles {
+                            tr {
+                                td { (Look::of(trouble.state, None).badge()) }
+                                td { a href={ "/jobs/" (trouble.job) } { "#" (trouble.job) } }
+                                td.line.name title=(trouble.repository) { (trouble.repository) }
+                                td.fixed { (ago(trouble.since, now)) }
+                                td.line.long { (trouble.why) }
+                            }
+                        }
+                        @for problem in &figures.problems {
+                            tr {
+                                td { span.badge.bad { "unreadable" } }
+                                td.blank {} td.blank {} td.blank {}
+                                td.line.long { (problem) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// By repository and profile.
+pub(super) fn groups(figures: &Figures) -> Markup {
+    let left_out = figures.groups.len().saturating_sub(MAX_GROUPS);
+    html! {
+        section.panel {
+            header { h2 { "Repositories and profiles" } p { "three days" } }
+            @if figures.groups.is_empty() { p.nothing { "No job yet." } } @else {
+                div.scroll tabindex="0" role="region" aria-label="Repositories and profiles" {
+                    table {
+                        thead {
+                            tr {
+                                th { "Repository" } th { "Profile" } th.number { "Waiting" } th.number { "In Slurm" }
+                                th.number { "Running" } th.number { "Succeeded" } th.number { "Otherwise" }
+                                th.number { "Longest wait" }
+                            }
+                        }
+                        tbody { @for group in figures.groups.iter().take(MAX_GROUPS) { (group_row(group)) } }
+                    }
+                }
+                @if left_out > 0 { p.nothing { "and " (left_out) " more" } }
+            }
+        }
+    }
+}
+
+fn group_row(group: &Group) -> Markup {
+    let totals = Totals::of_group(group);
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("repository", &group.repository)
+        .append_pair("profile", &group.profile)
+        .finish();
+    let number = |number: u64| html! { td.number.quiet[number == 0] { (number) } };
+    html! {
+        tr {
+            th scope="row" {
+                @if group.repository.is_empty() { span.quiet { "never queued here" } }
+                @else { a href={ "/?" (query) "#jobs" } { (group.repository) } }
+            }
+            td { (group.profile) }
+            (number(totals.waiting)) (number(totals.in_slurm)) (number(totals.running))
+            (number(totals.succeeded)) (number(totals.otherwise))
+            td.number { @if group.waiting > 0 { (duration(group.oldest_seconds)) } @else { span.quiet { "–" } } }
+        }
+    }
+}
+
+/// How long each stage took.
+pub(super) fn stages(figures: &Figures) -> Markup {
+    let scale = figures.stages.iter().map(|stage| stage.p95).max().unwrap_or(0).max(1);
+    let share = |seconds: u64| seconds.saturating_mul(1000) / scale;
+    html! {
+        section.panel {
+            header { h2 { "How long each stage took" } p { "jobs of the last 24 h" } }
+            div.scroll tabindex="0" role="region" aria-label="How long each stage took" {
+                table.stages {
+                    thead {
+                        tr {
+                            th { "Stage" } th.number { "Jobs" } th.number { "Median" } th.number { "95 %" }
+                            th.number { "Longest" } th.bar-cell { span.unseen { "Drawn" } }
+                        }
+                    }
+                    tbody {
+                        @for stage in &figures.stages {
+                            tr {
+                                th scope="row" { (stage_name(stage.stage)) }
+                                td.number.quiet[stage.jobs == 0] { (stage.jobs) }
+                                @if stage.jobs == 0 { td.number.quiet { "–" } td.number.quiet { "–" } td.number.quiet { "–" } td {} }
+                                @else {
+                                    td.number { (duration(stage.median)) }
+                                    td.number { (duration(stage.p95)) }
+                                    td.number { (duration(stage.max)) }
+                                    td.stage {
+                                        svg viewBox="0 0 1000 10" preserveAspectRatio="none" aria-hidden="true" {
+                                            rect.most x="0" y="0" height="10" width=(share(stage.p95)) {}
+                                            rect x="0" y="0" height="10" width=(share(stage.median).max(4)) {}
+                                        }
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Submit => "Webhook to gateway",
+        Stage::Pending => "Slurm's queue",
+        Stage::Start => "Runner's start",
+        Stage::Wait => "All of the wait",
+        Stage::Run => "Run",
+    }
+}

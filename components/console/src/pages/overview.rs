@@ -1,0 +1,58 @@
+//! `GET /`: what waits, what Slurm holds, what runs, what ended and how.
+
+use gha_slurm_core::ports::{Platform, StoreError};
+use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::request::Request;
+use gha_slurm_overview::Filter;
+use maud::html;
+
+use super::frame::Frame;
+use super::list::Asked;
+use super::{chart, deliveries, figures, list, page};
+
+/// Jobs of a page.
+const LIMIT: usize = 50;
+
+pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Request) -> Result<Answer, StoreError> {
+    let text = |name: &str| request.query(name).unwrap_or_default();
+    let mut asked = Asked {
+        state: text("state"),
+        repository: text("repository"),
+        profile: text("profile"),
+        before: text("before"),
+    };
+    // What is no state or place lets all through, and the form shows that it does.
+    let state = asked.state.parse().ok();
+    let before = asked.before.parse().ok();
+    if state.is_none() {
+        asked.state.clear();
+    }
+    if before.is_none() {
+        asked.before.clear();
+    }
+    let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let filter = Filter { state, repository: some(&asked.repository), profile: some(&asked.profile) };
+    let all = gha_slurm_overview::figures(platform)?;
+    let jobs = gha_slurm_overview::jobs(platform, &filter, before, LIMIT)?;
+    let totals = figures::Totals::of(&all);
+    let title = match totals.waiting {
+        0 => "Jobs".to_owned(),
+        waiting => format!("{waiting} waiting"),
+    };
+    let main = html! {
+        h1.unseen { "Jobs" }
+        div.part data-part="figures" { (totals.tiles()) (figures::troubles(&all, frame.now)) }
+        section #jobs .panel {
+            header { h2 { "Jobs" } p { "the newest first" } }
+            (asked.form(&all))
+            div data-part="jobs" { (list::table(&jobs, frame.now)) (list::ways(&jobs, &asked)) }
+        }
+        div.part data-part="day" {
+            (chart::day(&all.day))
+            (figures::groups(&all))
+            (figures::stages(&all))
+        }
+        div.part data-part="deliveries" { (deliveries::panel(&gha_slurm_overview::deliveries(platform)?, frame.now)) }
+    };
+    Ok(page(200, frame.page(&title, &totals.headline(), &main)))
+}

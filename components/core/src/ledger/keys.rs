@@ -1,0 +1,506 @@
+//! The key schema: every key of the store is made here and nowhere else.
+//!
+//! [`SCHEMA`] is the same list as patterns. docs/store.md is checked against it, and the store in memory that tests use
+//! refuses a key that no pattern knows.
+
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+
+use super::Bucket;
+use crate::identity::RepositoryId;
+
+/// First part of every key, because the store may be shared with other applications. The number is the schema's version.
+const PREFIX: &str = "gha-slurm/1";
+
+/// Every key without [`PREFIX`]. A part in capitals stands for any text without a slash; `ATTEMPTS` for what [`attempt`]
+/// and its siblings make.
+pub const SCHEMA: &[&str] = &[
+    "job/J/requested",
+    "job/J/started",
+    "job/J/finished",
+    "job/J/confirmed",
+    "job/J/asked",
+    "launch/L/submit/ATTEMPTS",
+    "launch/L/launched",
+    "launch/L/redeem/ATTEMPTS",
+    "launch/L/commit",
+    "launch/L/redeemed",
+    "launch/L/runner",
+    "launch/L/took",
+    "launch/L/lost",
+    "launch/L/withdrawn",
+    "launch/L/cancel/ATTEMPTS",
+    "launch/L/cancelled",
+    "launch/L/asked",
+    "launch/L/removing",
+    "launch/L/removed",
+    "launch/L/ticket",
+    "line/PROFILE",
+    "line/PROFILE/T",
+    "line/PROFILE/T/met",
+    "line/PROFILE/low",
+    "journal/B",
+    "journal/B/N",
+    "journal/B/settled",
+    "journal/B/closed",
+    "journal/B/digest/C",
+    "tick/tally",
+    "tick/place",
+    "tick/deliveries",
+    "tick/cleaned",
+    "count/METRIC/OUTCOME",
+    "overdue/count",
+    "overdue/N",
+    "overdue/last",
+    "overdue/low",
+    "delivery/ID/repeat/ATTEMPTS",
+    "delivery/ID/repeated",
+    "delivery/GUID/count",
+    "github/deliveries",
+    "github/limited-until",
+    "github/app",
+    "github/app/private-key",
+    "github/app/webhook-secret",
+    "github/app/keep/ATTEMPTS",
+    "cache/app-jwt",
+    "cache/KIND/REPOSITORY",
+    "session/key",
+    "session/ended/P",
+    "login/WHO/P/window",
+    "login/WHO/P/wrong",
+    "setup/link/H/use",
+    "setup/link/H/used-at",
+    "setup/link/H/opened",
+    "setup/session/H",
+    "setup/state/H",
+    "setup/state/H/exchange/ATTEMPTS",
+    "doctor/R",
+    "key/current",
+    "key/KID",
+];
+
+/// Whether a key is one of the schema.
+pub fn is_known(key: &str) -> bool {
+    let Some(key) = key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix('/')) else { return false };
+    SCHEMA.iter().any(|pattern| match pattern.strip_suffix("/ATTEMPTS") {
+        Some(base) => {
+            let parts = base.split('/').count();
+            let mut given = key.splitn(parts + 1, '/');
+            let head: Vec<&str> = given.by_ref().take(parts).collect();
+            matches(base, &head.join("/")) && given.next().is_some_and(is_attempt)
+        }
+        None => matches(pattern, key),
+    })
+}
+
+fn matches(pattern: &str, key: &str) -> bool {
+    let placeholder = |part: &str| part.bytes().all(|byte| byte.is_ascii_uppercase());
+    pattern.split('/').count() == key.split('/').count()
+        && pattern.split('/').zip(key.split('/')).all(
+            |(part, given)| {
+                if placeholder(part) { !given.is_empty() } else { part == given }
+            },
+        )
+}
+
+/// `next`, `K`, `K/failed` or `K/met`.
+fn is_attempt(rest: &str) -> bool {
+    let (number, end) = rest.split_once('/').unwrap_or((rest, "met"));
+    rest == "next" || (number.parse::<u64>().is_ok() && matches!(end, "failed" | "met"))
+}
+
+/// A fact or a hint of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobFact {
+    /// It was queued.
+    Requested,
+    /// A runner took it.
+    Started,
+    /// It came to its end.
+    Finished,
+    /// GitHub confirmed that this old job is still queued.
+    Confirmed,
+    /// When GitHub was last asked about it.
+    Asked,
+}
+
+impl JobFact {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Requested, Self::Started, Self::Finished, Self::Confirmed, Self::Asked];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Started => "started",
+            Self::Finished => "finished",
+            Self::Confirmed => "confirmed",
+            Self::Asked => "asked",
+        }
+    }
+}
+
+/// A fact, a claim or a hint of a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaunchFact {
+    /// The gateway took it.
+    Launched,
+    /// The right to hand out its credential.
+    Commit,
+    /// Its credential was handed out.
+    Redeemed,
+    /// The runner that GitHub made for it.
+    Runner,
+    /// The job that its runner took.
+    Took,
+    /// Its job has the next launch.
+    Lost,
+    /// Nothing needs it.
+    Withdrawn,
+    /// Its Slurm job was cancelled.
+    Cancelled,
+    /// When the gateway was last asked about it.
+    Asked,
+    /// When GitHub was last asked to remove its runner.
+    Removing,
+    /// Its runner was removed.
+    Removed,
+    /// Its place in a line.
+    Ticket,
+}
+
+impl LaunchFact {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Launched,
+        Self::Commit,
+        Self::Redeemed,
+        Self::Runner,
+        Self::Took,
+        Self::Lost,
+        Self::Withdrawn,
+        Self::Cancelled,
+        Self::Asked,
+        Self::Removing,
+        Self::Removed,
+        Self::Ticket,
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Launched => "launched",
+            Self::Commit => "commit",
+            Self::Redeemed => "redeemed",
+            Self::Runner => "runner",
+            Self::Took => "took",
+            Self::Lost => "lost",
+            Self::Withdrawn => "withdrawn",
+            Self::Cancelled => "cancelled",
+            Self::Asked => "asked",
+            Self::Removing => "removing",
+            Self::Removed => "removed",
+            Self::Ticket => "ticket",
+        }
+    }
+}
+
+/// What is attempted for a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaunchAttempts {
+    /// To submit it at the gateway.
+    Submit,
+    /// To get a credential for it.
+    Redeem,
+    /// To have its Slurm job cancelled.
+    Cancel,
+}
+
+impl LaunchAttempts {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Submit, Self::Redeem, Self::Cancel];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Redeem => "redeem",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// `job/J/FACT`
+pub fn job(job: JobId, fact: JobFact) -> String {
+    format!("{PREFIX}/job/{job}/{}", fact.word())
+}
+
+/// `launch/L/FACT`
+pub fn launch(launch: LaunchId, fact: LaunchFact) -> String {
+    format!("{PREFIX}/launch/{launch}/{}", fact.word())
+}
+
+/// The base of [`attempt`] and its siblings for what is attempted for a launch.
+pub fn launch_attempts(launch: LaunchId, what: LaunchAttempts) -> String {
+    format!("{PREFIX}/launch/{launch}/{}", what.word())
+}
+
+/// `ATTEMPTS/next`: where to begin to look.
+pub fn attempt_next(base: &str) -> String {
+    format!("{base}/next")
+}
+
+/// `ATTEMPTS/K`: the claim of one attempt.
+pub fn attempt(base: &str, number: u64) -> String {
+    format!("{base}/{number}")
+}
+
+/// `ATTEMPTS/K/failed`
+pub fn attempt_failed(base: &str, number: u64) -> String {
+    format!("{base}/{number}/failed")
+}
+
+/// `ATTEMPTS/K/met`: when somebody else met the claim.
+pub fn attempt_met(base: &str, number: u64) -> String {
+    format!("{base}/{number}/met")
+}
+
+/// `line/PROFILE`: how many tickets were drawn.
+pub fn line(profile: &str) -> String {
+    format!("{PREFIX}/line/{profile}")
+}
+
+/// `line/PROFILE/T`: who drew the ticket.
+pub fn line_ticket(profile: &str, ticket: i64) -> String {
+    format!("{PREFIX}/line/{profile}/{ticket}")
+}
+
+/// `line/PROFILE/T/met`: when a ticket without a name was met.
+pub fn line_ticket_met(profile: &str, ticket: i64) -> String {
+    format!("{PREFIX}/line/{profile}/{ticket}/met")
+}
+
+/// `line/PROFILE/low`: the lowest ticket that may live.
+pub fn line_low(profile: &str) -> String {
+    format!("{PREFIX}/line/{profile}/low")
+}
+
+/// `journal/B`: how many slots were handed out.
+pub fn journal(bucket: Bucket) -> String {
+    format!("{PREFIX}/journal/{}", bucket.0)
+}
+
+/// `journal/B/N`: what a slot leads to.
+pub fn journal_slot(bucket: Bucket, slot: i64) -> String {
+    format!("{PREFIX}/journal/{}/{slot}", bucket.0)
+}
+
+/// `journal/B/settled`: how far nothing is to be done.
+pub fn journal_settled(bucket: Bucket) -> String {
+    format!("{PREFIX}/journal/{}/settled", bucket.0)
+}
+
+/// `journal/B/closed`: how many slots an hour that is over has.
+pub fn journal_closed(bucket: Bucket) -> String {
+    format!("{PREFIX}/journal/{}/closed", bucket.0)
+}
+
+/// `journal/B/digest/C`: what is known for certain of a chunk of slots.
+pub fn journal_digest(bucket: Bucket, chunk: i64) -> String {
+    format!("{PREFIX}/journal/{}/digest/{chunk}", bucket.0)
+}
+
+/// `tick/tally`: counters of all jobs that were deleted.
+pub fn tick_tally() -> String {
+    format!("{PREFIX}/tick/tally")
+}
+
+/// `tick/place`: where the walk through the journal stopped.
+pub fn tick_place() -> String {
+    format!("{PREFIX}/tick/place")
+}
+
+/// `tick/deliveries`: how far GitHub's list of deliveries was read.
+pub fn tick_deliveries() -> String {
+    format!("{PREFIX}/tick/deliveries")
+}
+
+/// `tick/cleaned`: up to which hour everything is deleted.
+pub fn tick_cleaned() -> String {
+    format!("{PREFIX}/tick/cleaned")
+}
+
+/// `count/METRIC/OUTCOME`
+pub fn count(metric: &str, outcome: &str) -> String {
+    format!("{PREFIX}/count/{metric}/{outcome}")
+}
+
+/// `overdue/count`: how many launches were ever put into the list.
+pub fn overdue_count() -> String {
+    format!("{PREFIX}/overdue/count")
+}
+
+/// `overdue/N`
+pub fn overdue(number: i64) -> String {
+    format!("{PREFIX}/overdue/{number}")
+}
+
+/// `overdue/last`: the last entry; absent while the list is empty.
+pub fn overdue_last() -> String {
+    format!("{PREFIX}/overdue/last")
+}
+
+/// `overdue/low`: the first entry.
+pub fn overdue_low() -> String {
+    format!("{PREFIX}/overdue/low")
+}
+
+/// `delivery/ID/repeat`: the base of attempts to have a delivery repeated.
+pub fn delivery_attempts(name: &str) -> String {
+    format!("{PREFIX}/delivery/{name}/repeat")
+}
+
+/// `delivery/ID/repeated`
+pub fn delivery_repeated(name: &str) -> String {
+    format!("{PREFIX}/delivery/{name}/repeated")
+}
+
+/// `delivery/GUID/count`: how often it was repeated.
+pub fn delivery_count(name: &str) -> String {
+    format!("{PREFIX}/delivery/{name}/count")
+}
+
+/// `github/deliveries`: the newest of GitHub's list of deliveries.
+pub fn github_deliveries() -> String {
+    format!("{PREFIX}/github/deliveries")
+}
+
+/// `github/limited-until`: nobody asks GitHub before.
+pub fn github_limited_until() -> String {
+    format!("{PREFIX}/github/limited-until")
+}
+
+/// `github/app`: the App that was set up in the browser.
+pub fn github_app() -> String {
+    format!("{PREFIX}/github/app")
+}
+
+/// `github/app/private-key`
+pub fn github_app_private_key() -> String {
+    format!("{PREFIX}/github/app/private-key")
+}
+
+/// `github/app/webhook-secret`
+pub fn github_app_webhook_secret() -> String {
+    format!("{PREFIX}/github/app/webhook-secret")
+}
+
+/// `github/app/keep`: the base of attempts to keep the App.
+pub fn github_app_attempts() -> String {
+    format!("{PREFIX}/github/app/keep")
+}
+
+/// `cache/app-jwt`
+pub fn cache_app_jwt() -> String {
+    format!("{PREFIX}/cache/app-jwt")
+}
+
+/// `cache/KIND/REPOSITORY`
+pub fn cache(kind: &str, repository: RepositoryId) -> String {
+    format!("{PREFIX}/cache/{kind}/{}", repository.0)
+}
+
+/// `session/key`: signs the console's sessions.
+pub fn session_key() -> String {
+    format!("{PREFIX}/session/key")
+}
+
+/// `session/ended/P`: when somebody of a place logged out.
+pub fn session_ended(place: u8) -> String {
+    format!("{PREFIX}/session/ended/{place}")
+}
+
+/// `login/WHO/P/window`: since when wrong tokens are counted.
+pub fn login_window(who: &str, place: u8) -> String {
+    format!("{PREFIX}/login/{who}/{place}/window")
+}
+
+/// `login/WHO/P/wrong`: how many there were.
+pub fn login_wrong(who: &str, place: u8) -> String {
+    format!("{PREFIX}/login/{who}/{place}/wrong")
+}
+
+/// `setup/link/H/use`: the claim to use a link.
+pub fn setup_link_use(digest: &str) -> String {
+    format!("{PREFIX}/setup/link/{digest}/use")
+}
+
+/// `setup/link/H/used-at`
+pub fn setup_link_used(digest: &str) -> String {
+    format!("{PREFIX}/setup/link/{digest}/used-at")
+}
+
+/// `setup/link/H/opened`
+pub fn setup_link_opened(digest: &str) -> String {
+    format!("{PREFIX}/setup/link/{digest}/opened")
+}
+
+/// `setup/session/H`
+pub fn setup_session(digest: &str) -> String {
+    format!("{PREFIX}/setup/session/{digest}")
+}
+
+/// `setup/state/H`
+pub fn setup_state(digest: &str) -> String {
+    format!("{PREFIX}/setup/state/{digest}")
+}
+
+/// `setup/state/H/exchange`: the base of attempts to exchange a code.
+pub fn setup_state_attempts(digest: &str) -> String {
+    format!("{PREFIX}/setup/state/{digest}/exchange")
+}
+
+/// `doctor/R`: a counter of `gha-slurm doctor`.
+pub fn doctor(name: &str) -> String {
+    format!("{PREFIX}/doctor/{name}")
+}
+
+/// `key/current`: the name of the key that signs launch tokens.
+pub fn signing_key_current() -> String {
+    format!("{PREFIX}/key/current")
+}
+
+/// `key/KID`
+pub fn signing_key(kid: &str) -> String {
+    format!("{PREFIX}/key/{kid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_schema_are_known_and_no_others() {
+        for key in
+            ["job/1/requested", "launch/1-1/submit/next", "launch/1-1/submit/3/failed", "key/0123", "line/cpu/7/met"]
+        {
+            assert!(is_known(&format!("{PREFIX}/{key}")), "{key}");
+        }
+        for key in ["job/1", "job/1/wanted", "launch/1-1/submit", "launch/1-1/submit/x", "key/", "line/a/b/c"] {
+            assert!(!is_known(&format!("{PREFIX}/{key}")), "{key}");
+        }
+        assert!(!is_known("gha-slurm/2/key/current"));
+    }
+
+    #[test]
+    fn docs_store_md_lists_every_key() {
+        let docs = include_str!("../../../../docs/store.md");
+        let listed = |key: &str| docs.lines().any(|line| line.starts_with('|') && line.contains(&format!("`{key}`")));
+        let missing: Vec<_> = SCHEMA.iter().filter(|key| !listed(key)).collect();
+        assert!(missing.is_empty(), "docs/store.md lacks {missing:?}");
+        let unknown: Vec<&str> = docs
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .filter_map(|line| line.split('|').nth(1))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .filter(|key| !SCHEMA.contains(key))
+            .collect();
+        assert!(unknown.is_empty(), "docs/store.md has keys that are not in the schema: {unknown:?}");
+    }
+}

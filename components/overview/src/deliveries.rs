@@ -1,0 +1,81 @@
+//! The last deliveries of the App's webhook, as GitHub lists them: what shows at once that webhooks do not arrive.
+//!
+//! The tick reads GitHub's list anyway, and keeps its newest end here, so that a page needs no call. Which job a delivery
+//! was about the list does not say; the job's facts name the deliveries that they came by.
+
+use std::collections::HashMap;
+
+use gha_slurm_core::identity::DeliveryId;
+use gha_slurm_core::ledger::{keys, write};
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::text::Text;
+use gha_slurm_protocol::identity::JobId;
+use serde::{Deserialize, Serialize};
+
+use super::list::newest;
+
+/// So many are kept.
+pub const KEPT_DELIVERIES: usize = 50;
+/// Among so many jobs a delivery's is looked for.
+const JOBS: usize = 200;
+
+/// One attempt of GitHub to deliver an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// `X-GitHub-Delivery`, the same for all attempts; absent when it is not as GitHub makes them.
+    pub guid: Option<DeliveryId>,
+    /// When, in seconds of Unix time; 0 when GitHub does not say.
+    pub at: u64,
+    /// The event.
+    pub event: Text,
+    /// What happened, where the event knows several things.
+    pub action: Text,
+    /// `OK`, or what went wrong, in GitHub's words.
+    pub status: Text,
+    /// The status of the application's answer; 0 where there was none.
+    pub status_code: u16,
+    /// Whether it repeats an earlier attempt.
+    pub redelivery: bool,
+    /// The job that it was about, where that is known.
+    pub job: Option<JobId>,
+}
+
+impl Delivery {
+    /// Whether GitHub counts it as delivered.
+    pub fn succeeded(&self) -> bool {
+        self.status.some() == Some("OK")
+    }
+}
+
+/// The newest end of GitHub's list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// When it was read, in seconds of Unix time; 0 when it never was.
+    pub read_at: u64,
+    /// The newest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// Keeps what GitHub has just listed, each with its job where that is one of the newest.
+pub fn keep_deliveries<P: Store + Clock>(platform: &P, listed: Vec<Delivery>) -> Result<(), StoreError> {
+    let mut jobs = HashMap::new();
+    for record in newest(platform, JOBS)? {
+        for delivery in record.view.deliveries() {
+            jobs.insert(delivery.clone(), record.job);
+        }
+    }
+    let found = |delivery: Delivery| Delivery {
+        job: delivery.guid.as_ref().and_then(|guid| jobs.get(guid).copied()),
+        ..delivery
+    };
+    let deliveries = listed.into_iter().map(found).collect();
+    write(platform, &keys::github_deliveries(), &Deliveries { read_at: platform.unix_seconds(), deliveries })
+}
+
+/// What was kept. What cannot be read is not there: the tick keeps it anew.
+pub fn deliveries<P: Store>(platform: &P) -> Result<Deliveries, StoreError> {
+    Ok(platform
+        .get(&keys::github_deliveries())?
+        .and_then(|kept| serde_json::from_slice(&kept).ok())
+        .unwrap_or_default())
+}

@@ -1,0 +1,281 @@
+//! The figures of all jobs of the retention: how many are where, how long stages take, how the last day went.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
+use serde::Serialize;
+
+use super::State;
+use super::rows::{Reader, Row};
+use super::summary::Times;
+
+/// So many jobs are read from their facts for one call.
+const BUDGET: usize = 2048;
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// The length of one point of the last day.
+const POINT_SECONDS: u64 = 15 * 60;
+/// Problems repeat themselves.
+const MAX_PROBLEMS: usize = 20;
+
+/// The figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Figures {
+    /// When they were made, in seconds of Unix time.
+    pub at: u64,
+    /// Whether all jobs are in them. Else some wait to be counted, which the tick does.
+    pub complete: bool,
+    /// How many jobs are in each state.
+    pub states: BTreeMap<State, u64>,
+    /// The same by repository and profile, the ones with most waiting jobs first.
+    pub groups: Vec<Group>,
+    /// How long each stage took for the jobs that left it within the last day.
+    pub stages: Vec<StageTimes>,
+    /// The last day, the oldest point first.
+    pub day: Vec<Point>,
+    /// What went wrong with jobs that wait, the newest first.
+    pub troubles: Vec<Trouble>,
+    /// Facts that cannot be read.
+    pub problems: Vec<String>,
+}
+
+/// Jobs of one repository and profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// The repository; empty for jobs that were never queued here.
+    pub repository: String,
+    /// The profile.
+    pub profile: String,
+    /// How many are in each state.
+    pub states: BTreeMap<State, u64>,
+    /// How they ended, by GitHub's word.
+    pub conclusions: BTreeMap<String, u64>,
+    /// How many wait for a runner.
+    pub waiting: u64,
+    /// How long the oldest of these waits, in seconds.
+    pub oldest_seconds: u64,
+}
+
+/// How long a stage takes, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StageTimes {
+    /// The stage.
+    pub stage: Stage,
+    /// Of how many jobs.
+    pub jobs: usize,
+    /// Half of them took no longer.
+    pub median: u64,
+    /// 95 of 100 took no longer.
+    pub p95: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+/// A stretch of a job's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// From *queued* received to the gateway's yes.
+    Submit,
+    /// From there to the credential: Slurm's queue and the job script's start.
+    Pending,
+    /// From the credential to the runner's taking the job.
+    Start,
+    /// From *queued* received to a runner's taking the job: what a user waits.
+    Wait,
+    /// From there to the end.
+    Run,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Submit, Self::Pending, Self::Start, Self::Wait, Self::Run];
+
+    /// Its word in the API and in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Pending => "pending",
+            Self::Start => "start",
+            Self::Wait => "wait",
+            Self::Run => "run",
+        }
+    }
+
+    /// When a job left it and how long it took, if it did.
+    pub fn of(self, times: &Times) -> Option<(u64, u64)> {
+        let (from, to) = match self {
+            Self::Submit => (times.received, times.submitted),
+            Self::Pending => (times.submitted, times.redeemed),
+            Self::Start => (times.redeemed, times.started),
+            Self::Wait => (times.received, times.started),
+            Self::Run => (times.started, times.finished),
+        };
+        let (from, to) = (from?, to?);
+        // Events come late: what ended before it began tells nothing.
+        Some((to, to.checked_sub(from)?))
+    }
+}
+
+/// A quarter of an hour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// When it ended, in seconds of Unix time; the last one is still going on.
+    pub at: u64,
+    /// How many jobs waited at its end.
+    pub waiting: u64,
+    /// How many jobs were taken by a runner in it.
+    pub started: u64,
+    /// The median of how long these waited, in seconds; absent when there are none.
+    pub median_wait: Option<u64>,
+}
+
+/// What keeps a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The job.
+    pub job: JobId,
+    /// Its repository.
+    pub repository: String,
+    /// Its state.
+    pub state: State,
+    /// Since when, in seconds of Unix time.
+    pub since: u64,
+    /// What happened.
+    pub why: String,
+}
+
+/// Makes the figures.
+pub fn figures<P: Store + Clock>(platform: &P) -> Result<Figures, StoreError> {
+    let (rows, reader) = all_rows(platform, BUDGET)?;
+    let now = platform.unix_seconds();
+    let mut problems = reader.problems;
+    problems.truncate(MAX_PROBLEMS);
+    let mut states = BTreeMap::new();
+    for row in &rows {
+        *states.entry(row.state).or_default() += 1;
+    }
+    Ok(Figures {
+        at: now,
+        complete: reader.complete,
+        states,
+        groups: groups(&rows, now),
+        stages: Stage::ALL.iter().map(|stage| stage_times(*stage, &rows, now)).collect(),
+        day: day(&rows, now),
+        troubles: troubles(&rows),
+        problems,
+    })
+}
+
+/// The row of every job, once.
+pub fn all_rows<P: Store + Clock>(platform: &P, budget: usize) -> Result<(Vec<Row>, Reader<'_, P>), StoreError> {
+    let mut reader = Reader::new(platform, budget);
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    reader.walk(None, |_, _, rows| {
+        all.extend(rows.into_iter().filter(|row| seen.insert(row.job)));
+        Ok(true)
+    })?;
+    Ok((all, reader))
+}
+
+fn groups(rows: &[Row], now: u64) -> Vec<Group> {
+    // Rows of one reader share their strings: comparing addresses spares comparing texts.
+    let mut groups: HashMap<(*const u8, *const u8), Group> = HashMap::new();
+    for row in rows {
+        let group = groups.entry((row.repository.as_ptr(), row.profile.as_ptr())).or_insert_with(|| Group {
+            repository: row.repository.to_string(),
+            profile: row.profile.to_string(),
+            states: BTreeMap::new(),
+            conclusions: BTreeMap::new(),
+            waiting: 0,
+            oldest_seconds: 0,
+        });
+        *group.states.entry(row.state).or_default() += 1;
+        if row.state == State::Finished {
+            match group.conclusions.get_mut(&*row.conclusion) {
+                Some(count) => *count += 1,
+                None => {
+                    group.conclusions.insert(row.conclusion.to_string(), 1);
+                }
+            }
+        }
+        if row.state.waits() {
+            group.waiting += 1;
+            let age = now.saturating_sub(row.times.received.unwrap_or(now));
+            group.oldest_seconds = group.oldest_seconds.max(age);
+        }
+    }
+    let mut groups: Vec<Group> = groups.into_values().collect();
+    groups.sort_by(|a, b| (b.waiting, &a.repository, &a.profile).cmp(&(a.waiting, &b.repository, &b.profile)));
+    groups
+}
+
+fn stage_times(stage: Stage, rows: &[Row], now: u64) -> StageTimes {
+    let mut took: Vec<u64> = rows
+        .iter()
+        .filter_map(|row| stage.of(&row.times))
+        .filter(|(left, _)| left.saturating_add(DAY_SECONDS) > now)
+        .map(|(_, seconds)| seconds)
+        .collect();
+    took.sort_unstable();
+    let at = |part: usize| took.get((took.len() * part / 100).min(took.len().saturating_sub(1))).copied().unwrap_or(0);
+    StageTimes { stage, jobs: took.len(), median: at(50), p95: at(95), max: took.last().copied().unwrap_or(0) }
+}
+
+fn day(rows: &[Row], now: u64) -> Vec<Point> {
+    let last = now / POINT_SECONDS;
+    let first = last.saturating_sub(DAY_SECONDS / POINT_SECONDS - 1);
+    let count = usize::try_from(last - first + 1).unwrap_or(0);
+    let index = |at: u64| (at / POINT_SECONDS).checked_sub(first).and_then(|index| usize::try_from(index).ok());
+    let mut changes = vec![0i64; count + 1];
+    let mut waits: Vec<Vec<u64>> = vec![Vec::new(); count];
+    for row in rows {
+        let Some(received) = row.times.received.filter(|_| !row.repository.is_empty()) else { continue };
+        let over = row.times.started.or(row.times.finished).or((!row.state.waits()).then_some(row.since));
+        if over.is_some_and(|over| over < received) {
+            continue;
+        }
+        // It waits at the end of each point from the one of its arrival to the one before its start.
+        if let Some(change) = changes.get_mut(index(received).unwrap_or(0)) {
+            *change += 1;
+        }
+        if let Some(change) = over.and_then(|over| changes.get_mut(index(over).unwrap_or(0))) {
+            *change -= 1;
+        }
+        if let Some((left, seconds)) = Stage::Wait.of(&row.times)
+            && let Some(waits) = index(left).and_then(|index| waits.get_mut(index))
+        {
+            waits.push(seconds);
+        }
+    }
+    let mut waiting = 0i64;
+    let mut points = Vec::with_capacity(count);
+    for ((change, mut waits), number) in changes.into_iter().zip(waits).zip(first..) {
+        waiting += change;
+        waits.sort_unstable();
+        points.push(Point {
+            at: (number + 1) * POINT_SECONDS,
+            waiting: u64::try_from(waiting).unwrap_or(0),
+            started: u64::try_from(waits.len()).unwrap_or(0),
+            median_wait: waits.get(waits.len() / 2).copied(),
+        });
+    }
+    points
+}
+
+fn troubles(rows: &[Row]) -> Vec<Trouble> {
+    let troubled = |row: &&Row| row.submit_failures > 0 || row.redeem_failures > 0 || row.state == State::GivenUp;
+    let mut troubles: Vec<Trouble> = rows
+        .iter()
+        .filter(|row| row.state.waits())
+        .filter(troubled)
+        .filter_map(|row| {
+            let (repository, why) = (row.repository.to_string(), row.why.clone()?);
+            Some(Trouble { job: row.job, repository, state: row.state, since: row.since, why })
+        })
+        .collect();
+    troubles.sort_by_key(|trouble| std::cmp::Reverse(trouble.since));
+    troubles.truncate(MAX_PROBLEMS);
+    troubles
+}

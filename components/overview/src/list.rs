@@ -1,0 +1,126 @@
+//! Jobs page by page, the newest first.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use gha_slurm_core::ledger::{CHUNK, JobRecord, Ledger, Place};
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::JobId;
+use serde::Serialize;
+
+use super::State;
+use super::rows::{Reader, Row};
+use super::summary::{JobSummary, summaries};
+
+/// The most jobs of one page.
+pub const MAX_LIMIT: usize = 200;
+/// So many jobs are read from their facts for one page; a filter that finds little goes on with the next one.
+const BUDGET: usize = 1024;
+/// So many chunks of the journal are looked through for one page.
+const CHUNKS: usize = 128;
+
+/// Which jobs. An absent field lets all through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In one of these states.
+    pub state: Option<StateFilter>,
+    /// Of this repository, compared without case.
+    pub repository: Option<String>,
+    /// Of this profile.
+    pub profile: Option<String>,
+}
+
+/// One state, or all in which a job waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Any state in which a job waits for a runner: the word `waiting`.
+    Waiting,
+    /// This state.
+    Only(State),
+}
+
+impl FromStr for StateFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "waiting" { Ok(Self::Waiting) } else { text.parse().map(Self::Only) }
+    }
+}
+
+impl Filter {
+    fn lets(&self, row: &Row) -> bool {
+        let state = match self.state {
+            None => true,
+            Some(StateFilter::Waiting) => row.state.waits(),
+            Some(StateFilter::Only(state)) => row.state == state,
+        };
+        state
+            && self.repository.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(&row.repository))
+            && self.profile.as_ref().is_none_or(|only| **only == *row.profile)
+    }
+}
+
+/// A page of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobPage {
+    /// The jobs, the newest first. A page may hold fewer than asked for, or none, though more follow.
+    pub jobs: Vec<JobSummary>,
+    /// Where older ones begin; absent when there are none.
+    pub next: Option<String>,
+}
+
+/// At most `limit` jobs that a filter lets through, older than `before`.
+pub fn jobs<P: Store + Clock>(
+    platform: &P,
+    filter: &Filter,
+    before: Option<Place>,
+    limit: usize,
+) -> Result<JobPage, StoreError> {
+    let (records, next) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
+    Ok(JobPage { jobs: summaries(platform, &records)?, next: next.map(|place| place.to_string()) })
+}
+
+/// What is known of the newest jobs.
+pub(crate) fn newest<P: Store + Clock>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+    records(platform, &Filter::default(), None, limit).map(|(records, _)| records)
+}
+
+/// The records of a page, and where the next one begins.
+fn records<P: Store + Clock>(
+    platform: &P,
+    filter: &Filter,
+    before: Option<Place>,
+    limit: usize,
+) -> Result<(Vec<JobRecord>, Option<Place>), StoreError> {
+    let mut found: Vec<Row> = Vec::new();
+    let mut seen: HashSet<JobId> = HashSet::new();
+    let mut next = None;
+    let mut chunks = 0;
+    // A job that is over is in none of these states.
+    let open_only = match filter.state {
+        None => false,
+        Some(StateFilter::Waiting) => true,
+        Some(StateFilter::Only(state)) => state.waits() || state == State::Running,
+    };
+    Reader::new(platform, BUDGET).open_only(open_only).walk(before, |reader, (bucket, chunk), rows| {
+        chunks += 1;
+        if !reader.complete || chunks > CHUNKS {
+            // This chunk is for the next page.
+            next = Some(Place { bucket, slot: (chunk + 1) * CHUNK + 1 });
+            return Ok(false);
+        }
+        for row in rows {
+            if before.is_some_and(|before| row.place >= before) || !filter.lets(&row) || !seen.insert(row.job) {
+                continue;
+            }
+            if found.len() == limit {
+                next = found.last().map(|row| row.place);
+                return Ok(false);
+            }
+            found.push(row);
+        }
+        Ok(true)
+    })?;
+    let ids: Vec<JobId> = found.iter().map(|row| row.job).collect();
+    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next))
+}

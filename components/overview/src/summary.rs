@@ -1,0 +1,233 @@
+//! One job in a few fields, as a line of a list shows it.
+
+use std::collections::HashMap;
+
+use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
+use gha_slurm_core::lifecycle::Need;
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::text::Text;
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use serde::{Deserialize, Serialize};
+
+use super::State;
+
+/// When a job came to each stage, in seconds of Unix time; absent when it did not, or when nobody told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// GitHub made it.
+    pub created: Option<u64>,
+    /// Its *queued* was received, or a later event of a job that was never queued here.
+    pub received: Option<u64>,
+    /// The gateway took the launch that serves it.
+    pub submitted: Option<u64>,
+    /// That launch's Slurm job got its credential.
+    pub redeemed: Option<u64>,
+    /// A runner took the job.
+    pub started: Option<u64>,
+    /// It came to its end.
+    pub finished: Option<u64>,
+}
+
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobSummary {
+    /// Its id.
+    pub job: JobId,
+    /// Its repository; absent, as the profile and the labels are, when it was never queued here.
+    pub repository: Option<RepositoryName>,
+    /// Its name in its workflow; absent, as the next two are, when GitHub did not tell.
+    pub name: Option<String>,
+    /// The workflow's name.
+    pub workflow: Option<String>,
+    /// The branch that the workflow runs on.
+    pub branch: Option<String>,
+    /// Its page at GitHub.
+    pub url: Option<String>,
+    /// Its labels.
+    pub labels: Option<LabelSet>,
+    /// The profile that took it.
+    pub profile: Option<String>,
+    /// Where it is.
+    pub state: State,
+    /// Since when, in seconds of Unix time.
+    pub since: u64,
+    /// Why it is there, where there is more to say than its state does.
+    pub why: Option<String>,
+    /// The launch that serves it or served it.
+    pub launch: Option<LaunchId>,
+    /// How many launches it had.
+    pub launches: u32,
+    /// That launch's Slurm job, when the gateway told its id.
+    pub slurm_job: Option<String>,
+    /// The name of the runner that took it.
+    pub runner: Option<String>,
+    /// How it ended, in GitHub's word.
+    pub conclusion: Option<String>,
+    /// How often the gateway did not take one of its launches.
+    pub submit_failures: u64,
+    /// How often GitHub gave no credential for one of its launches.
+    pub redeem_failures: u64,
+    /// When it came to each stage.
+    pub times: Times,
+}
+
+/// Sums up jobs; what GitHub gave to whom is looked up for all of them at once.
+pub(crate) fn summaries<P: Store + Clock>(platform: &P, records: &[JobRecord]) -> Result<Vec<JobSummary>, StoreError> {
+    let now = platform.unix_seconds();
+    let mut serving = Vec::with_capacity(records.len());
+    for record in records {
+        serving.push(serving_launch(platform, record, now)?);
+    }
+    let strangers: Vec<JobId> = serving
+        .iter()
+        .zip(records)
+        .filter_map(|(launch, record)| launch.filter(|launch| launch.job != record.job).map(|launch| launch.job))
+        .collect();
+    let mut others = HashMap::new();
+    for record in Ledger(platform).records(&strangers)?.into_iter().flatten() {
+        others.insert(record.job, record);
+    }
+    let sum_up = |(launch, record): (&Option<LaunchId>, &JobRecord)| {
+        let launch = launch.and_then(|launch| {
+            let of = if launch.job == record.job { Some(record) } else { others.get(&launch.job) };
+            of?.launches.iter().find(|one| one.id == launch)
+        });
+        JobSummary::of(record, launch, now)
+    };
+    Ok(serving.iter().zip(records).map(sum_up).collect())
+}
+
+/// The launch that serves a job, or whose runner took it: most often its own.
+fn serving_launch<P: Store + Clock>(
+    platform: &P,
+    record: &JobRecord,
+    now: u64,
+) -> Result<Option<LaunchId>, StoreError> {
+    if let Some(started) = &record.view.started {
+        // What its name says was checked when the fact was written; for its own launch the fact is at hand.
+        let named = started.runner_name.as_deref().and_then(LaunchId::of_runner);
+        return match named.filter(|launch| launch.job == record.job) {
+            Some(own) => {
+                let took = record.launches.iter().any(|launch| launch.id == own && launch.took == Some(record.job));
+                Ok(took.then_some(own))
+            }
+            None => Need(platform).got(record.job, started),
+        };
+    }
+    let Some(own) = record.launches.last() else { return Ok(None) };
+    // GitHub gave its runner to another job of its pool: then that one's may be its.
+    match own.took {
+        Some(_) if record.view.waiting(now).is_some() => Ok(Need(platform).holder(record.job)?.or(Some(own.id))),
+        _ => Ok(Some(own.id)),
+    }
+}
+
+impl JobSummary {
+    fn of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Self {
+        let view = &record.view;
+        let requested = view.requested.as_ref();
+        let heard = || {
+            let started = view.started.as_ref().map(|started| started.at);
+            started.into_iter().chain(view.finished.as_ref().map(|finished| finished.at)).min()
+        };
+        let times = Times {
+            created: requested.map(|requested| requested.created_at),
+            received: requested.map(|requested| requested.at).or_else(heard),
+            submitted: launch.and_then(|launch| launch.launched.as_ref()).map(|launched| launched.at),
+            redeemed: launch.and_then(|launch| launch.redeemed),
+            started: view.started.as_ref().map(|started| started.at),
+            finished: view.finished.as_ref().map(|finished| finished.at),
+        };
+        let state = state_of(record, launch, now);
+        let last = record.launches.last();
+        let since = match state {
+            State::Unconfirmed | State::InLine | State::Unsubmitted => {
+                // A second launch waits since the first was lost.
+                let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
+                lost.map(|lost| lost.at).or(times.received)
+            }
+            State::Pending => times.submitted,
+            State::Starting => times.redeemed,
+            State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
+            State::Running => times.started,
+            State::Finished => times.finished,
+            State::Expired => times.received.map(|received| received.saturating_add(24 * 60 * 60)),
+        };
+        let named = |of: fn(&Requested) -> &Text| of(requested?).some().map(str::to_owned);
+        let launched = record.launches.iter().filter(|launch| launch.launched.is_some()).count();
+        Self {
+            job: record.job,
+            repository: requested.map(|requested| requested.repository.clone()),
+            name: named(|requested| &requested.name),
+            workflow: named(|requested| &requested.workflow),
+            branch: named(|requested| &requested.branch),
+            url: requested
+                .map(|requested| format!("{}/runs/{}", requested.html_url.as_str().trim_end_matches('/'), record.job)),
+            labels: requested.map(|requested| requested.labels.clone()),
+            profile: requested.map(|requested| requested.profile.clone()),
+            state,
+            since: since.or(times.received).unwrap_or(0),
+            why: why(record, launch, state),
+            launch: launch.map(|launch| launch.id),
+            launches: u32::try_from(launched).unwrap_or(u32::MAX),
+            slurm_job: launch.and_then(|launch| launch.launched.as_ref()?.slurm_job.clone()),
+            runner: view.started.as_ref().and_then(|started| started.runner_name.clone()),
+            conclusion: view.finished.as_ref().and_then(|finished| finished.conclusion.clone()),
+            submit_failures: record.launches.iter().map(|launch| launch.submissions.failures).sum(),
+            redeem_failures: record.launches.iter().map(|launch| launch.redemptions.failures).sum(),
+            times,
+        }
+    }
+}
+
+fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> State {
+    let view = &record.view;
+    if view.finished.is_some() {
+        return State::Finished;
+    }
+    let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
+    if requested.expired(now) {
+        return State::Expired;
+    }
+    if record.launches.last().is_some_and(|launch| launch.lost.is_some()) {
+        return State::GivenUp;
+    }
+    match launch {
+        Some(launch) if launch.redeemed.is_some() => State::Starting,
+        Some(launch) if launch.launched.is_some() => State::Pending,
+        _ if requested.needs_confirmation() && record.confirmed.is_none() => State::Unconfirmed,
+        // It draws its ticket before it is tried: one without a failure is in line, or on its way this moment.
+        Some(launch) if launch.ticket.is_some() && launch.submissions.last.is_none() => State::InLine,
+        _ => State::Unsubmitted,
+    }
+}
+
+fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Option<String> {
+    let last_lost =
+        || record.launches.iter().rev().find_map(|launch| launch.lost.as_ref()).map(|lost| lost.why.clone());
+    match state {
+        State::Unconfirmed => {
+            Some("it is older than 24 h: GitHub is asked first whether it is still queued".to_owned())
+        }
+        State::InLine => {
+            let requested = record.view.requested.as_ref()?;
+            let places = requested.max_running?;
+            Some(format!("profile {} runs as many launches as it may (max_running = {places})", requested.profile))
+        }
+        State::Unsubmitted => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
+            Some(failure) => Some(failure.why.clone()),
+            None => last_lost(),
+        },
+        State::Pending => match launch.and_then(|launch| launch.redemptions.last.as_ref()) {
+            Some(failure) => Some(format!("it got no credential: {}", failure.why)),
+            None => last_lost(),
+        },
+        State::Starting => last_lost(),
+        State::GivenUp => last_lost(),
+        State::Running | State::Finished => {
+            (record.view.requested.is_none()).then(|| "it was never queued here".to_owned())
+        }
+        State::Expired => Some("GitHub gives a job up after 24 h in the queue".to_owned()),
+    }
+}

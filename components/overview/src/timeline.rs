@@ -1,0 +1,192 @@
+//! One job with all that happened to it.
+
+use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger};
+use gha_slurm_core::lifecycle::place_in_line;
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+use serde::Serialize;
+
+use super::summary::{JobSummary, summaries};
+
+/// One job with its launches and its timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JobDetail {
+    /// The job in a few fields.
+    pub summary: JobSummary,
+    /// Its place in the line of its profile, from 1, while it is in state `in_line`; absent when it is far back.
+    pub place: Option<usize>,
+    /// The launches that were made for it.
+    pub launches: Vec<LaunchDetail>,
+    /// What happened, the oldest first.
+    pub timeline: Vec<Moment>,
+}
+
+/// A launch. Times are seconds of Unix time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LaunchDetail {
+    /// Its id.
+    pub launch: LaunchId,
+    /// Its Slurm job, when the gateway told its id.
+    pub slurm_job: Option<String>,
+    /// How often the gateway did not take it.
+    pub submit_failures: u64,
+    /// Why not, the last time, when that was its last word.
+    pub submit_failure: Option<String>,
+    /// How often GitHub gave no credential for it.
+    pub redeem_failures: u64,
+    /// Why not, the last time.
+    pub redeem_failure: Option<String>,
+    /// The job that its runner took.
+    pub took: Option<JobId>,
+    /// Why its job got another launch.
+    pub lost: Option<String>,
+    /// When the gateway took it.
+    pub submitted_at: Option<u64>,
+    /// When its credential was handed out.
+    pub redeemed_at: Option<u64>,
+    /// When nothing needed it any more.
+    pub withdrawn_at: Option<u64>,
+    /// When its Slurm job was cancelled.
+    pub cancelled_at: Option<u64>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// When, in seconds of Unix time.
+    pub at: u64,
+    /// What.
+    pub event: Event,
+    /// The launch that it happened to.
+    pub launch: Option<LaunchId>,
+    /// More of it in words.
+    pub detail: Option<String>,
+}
+
+/// What can happen to a job or to its launches. In the order in which what happened within one second is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// GitHub made the job.
+    Created,
+    /// The webhook *queued* was received.
+    Requested,
+    /// GitHub confirmed that an old job is still queued.
+    Confirmed,
+    /// The gateway did not take the launch; the last time.
+    SubmitFailed,
+    /// The gateway took the launch.
+    Submitted,
+    /// GitHub gave no credential; the last time.
+    RedeemFailed,
+    /// The credential was handed out.
+    Redeemed,
+    /// The launch cannot serve the job any more.
+    Lost,
+    /// A runner took the job.
+    Started,
+    /// The job came to its end.
+    Finished,
+    /// Nothing needed the launch any more.
+    Withdrawn,
+    /// The launch's Slurm job was cancelled.
+    Cancelled,
+}
+
+/// All that is known of a job; `None` when nothing is (any more).
+pub fn job<P: Store + Clock>(platform: &P, job: JobId) -> Result<Option<JobDetail>, StoreError> {
+    let Some(record) = Ledger(platform).records(&[job])?.pop().transpose()? else { return Ok(None) };
+    let view = &record.view;
+    if view.requested.is_none() && view.started.is_none() && view.finished.is_none() {
+        return Ok(None);
+    }
+    let Some(summary) = summaries(platform, std::slice::from_ref(&record))?.pop() else { return Ok(None) };
+    let place = match (&view.requested, summary.state, record.launches.last()) {
+        (Some(requested), super::State::InLine, Some(own)) => place_in_line(platform, requested, own.id)?,
+        _ => None,
+    };
+    let mut launches: Vec<LaunchRecord> = record.launches.clone();
+    // Another job's launch may serve it.
+    if let Some(other) = summary.launch.filter(|launch| launch.job != job)
+        && let Some(Ok(stranger)) = Ledger(platform).records(&[other.job])?.pop()
+    {
+        launches.extend(stranger.launches.into_iter().filter(|launch| launch.id == other));
+    }
+    let shown = |launch: &&LaunchRecord| launch.ticket.is_some() || happened(launch).next().is_some();
+    Ok(Some(JobDetail {
+        timeline: timeline(&record, &launches),
+        launches: launches.iter().filter(shown).map(LaunchDetail::from).collect(),
+        summary,
+        place,
+    }))
+}
+
+impl From<&LaunchRecord> for LaunchDetail {
+    fn from(record: &LaunchRecord) -> Self {
+        Self {
+            launch: record.id,
+            slurm_job: record.launched.as_ref().and_then(|launched| launched.slurm_job.clone()),
+            submit_failures: record.submissions.failures,
+            submit_failure: record.submissions.last.as_ref().map(|failure| failure.why.clone()),
+            redeem_failures: record.redemptions.failures,
+            redeem_failure: record.redemptions.last.as_ref().map(|failure| failure.why.clone()),
+            took: record.took,
+            lost: record.lost.as_ref().map(|lost| lost.why.clone()),
+            submitted_at: record.launched.as_ref().map(|launched| launched.at),
+            redeemed_at: record.redeemed,
+            withdrawn_at: record.withdrawn,
+            cancelled_at: record.cancelled,
+        }
+    }
+}
+
+fn timeline(record: &JobRecord, launches: &[LaunchRecord]) -> Vec<Moment> {
+    let of_job = |at, event, detail| Some(Moment { at, event, launch: None, detail });
+    let view = &record.view;
+    let mut moments: Vec<Moment> = Vec::new();
+    if let Some(requested) = &view.requested {
+        moments.extend(of_job(requested.created_at, Event::Created, None));
+        let detail = format!("profile {}, labels {}", requested.profile, requested.labels);
+        moments.extend(of_job(requested.at, Event::Requested, Some(detail)));
+    }
+    moments.extend(record.confirmed.and_then(|at| of_job(at, Event::Confirmed, None)));
+    if let Some(started) = &view.started {
+        let detail = started.runner_name.as_ref().map(|name| format!("runner {name}"));
+        moments.extend(of_job(started.at, Event::Started, detail));
+    }
+    if let Some(finished) = &view.finished {
+        moments.extend(of_job(finished.at, Event::Finished, finished.conclusion.clone()));
+    }
+    moments.extend(launches.iter().flat_map(happened));
+    moments.sort_by_key(|moment| (moment.at, moment.event));
+    moments
+}
+
+fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
+    let moment = |at, event, detail| Moment { at, event, launch: Some(launch.id), detail };
+    let failure = |tries: &gha_slurm_core::ledger::Tries, event| {
+        tries.last.as_ref().map(|last| {
+            let detail = match last.attempt {
+                1 => last.why.clone(),
+                attempt => format!("{} (attempt {attempt})", last.why),
+            };
+            moment(last.at, event, Some(detail))
+        })
+    };
+    let submitted = launch.launched.as_ref().map(|launched| {
+        let detail = launched.slurm_job.as_ref().map(|id| format!("Slurm job {id}"));
+        moment(launched.at, Event::Submitted, detail)
+    });
+    let lost = launch.lost.as_ref().map(|lost| moment(lost.at, Event::Lost, Some(lost.why.clone())));
+    [
+        failure(&launch.submissions, Event::SubmitFailed),
+        submitted,
+        failure(&launch.redemptions, Event::RedeemFailed),
+        launch.redeemed.map(|at| moment(at, Event::Redeemed, None)),
+        lost,
+        launch.withdrawn.map(|at| moment(at, Event::Withdrawn, None)),
+        launch.cancelled.map(|at| moment(at, Event::Cancelled, None)),
+    ]
+    .into_iter()
+    .flatten()
+}

@@ -1,0 +1,129 @@
+//! The manifest of which GitHub makes the App, and where it is posted.
+//!
+//! Source: GitHub Docs, "Registering a GitHub App from a manifest". GitHub takes an event only together with a permission
+//! that covers it: *workflow_job* needs *Actions*.
+
+use gha_slurm_core::settings::SettingError;
+use serde_json::json;
+use url::Url;
+
+/// GitHub's limit for an App's name.
+const MAX_NAME: usize = 34;
+/// GitHub's limit for an account's name.
+const MAX_ACCOUNT: usize = 39;
+
+/// Who is to own the App.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Whoever is signed in at GitHub.
+    Personal,
+    /// An organisation in which he may manage Apps.
+    Organization(String),
+}
+
+/// What a person chose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Choice {
+    /// The App's owner.
+    pub(super) owner: Owner,
+    /// The App's name.
+    pub(super) name: String,
+}
+
+impl Choice {
+    /// Reads the form's fields; the error is for whoever filled it in.
+    pub(super) fn parse(account: &str, organization: &str, name: &str) -> Result<Self, &'static str> {
+        let name = name.trim();
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+            return Err("The App's name must have 1 to 34 characters.");
+        }
+        let owner = match (account, organization.trim()) {
+            ("personal", _) => Owner::Personal,
+            ("organization", login) if is_login(login) => Owner::Organization(login.to_owned()),
+            ("organization", _) => {
+                return Err("Give the organisation's name as it stands in its URL: letters, digits and hyphens.");
+            }
+            _ => return Err("Choose who is to own the App."),
+        };
+        Ok(Self { owner, name: name.to_owned() })
+    }
+
+    /// Where the manifest is posted, below GitHub's pages at `web`.
+    pub(super) fn action(&self, web: &Url, state: &str) -> Result<Url, SettingError> {
+        let path = match &self.owner {
+            Owner::Personal => "settings/apps/new".to_owned(),
+            Owner::Organization(login) => format!("organizations/{login}/settings/apps/new"),
+        };
+        let mut url = joined(web, &path, "github_api_url")?;
+        url.query_pairs_mut().append_pair("state", state);
+        Ok(url)
+    }
+
+    /// The manifest for an application at `public`.
+    pub(super) fn manifest(&self, public: &Url) -> Result<String, SettingError> {
+        let under = |path| joined(public, path, "public_url");
+        Ok(json!({
+            "name": self.name,
+            "url": public,
+            "description": "Runs GitHub Actions jobs on a Slurm cluster",
+            "public": false,
+            "hook_attributes": {"url": under("api/github/webhooks")?, "active": true},
+            "redirect_url": under("setup/callback")?,
+            "setup_url": public,
+            "default_permissions": {"administration": "write", "actions": "read", "metadata": "read"},
+            "default_events": ["workflow_job"],
+        })
+        .to_string())
+    }
+}
+
+fn is_login(text: &str) -> bool {
+    (1..=MAX_ACCOUNT).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn joined(base: &Url, path: &str, variable: &'static str) -> Result<Url, SettingError> {
+    base.join(path).map_err(|error| SettingError::new(variable, format!("is no base URL ({error})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn choice(account: &str, organization: &str) -> Choice {
+        Choice::parse(account, organization, " gha-slurm ").unwrap()
+    }
+
+    #[test]
+    fn it_goes_to_the_owners_page_and_comes_back_under_the_public_url() {
+        let web = Url::parse("https://github.com/").unwrap();
+        let personal = choice("personal", "ignored");
+        assert_eq!(personal.action(&web, "s").unwrap().as_str(), "https://github.com/settings/apps/new?state=s");
+        let organization = choice("organization", " octo-org ").action(&web, "s").unwrap();
+        assert_eq!(organization.as_str(), "https://github.com/organizations/octo-org/settings/apps/new?state=s");
+
+        let manifest = personal.manifest(&Url::parse("https://app.example/slurm/").unwrap()).unwrap();
+        let manifest: Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(manifest["name"], "gha-slurm");
+        assert_eq!(manifest["hook_attributes"]["url"], "https://app.example/slurm/api/github/webhooks");
+        assert_eq!(manifest["redirect_url"], "https://app.example/slurm/setup/callback");
+    }
+
+    #[test]
+    fn what_is_no_account_or_name_is_refused() {
+        for (account, organization, name) in [
+            ("organization", "", "n"),
+            ("organization", "../x", "n"),
+            ("organization", "a/b", "n"),
+            ("organization", "a?b", "n"),
+            ("", "", "n"),
+            ("personal", "", " "),
+            ("personal", "", "a\nb"),
+            ("personal", "", "35 characters are one too many, so.."),
+        ] {
+            assert!(Choice::parse(account, organization, name).is_err(), "{account} {organization} {name}");
+        }
+    }
+}

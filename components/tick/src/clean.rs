@@ -1,0 +1,63 @@
+//! Deleting what is past the retention, bucket by bucket.
+
+use gha_slurm_core::ledger::RETENTION_SECONDS;
+use gha_slurm_core::ledger::{Bucket, Entry, Ledger, keys, read, write};
+use gha_slurm_core::lifecycle::{Fault, trim_line};
+use gha_slurm_core::ports::Platform;
+use gha_slurm_overview::tally::fold;
+use gha_slurm_protocol::identity::JobId;
+
+use crate::run::Tick;
+
+/// Where to begin when nothing was ever deleted: an application that ran so long without a tick keeps what is older.
+const FIRST_LOOK_BUCKETS: u64 = 90 * 24;
+
+impl<P: Platform> Tick<'_, P> {
+    pub(crate) fn clean(&mut self) -> Result<(), Fault> {
+        let platform = self.platform;
+        let journal = Ledger(platform).journal();
+        let done_key = keys::tick_cleaned();
+        let last = Bucket::at(platform.unix_seconds().saturating_sub(RETENTION_SECONDS)).0.saturating_sub(1);
+        let begin = match read::<Bucket>(platform, &done_key)? {
+            Some(done) => done.0 + 1,
+            None => last.saturating_sub(FIRST_LOOK_BUCKETS),
+        };
+        for bucket in (begin..=last).map(Bucket) {
+            let slots = journal.slots(bucket)?;
+            if slots > 0 {
+                fold(platform, bucket)?;
+            }
+            for slot in 1..=slots {
+                if self.late() {
+                    return Ok(());
+                }
+                match journal.entry(bucket, slot) {
+                    Ok(Some(Entry::Job(job))) => self.forget(job)?,
+                    Ok(Some(Entry::Delivery(name))) => {
+                        platform.delete_many(&Ledger(platform).delivery(&name).keys()?)?
+                    }
+                    Ok(None) => {}
+                    Err(error) => self.report.problem(error),
+                }
+                journal.delete_slot(bucket, slot)?;
+                self.report.deleted += 1;
+            }
+            journal.delete_bucket(bucket, slots)?;
+        }
+        if begin <= last {
+            write(platform, &done_key, &Bucket(last))?;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, job: JobId) -> Result<(), Fault> {
+        let facts = Ledger(self.platform).job(job);
+        // What cannot be read is deleted all the same.
+        let requested = facts.view().ok().and_then(|view| view.requested);
+        self.platform.delete_many(&facts.keys()?)?;
+        match requested {
+            Some(requested) => trim_line(self.platform, &requested),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The walk through the journal: for each job what is still to be done.
+
+use std::time::Duration;
+
+use gha_slurm_core::gateway::slurm_job;
+use gha_slurm_core::github::client::{GitHubError, JobState};
+use gha_slurm_core::github::credentials::Credentials;
+use gha_slurm_core::ledger::RETENTION_SECONDS;
+use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, View, keys, read, write};
+use gha_slurm_core::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
+use gha_slurm_core::ports::Platform;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+use serde::{Deserialize, Serialize};
+
+use crate::run::Tick;
+
+/// A runner that registered gets a waiting job within seconds; GitHub itself gives up on slow ones.
+const IDLE_SECONDS: u64 = 5 * 60;
+/// How often the gateway is asked about a Slurm job that did not redeem its launch yet: it may have died before it could.
+const SLURM_SECONDS: u64 = 5 * 60;
+const SLURM_DEADLINE: Duration = Duration::from_secs(3);
+/// How often GitHub is asked about a job that Slurm holds: its *completed* may have been lost.
+const PENDING_SECONDS: u64 = 30 * 60;
+/// How often GitHub is asked about a job that runs.
+const RUNNING_SECONDS: u64 = 6 * 60 * 60;
+/// How often GitHub is asked whether an old job is still queued.
+const CONFIRM_SECONDS: u64 = 60;
+
+/// Where the walk stopped.
+#[derive(Serialize, Deserialize)]
+struct Place {
+    bucket: Bucket,
+    slot: i64,
+}
+
+impl<P: Platform> Tick<'_, P> {
+    pub(crate) fn repair_all(&mut self) -> Result<(), Fault> {
+        let now = self.platform.unix_seconds();
+        let place_key = keys::tick_place();
+        let (oldest, newest) = (Bucket::at(now.saturating_sub(RETENTION_SECONDS)), Bucket::at(now));
+        let mut place = read::<Place>(self.platform, &place_key).unwrap_or_default();
+        let begin = place.as_ref().map_or(oldest, |place| place.bucket.max(oldest));
+        for number in begin.0..=newest.0 {
+            let bucket = Bucket(number);
+            let from = place.take().filter(|place| place.bucket == bucket).map_or(0, |place| place.slot);
+            if let Some(slot) = self.repair_bucket(bucket, from)? {
+                write(self.platform, &place_key, &Place { bucket, slot })?;
+                return Ok(());
+            }
+        }
+        if begin != oldest || self.platform.get(&place_key)?.is_some() {
+            self.platform.delete(&place_key)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the slot where time ran out.
+    fn repair_bucket(&mut self, bucket: Bucket, from: i64) -> Result<Option<i64>, Fault> {
+        let platform = self.platform;
+        let journal = Ledger(platform).journal();
+        let Some(hint) = journal.settled(bucket)? else { return Ok(None) };
+        let slots = journal.slots(bucket)?;
+        let (mut settled, mut unbroken) = (hint, from <= hint);
+        for slot in from.max(hint) + 1..=slots {
+            if self.late() {
+                return Ok(Some(slot - 1));
+            }
+            let done = match journal.entry(bucket, slot) {
+                Ok(Some(Entry::Job(job))) => match self.repair(job) {
+                    Ok(done) => done,
+                    Err(error) => {
+                        self.report.problem(format!("job {job}: {error}"));
+                        false
+                    }
+                },
+                Ok(Some(Entry::Delivery(_))) => true,
+                // Its writer is about to fill it, or died.
+                Ok(None) => bucket.end() < platform.unix_seconds(),
+                Err(error) => {
+                    self.report.problem(error);
+                    true
+                }
+            };
+            unbroken &= done;
+            if unbroken {
+                settled = slot;
+            }
+        }
+        let whole = settled == slots && bucket.end() + 60 < platform.unix_seconds();
+        if (settled > hint || whole) && slots > 0 {
+            journal.record_settled(bucket, settled, whole)?;
+        }
+        Ok(None)
+    }
+
+    /// Does what is to be done for a job and its runners. Returns whether nothing ever will be again.
+    fn repair(&mut self, job: JobId) -> Result<bool, Fault> {
+        self.report.jobs += 1;
+        let view = Ledger(self.platform).job(job).view()?;
+        let requested = view.requested.clone();
+        let done = self.repair_job(job, view)?;
+        // A job that was never requested has no launch.
+        let Some(requested) = requested else { return Ok(done) };
+        Ok(self.remove_runners(job, &requested)? && done)
+    }
+
+    fn repair_job(&mut self, job: JobId, mut view: View) -> Result<bool, Fault> {
+        let platform = self.platform;
+        let now = platform.unix_seconds();
+        if view.finished.is_none()
+            && let Some(started) = &view.started
+            && let Some(requested) = &view.requested
+            && self.silent_since(job, started.at, RUNNING_SECONDS)?
+            && let Some(state) = self.ask(job, requested)?
+            && state.status != "queued"
+        {
+            view = self.close(job, &view, &state)?;
+        }
+        if view.started.is_some() || view.finished.is_some() {
+            settle(platform, &self.destination, job, &view)?;
+            return Ok(view.finished.is_some() || view.requested.is_none());
+        }
+        let Some(requested) = view.requested.clone() else { return Ok(true) };
+        if requested.expired(now) {
+            if let Some(holder) = Need(platform).holder(job)? {
+                withdraw_unneeded(platform, &self.destination, holder)?;
+            }
+            return Ok(true);
+        }
+        if requested.needs_confirmation() && !Ledger(platform).job(job).confirmed()? {
+            return self.confirm(job, &view, &requested);
+        }
+        match advance(platform, &self.destination, job, &requested, true)? {
+            Progress::Launched(_) => self.report.launched += 1,
+            Progress::LaunchedBefore(_) => return self.check_launched(job, &view, &requested),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// A job that waits though its launch was submitted.
+    fn check_launched(&mut self, job: JobId, view: &View, requested: &Requested) -> Result<bool, Fault> {
+        let platform = self.platform;
+        let need = Need(platform);
+        if !need.served(job)? {
+            // Its runner took another job, or its launch was withdrawn before that was known; and no launch is its by swaps.
+            self.relaunch(job, requested, "no launch serves the job any more")?;
+            return Ok(false);
+        }
+        let Some(holder) = need.holder(job)? else { return Ok(false) };
+        let facts = Ledger(platform).launch(holder);
+        if facts.redeemed()?.is_none() && facts.committed()? {
+            facts.record_redeemed(None)?;
+        }
+        let Some(launched) = facts.launched()? else { return Ok(false) };
+        let (since, patience, died) = match facts.redeemed()? {
+            Some(redeemed) => (redeemed, IDLE_SECONDS, None),
+            None => (launched.at, PENDING_SECONDS, self.died_in_slurm(holder, launched.at)?),
+        };
+        if died.is_none() && !self.silent_since(job, since, patience)? {
+            return Ok(false);
+        }
+        // Where GitHub cannot be asked, everything stays as it is: the launch may well be on its way.
+        let Some(state) = self.ask(job, requested)? else { return Ok(false) };
+        match state.status.as_str() {
+            "in_progress" | "completed" => {
+                let view = self.close(job, view, &state)?;
+                settle(platform, &self.destination, job, &view)?;
+                return Ok(view.finished.is_some());
+            }
+            "queued" if facts.redeemed()?.is_some() => {
+                self.relaunch(job, requested, "its runner registered and took no job")?;
+            }
+            "queued" => {
+                if let Some(state) = died {
+                    self.relaunch(job, requested, &format!("its Slurm job ended before its runner started: {state}"))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// The state of the Slurm job of a launch that was not redeemed, when it is over and still did not redeem it.
+    fn died_in_slurm(&mut self, launch: LaunchId, launched_at: u64) -> Result<Option<String>, Fault> {
+        let facts = Ledger(self.platform).launch(launch);
+        let heard = facts.asked()?.unwrap_or(0).max(launched_at);
+        let due = heard.saturating_add(SLURM_SECONDS) <= self.platform.unix_seconds();
+        if !due || self.gateway_fails || self.late() {
+            return Ok(None);
+        }
+        facts.record_asked()?;
+        let deadline = self.destination.deadline(self.platform, SLURM_DEADLINE);
+        match slurm_job(self.platform, &self.destination.gateway, launch, deadline) {
+            // It may have redeemed, and done its work, while the question was under way.
+            Ok(Some(found)) if found.is_over() && facts.redeemed()?.is_none() => Ok(Some(found.state)),
+            Ok(_) => Ok(None),
+            Err(error) => {
+                self.gateway_fails = true;
+                self.report.problem(error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn relaunch(&mut self, job: JobId, requested: &Requested, why: &str) -> Result<(), Fault> {
+        let Some(own) = Need(self.platform).own_launch(job)? else { return Ok(()) };
+        Ledger(self.platform).launch(own).record_lost(why)?;
+        if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
+            self.report.relaunched += 1;
+        }
+        Ok(())
+    }
+
+    /// An old payload launches nothing before GitHub says that the job is still queued.
+    fn confirm(&mut self, job: JobId, view: &View, requested: &Requested) -> Result<bool, Fault> {
+        if !self.silent_since(job, 0, CONFIRM_SECONDS)? {
+            return Ok(false);
+        }
+        let Some(state) = self.ask(job, requested)? else { return Ok(false) };
+        match state.status.as_str() {
+            "queued" => {
+                Ledger(self.platform).job(job).record_confirmed()?;
+                if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
+                    self.report.launched += 1;
+                }
+                Ok(false)
+            }
+            "in_progress" | "completed" => {
+                let view = self.close(job, view, &state)?;
+                settle(self.platform, &self.destination, job, &view)?;
+                Ok(view.finished.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether nothing was heard for `patience` seconds, from GitHub's answer to an earlier question either.
+    fn silent_since(&self, job: JobId, since: u64, patience: u64) -> Result<bool, Fault> {
+        let heard = Ledger(self.platform).job(job).asked()?.unwrap_or(0).max(since);
+        Ok(heard.saturating_add(patience) <= self.platform.unix_seconds())
+    }
+
+    /// What GitHub says of a job; `None` when it cannot be asked. A job that never existed, or is no longer to be seen,
+    /// counts as completed.
+    fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobState>, Fault> {
+        if self.late() {
+            return Ok(None);
+        }
+        Ledger(self.platform).job(job).record_asked()?;
+        self.report.asked += 1;
+        match Credentials::new(self.platform, &self.github).job(requested.into(), job) {
+            Ok(state) => Ok(Some(state)),
+            Err(GitHubError::NotFound(_)) => {
+                let conclusion = Some("unknown to GitHub".to_owned());
+                Ok(Some(JobState { status: "completed".to_owned(), conclusion, runner_name: None }))
+            }
+            Err(error) => {
+                self.report.problem(error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Records what GitHub says in place of the webhooks that did not come.
+    fn close(&mut self, job: JobId, view: &View, state: &JobState) -> Result<View, Fault> {
+        let facts = Ledger(self.platform).job(job);
+        let runner = state.runner_name.clone().filter(|name| !name.is_empty());
+        if view.started.is_none()
+            && (state.status == "in_progress" || runner.is_some())
+            && let Some(requested) = &view.requested
+        {
+            let launch = ours(self.platform, runner.as_deref(), requested.repository_id)?;
+            facts.record_started(runner, launch, None, true)?;
+        }
+        if state.status == "completed" {
+            facts.record_finished(state.conclusion.clone(), None, true)?;
+        }
+        self.report.closed += 1;
+        Ok(facts.view()?)
+    }
+}

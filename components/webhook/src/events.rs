@@ -1,0 +1,242 @@
+//! The webhook event `workflow_job`, as far as it is read.
+//!
+//! Source: GitHub Docs, "Webhook events and payloads". Ids are 64-bit: GitHub's are past what a JavaScript number holds
+//! exactly. What is not named here is ignored, because GitHub adds fields.
+
+use chrono::DateTime;
+use gha_slurm_core::identity::{InstallationId, RepositoryId};
+use gha_slurm_core::text::Text;
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use thiserror::Error;
+use url::Url;
+
+/// The body of a `workflow_job` delivery.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkflowJobEvent {
+    /// What happened.
+    pub action: Action,
+    /// The job that it happened to.
+    pub workflow_job: WorkflowJob,
+    /// The job's repository.
+    pub repository: Repository,
+    /// The App's installation; absent when a repository's own webhook sent the event.
+    pub installation: Option<Installation>,
+}
+
+/// What happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It waits for a runner.
+    Queued,
+    /// It waits for an approval, and is queued again after that.
+    Waiting,
+    /// A runner took it.
+    InProgress,
+    /// It has a conclusion.
+    Completed,
+    /// An action that GitHub added later.
+    #[serde(untagged)]
+    Other(String),
+}
+
+/// A job of a workflow run.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WorkflowJob {
+    /// Its id.
+    pub id: JobId,
+    /// The labels of its `runs-on`.
+    pub labels: LabelSet,
+    /// The run's attempt.
+    #[serde(default = "first_attempt")]
+    pub run_attempt: u64,
+    /// Once completed.
+    #[serde(default)]
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    #[serde(default)]
+    pub runner_name: Option<String>,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: Text,
+    /// The workflow's name.
+    #[serde(default)]
+    pub workflow_name: Text,
+    /// The branch that the workflow runs on.
+    #[serde(default)]
+    pub head_branch: Text,
+    /// When GitHub made it, in seconds of Unix time.
+    #[serde(default, deserialize_with = "seconds")]
+    pub created_at: Option<u64>,
+}
+
+/// From RFC 3339. What lies before 1970 is no time of a job.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let time = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
+    Ok(u64::try_from(time.timestamp()).ok())
+}
+
+fn first_attempt() -> u64 {
+    1
+}
+
+/// The repository of an event.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Repository {
+    /// Its id.
+    pub id: RepositoryId,
+    /// `owner/name`.
+    pub full_name: RepositoryName,
+    /// Its page.
+    pub html_url: String,
+}
+
+/// The installation of an event.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Installation {
+    /// Its id.
+    pub id: InstallationId,
+}
+
+/// A payload that is not what GitHub sends.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct MalformedPayload(String);
+
+/// Checks that a body is JSON at all; the error names the offset.
+pub fn check_json(body: &[u8]) -> Result<(), MalformedPayload> {
+    json::<serde::de::IgnoredAny>(body).map(|_| ())
+}
+
+/// Reads what any JSON can be read as.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, MalformedPayload> {
+    serde_json::from_slice(body).map_err(|error| not_json(body, &error))
+}
+
+fn not_json(body: &[u8], error: &serde_json::Error) -> MalformedPayload {
+    if body.starts_with(b"payload=") {
+        return MalformedPayload("the body is a form: set the webhook's content type to application/json".to_owned());
+    }
+    MalformedPayload(format!("the body is not JSON: {error}"))
+}
+
+impl WorkflowJobEvent {
+    /// Reads the body of a `workflow_job` delivery; the error names the field.
+    pub fn parse(body: &[u8]) -> Result<Self, MalformedPayload> {
+        serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
+            Ok(payload) => MalformedPayload(wrong_field(&payload).unwrap_or_else(|| error.to_string())),
+            Err(error) => not_json(body, &error),
+        })
+    }
+}
+
+/// The first field of a payload that has not the type that is read here, and why. Looked for afterwards, because to keep
+/// the path while reading doubles the code that reads.
+fn wrong_field(payload: &Value) -> Option<String> {
+    fn is<T: DeserializeOwned>(value: &Value) -> Option<String> {
+        serde_json::from_value::<T>(value.clone()).err().map(|error| error.to_string())
+    }
+    type Check = fn(&Value) -> Option<String>;
+    let fields: [(&str, Check); 7] = [
+        ("action", is::<String>),
+        ("workflow_job.id", is::<JobId>),
+        ("workflow_job.labels", is::<LabelSet>),
+        ("workflow_job", is::<WorkflowJob>),
+        ("repository.id", is::<RepositoryId>),
+        ("repository.full_name", is::<RepositoryName>),
+        ("repository.html_url", is::<String>),
+    ];
+    fields.iter().find_map(|(path, check)| {
+        let value = path.split('.').try_fold(payload, |value, key| value.get(key)).unwrap_or(&Value::Null);
+        check(value).map(|why| format!("{path}: {why}"))
+    })
+}
+
+impl Repository {
+    /// The page's URL, checked to be an HTTP URL of just this repository, because the gateway decides by it.
+    pub fn page(&self) -> Result<Url, MalformedPayload> {
+        let malformed = |problem: &str| MalformedPayload(format!("repository.html_url: {problem}"));
+        let url = Url::parse(&self.html_url).map_err(|error| malformed(&error.to_string()))?;
+        let plain = matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none();
+        if plain && url.path() == format!("/{}", self.full_name) {
+            Ok(url)
+        } else {
+            Err(malformed("not the page of repository.full_name"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn payload() -> Value {
+        json!({
+            "action": "queued",
+            "workflow_job": {"id": u64::MAX, "labels": ["Self-Hosted"], "run_attempt": 2, "runner_name": null,
+                             "created_at": null},
+            "repository": {"id": 1, "full_name": "o/r", "html_url": "https://github.com/o/r"},
+        })
+    }
+
+    fn parse(payload: &Value) -> Result<WorkflowJobEvent, MalformedPayload> {
+        WorkflowJobEvent::parse(payload.to_string().as_bytes())
+    }
+
+    #[test]
+    fn ids_past_two_to_the_53_are_exact_and_new_actions_are_known_as_such() {
+        let event = parse(&payload()).unwrap();
+        assert_eq!((event.action, event.workflow_job.id), (Action::Queued, JobId(u64::MAX)));
+        let mut later = payload();
+        later["action"] = json!("paused");
+        assert_eq!(parse(&later).unwrap().action, Action::Other("paused".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_field() {
+        for (pointer, value, named) in [
+            ("/workflow_job/id", json!("1"), "workflow_job.id"),
+            ("/workflow_job/id", json!(-1), "workflow_job.id"),
+            ("/workflow_job/id", json!(1.5), "workflow_job.id"),
+            ("/workflow_job/labels", json!("a"), "workflow_job.labels"),
+            ("/workflow_job/labels", json!([1]), "workflow_job.labels"),
+            ("/workflow_job/run_attempt", json!("x"), "workflow_job"),
+            ("/workflow_job/created_at", json!("yesterday"), "workflow_job"),
+            ("/repository/full_name", json!("../x"), "repository.full_name"),
+            ("/repository", json!(null), "repository"),
+            ("/action", json!(1), "action"),
+        ] {
+            let mut bad = payload();
+            *bad.pointer_mut(pointer).unwrap() = value;
+            let error = parse(&bad).unwrap_err().to_string();
+            assert!(error.starts_with(named), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_something_else_is_refused() {
+        let mut event = parse(&payload()).unwrap();
+        assert!(event.repository.page().is_ok());
+        for bad in [
+            "",
+            "javascript:alert(1)",
+            "https://github.com/o/other",
+            "https://x@github.com/o/r",
+            "https://github.com/o/r?x",
+        ] {
+            event.repository.html_url = bad.to_owned();
+            assert!(event.repository.page().is_err(), "{bad:?}");
+        }
+    }
+}

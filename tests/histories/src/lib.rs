@@ -1,0 +1,13 @@
+//! The invariants of the state model, over all flows of the application together: a few histories that somebody wrote
+//! down, and thousands that nobody would.
+//!
+//! It is a crate of its own, because no component may know another one's flow.
+
+#[cfg(test)]
+mod act;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod together;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,255 @@
+//! GitHub, the gateway and Slurm, as they are in truth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gha_slurm_core::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
+use gha_slurm_core::testing::answer;
+use serde_json::{Value, json};
+
+use crate::history::POOLS;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Status {
+    Queued,
+    Running,
+    Done(&'static str),
+}
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) pool: usize,
+    pub(crate) status: Status,
+    pub(crate) runner: Option<String>,
+    pub(crate) created_at: u64,
+    /// The app answered its *queued* with a 2xx.
+    pub(crate) accepted: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct SlurmJob {
+    pub(crate) start: Value,
+    pub(crate) pending: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Runner {
+    pub(crate) name: String,
+    pub(crate) pool: usize,
+    pub(crate) job: Option<u64>,
+}
+
+/// A runner of a JIT configuration as GitHub has it in its list, whether it ever ran or not.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    /// The process died before the app could keep its id.
+    pub(crate) unknown: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Webhook {
+    /// Of this attempt to deliver it.
+    pub(crate) id: u64,
+    /// Of all of them.
+    pub(crate) guid: u64,
+    pub(crate) action: &'static str,
+    pub(crate) job: u64,
+    pub(crate) body: Value,
+}
+
+/// GitHub, the gateway and Slurm, as they are in truth.
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) slurm: Vec<SlurmJob>,
+    pub(crate) runners: Vec<Runner>,
+    pub(crate) listed: Vec<Listed>,
+    /// How often GitHub was asked to remove each runner, by id.
+    pub(crate) removals: BTreeMap<u64, u32>,
+    pub(crate) removed: BTreeSet<u64>,
+    pub(crate) webhooks: Vec<Webhook>,
+    pub(crate) failed: Vec<Webhook>,
+    pub(crate) away: bool,
+    pub(crate) lose_answer: bool,
+    /// What may cost a job one launch more.
+    pub(crate) adversities: usize,
+    pub(crate) credentials: BTreeMap<String, u32>,
+    /// How often each webhook failed, by guid.
+    pub(crate) failures: BTreeMap<u64, u32>,
+    /// The most Slurm jobs that lived at once.
+    pub(crate) most_living: usize,
+    pub(crate) last_id: u64,
+    pub(crate) now: u64,
+}
+
+impl World {
+    pub(crate) fn notify(&mut self, action: &'static str, id: u64) {
+        let job = &self.jobs[&id];
+        let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
+        let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
+        let body = json!({
+            "action": action,
+            "workflow_job": {
+                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
+                "runner_name": job.runner, "created_at": created_at,
+            },
+            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
+            "installation": {"id": 9},
+        });
+        self.last_id += 1;
+        self.webhooks.push(Webhook { id: self.last_id, guid: self.last_id, action, job: id, body });
+    }
+
+    pub(crate) fn fail(&mut self, webhook: Webhook) {
+        self.last_id += 1;
+        *self.failures.entry(webhook.guid).or_default() += 1;
+        self.failed.push(Webhook { id: self.last_id, ..webhook });
+    }
+
+    /// Slurm jobs that take a place: pending, or with a runner.
+    pub(crate) fn living(&self) -> usize {
+        self.slurm.iter().filter(|job| job.pending).count() + self.runners.len()
+    }
+
+    pub(crate) fn finish(&mut self, id: u64, conclusion: &'static str) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.status = Status::Done(conclusion);
+        let of_job = |runner: &Runner| runner.job == Some(id);
+        let gone: Vec<String> =
+            self.runners.extract_if(.., |runner| of_job(runner)).map(|runner| runner.name).collect();
+        // An ephemeral runner leaves the list with its job.
+        self.listed.retain(|listed| !gone.contains(&listed.name));
+        self.notify("completed", id);
+    }
+
+    pub(crate) fn assign(&mut self, id: u64, runner: usize) {
+        let runner = &mut self.runners[runner];
+        let job = self.jobs.get_mut(&id).unwrap();
+        runner.job = Some(id);
+        job.status = Status::Running;
+        job.runner = Some(runner.name.clone());
+        if runner.name != format!("gha-slurm-{id}-1") {
+            self.adversities += 1;
+        }
+        self.notify("in_progress", id);
+    }
+
+    /// A fitting pair of a queued job and an idle runner, if there is one.
+    pub(crate) fn fitting(&self, job: usize, runner: usize) -> Option<(u64, usize)> {
+        let queued: Vec<_> = self.jobs.iter().filter(|(_, job)| job.status == Status::Queued).collect();
+        let (id, job) = queued.get(job % queued.len().max(1))?;
+        let idle: Vec<usize> = (0..self.runners.len())
+            .filter(|index| self.runners[*index].job.is_none() && self.runners[*index].pool >= job.pool)
+            .collect();
+        Some((**id, *idle.get(runner % idle.len().max(1))?))
+    }
+
+    /// What the gateway tells of a launch's Slurm job.
+    fn slurm_job(&self, launch: &str) -> Result<HttpResponse, SendError> {
+        let Some(index) = self.slurm.iter().position(|job| job.start["launch"] == launch) else {
+            return answer(404, &json!({}));
+        };
+        let name = &self.slurm[index].start["runnerName"];
+        let state = match self.slurm[index].pending {
+            true => "PENDING",
+            false if self.runners.iter().any(|runner| *name == runner.name) => "RUNNING",
+            false => "COMPLETED",
+        };
+        answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
+    }
+
+    fn jit_config(&mut self, name: &str) -> Result<HttpResponse, SendError> {
+        if self.listed.iter().any(|listed| listed.name == name) {
+            return answer(409, &json!({"message": "Already exists"}));
+        }
+        self.last_id += 1;
+        self.listed.push(Listed { id: self.last_id, name: name.to_owned(), unknown: false });
+        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": "jit"}))
+    }
+
+    fn remove_runner(&mut self, id: u64) -> Result<HttpResponse, SendError> {
+        *self.removals.entry(id).or_default() += 1;
+        let Some(index) = self.listed.iter().position(|listed| listed.id == id) else {
+            return answer(404, &json!({}));
+        };
+        let of_name = |runner: &Runner| runner.name == self.listed[index].name;
+        match self.runners.iter().position(of_name) {
+            Some(runner) if self.runners[runner].job.is_some() => return answer(422, &json!({})),
+            Some(runner) => {
+                // It was still there, and ends.
+                self.runners.remove(runner);
+                self.adversities += 1;
+            }
+            None => {}
+        }
+        self.listed.remove(index);
+        self.removed.insert(id);
+        Ok(HttpResponse { status: 204, headers: Vec::new(), body: Vec::new() })
+    }
+
+    pub(crate) fn serve(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
+        let path = request.url.path();
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        if path.starts_with("/runner/") {
+            if self.away {
+                return Err(SendError::Broken("connection refused".to_owned()));
+            }
+            if request.method == HttpMethod::Get {
+                return self.slurm_job(path.trim_start_matches("/runner/"));
+            }
+            let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
+            let reply = match (path, known) {
+                ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
+                ("/runner/start", None) => {
+                    self.slurm.push(SlurmJob { start: body, pending: true });
+                    self.most_living = self.most_living.max(self.living());
+                    answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
+                }
+                (_, Some(index)) => {
+                    self.slurm[index].pending = false;
+                    answer(200, &json!({"status": "OK!"}))
+                }
+                (_, None) => answer(404, &json!({})),
+            };
+            if std::mem::take(&mut self.lose_answer) {
+                return Err(SendError::Broken("connection reset".to_owned()));
+            }
+            return reply;
+        }
+        if request.method == HttpMethod::Delete {
+            return self.remove_runner(path.rsplit_once('/').unwrap().1.parse().unwrap());
+        }
+        if path.ends_with("/generate-jitconfig") {
+            return self.jit_config(body["name"].as_str().unwrap());
+        }
+        let expires_at = chrono::DateTime::from_timestamp((self.now + 3600).cast_signed(), 0).unwrap().to_rfc3339();
+        if path.ends_with("/access_tokens") || path.ends_with("/registration-token") {
+            return answer(201, &json!({"token": "secret", "expires_at": expires_at}));
+        }
+        if path == "/app/hook/deliveries" {
+            let listed: Vec<_> = self
+                .failed
+                .iter()
+                .rev()
+                .map(|webhook| {
+                    json!({"id": webhook.id, "guid": webhook.guid.to_string(), "status": "failed", "event": "workflow_job"})
+                })
+                .collect();
+            return answer(200, &json!(listed));
+        }
+        if let Some(id) = path.strip_prefix("/app/hook/deliveries/").and_then(|rest| rest.strip_suffix("/attempts")) {
+            let webhook = self.failed.iter().find(|webhook| webhook.id.to_string() == id).cloned();
+            self.webhooks.push(webhook.unwrap());
+            return answer(202, &json!({}));
+        }
+        let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
+        let job = &self.jobs[&id];
+        let (status, conclusion) = match job.status {
+            Status::Queued => ("queued", None),
+            Status::Running => ("in_progress", None),
+            Status::Done(conclusion) => ("completed", Some(conclusion)),
+        };
+        answer(200, &json!({"status": status, "conclusion": conclusion, "runner_name": job.runner}))
+    }
+}

@@ -1,0 +1,183 @@
+//! A scene for unit tests of what shows or repairs: the application in memory, a gateway and a GitHub that say what they are
+//! told to, and the flows that bring jobs where a test wants them.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::OnceLock;
+
+use gha_slurm_core::ports::SendError;
+use gha_slurm_core::testing::{Memory, answer};
+use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::request::Request;
+use gha_slurm_edge::testing::{authorized, delivery};
+use jwt_simple::prelude::RS256KeyPair;
+use runner::redeem::redeem;
+use serde_json::{Value, json};
+use webhook::receive::receive;
+
+pub const PROFILES: &str = "
+[[profile]]
+name = 'cpu'
+labels = ['self-hosted', 'slurm']
+[[profile]]
+name = 'gpu'
+labels = ['self-hosted', 'slurm', 'gpu']
+repositories = ['octo/*']
+max_running = 1
+[profile.dynamic]
+cpus = 8
+";
+
+/// How the gateway answers `POST /runner/start`.
+#[derive(Clone, Default)]
+pub enum Gateway {
+    #[default]
+    Takes,
+    Away,
+    Says(u16, &'static str),
+}
+
+/// The App's private key, a PEM. Making one is slow, so a process makes one.
+pub fn app_key() -> &'static str {
+    static KEY: OnceLock<String> = OnceLock::new();
+    KEY.get_or_init(|| RS256KeyPair::generate(2048).unwrap().to_pem().unwrap())
+}
+
+#[derive(Default)]
+struct World {
+    gateway: Gateway,
+    /// The answer to `GET /runner/…`; a gateway without one knows no such route.
+    slurm: Option<Value>,
+    /// GitHub's answers by the end of the path.
+    github: HashMap<String, (u16, Value)>,
+    submitted: i64,
+    tokens: HashMap<String, String>,
+}
+
+pub struct Scene {
+    pub platform: Memory,
+    world: Rc<RefCell<World>>,
+}
+
+impl Scene {
+    pub fn new() -> Self {
+        let platform = Memory::configured();
+        platform.set_variable("github_private_key", Some(app_key()));
+        platform.set_variable("profiles", Some(PROFILES));
+        let world: Rc<RefCell<World>> = Rc::default();
+        let seen = Rc::clone(&world);
+        platform.serve(move |_, request| {
+            let mut world = seen.borrow_mut();
+            let path = request.url.path().to_owned();
+            if path == "/runner/start" {
+                return match world.gateway {
+                    Gateway::Away => Err(SendError::Broken("the connection was refused".to_owned())),
+                    Gateway::Says(status, message) => answer(status, &json!({"message": message})),
+                    Gateway::Takes => {
+                        let body: Value = serde_json::from_slice(&request.body).unwrap();
+                        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+                        world.tokens.insert(text("launch"), text("launcherToken"));
+                        world.submitted += 1;
+                        answer(200, &json!({"status": "OK!", "job_id": world.submitted}))
+                    }
+                };
+            }
+            if path.starts_with("/runner/") {
+                return match (&world.gateway, &world.slurm) {
+                    (Gateway::Away, _) => Err(SendError::Broken("the connection was refused".to_owned())),
+                    (_, Some(slurm)) if path != "/runner/cancel" => answer(200, slurm),
+                    _ => answer(404, &json!({"message": "no launch of that name or Slurm job is known"})),
+                };
+            }
+            let told = world.github.iter().find(|(end, _)| path.ends_with(*end)).map(|(_, told)| told.clone());
+            let (status, body) = told.unwrap_or_else(|| match path.as_str() {
+                path if path.ends_with("/installation") => (200, json!({"id": 9})),
+                path if path.ends_with("/access_tokens") => {
+                    (201, json!({"token": "ghs_x", "expires_at": "2027-01-20T09:00:00Z"}))
+                }
+                path if path.ends_with("/registration-token") => {
+                    (201, json!({"token": "AX", "expires_at": "2027-01-20T09:00:00Z"}))
+                }
+                _ => (404, json!({"message": "Not Found"})),
+            });
+            answer(status, &body)
+        });
+        Self { platform, world }
+    }
+
+    pub fn gateway(&self, gateway: Gateway) {
+        self.world.borrow_mut().gateway = gateway;
+    }
+
+    pub fn slurm(&self, state: &str, reason: Option<&str>) {
+        self.world.borrow_mut().slurm = Some(json!({"job_id": "17", "state": state, "reason": reason}));
+    }
+
+    pub fn github(&self, end: &str, status: u16, body: Value) {
+        self.world.borrow_mut().github.insert(end.to_owned(), (status, body));
+    }
+
+    pub fn pass(&self, seconds: u64) {
+        self.platform.seconds.set(self.platform.seconds.get() + seconds);
+    }
+
+    fn deliver(&self, action: &str, job: u64, more: Value) -> Answer {
+        self.deliver_in("octo/repo", action, job, more)
+    }
+
+    fn deliver_in(&self, repository: &str, action: &str, job: u64, more: Value) -> Answer {
+        let mut event = json!({
+            "action": action,
+            "workflow_job": {"id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {"id": 7, "full_name": repository, "html_url": format!("https://github.com/{repository}")},
+            "installation": {"id": 9},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            event["workflow_job"][name] = value.clone();
+        }
+        receive(&self.platform, &delivery(&event))
+    }
+
+    pub fn queue(&self, job: u64) -> Answer {
+        self.deliver("queued", job, json!({}))
+    }
+
+    pub fn queue_with(&self, job: u64, more: Value) -> Answer {
+        self.deliver("queued", job, more)
+    }
+
+    pub fn queue_in(&self, job: u64, repository: &str) -> Answer {
+        self.deliver_in(repository, "queued", job, json!({}))
+    }
+
+    pub fn redeem(&self, launch: &str) -> Answer {
+        let token = self.world.borrow().tokens[launch].clone();
+        redeem(&self.platform, &authorized(&token))
+    }
+
+    /// The same by a job script that takes a JIT configuration; GitHub makes it as [`Scene::github`] says.
+    pub fn redeem_jit(&self, launch: &str) -> Answer {
+        let token = self.world.borrow().tokens[launch].clone();
+        redeem(&self.platform, &Request { body: br#"{"credential": "jit"}"#.to_vec(), ..authorized(&token) })
+    }
+
+    pub fn start(&self, job: u64, runner: &str) {
+        assert_eq!(self.deliver("in_progress", job, json!({"runner_name": runner})).status, 200);
+    }
+
+    pub fn finish(&self, job: u64, conclusion: &str) {
+        assert_eq!(self.deliver("completed", job, json!({"conclusion": conclusion})).status, 200);
+    }
+
+    /// A job from its webhook to its end: 10 s in Slurm's queue, 3 s to start, 60 s to run.
+    pub fn whole(&self, job: u64) {
+        self.queue(job);
+        self.pass(10);
+        assert_eq!(self.redeem(&format!("{job}-1")).status, 200);
+        self.pass(3);
+        self.start(job, &format!("gha-slurm-{job}-1"));
+        self.pass(60);
+        self.finish(job, "success");
+    }
+}
