@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::ledger::FailureKind;
 use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
 use crate::settings::GatewaySettings;
 
@@ -36,6 +37,18 @@ pub enum GatewayError {
     /// A success without the gateway's body: something else answers at that address.
     #[error("the answer is not a gateway's: check gateway_url")]
     NotAGateway,
+}
+
+impl GatewayError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unreachable(_) | Self::Failed(_) => FailureKind::Away,
+            Self::Unauthorized => FailureKind::Unauthorized,
+            Self::Refused { .. } => FailureKind::Refused,
+            Self::NotAGateway => FailureKind::Other,
+        }
+    }
 }
 
 /// Submits one launch. `Ok` is the Slurm job's id, when the gateway tells it.

@@ -84,6 +84,11 @@ impl Memory {
         }
     }
 
+    /// Puts a value under any key, also one that the schema does not know.
+    pub fn plant(&self, key: &str, value: &[u8]) {
+        self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
+    }
+
     fn put(&self, key: &str, value: &[u8]) {
         if self.values.borrow_mut().insert(key.to_owned(), value.to_owned()).is_none() {
             check_key(key);

@@ -205,7 +205,7 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
 
 fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Option<String> {
     let last_lost =
-        || record.launches.iter().rev().find_map(|launch| launch.lost.as_ref()).map(|lost| lost.why.clone());
+        || record.launches.iter().rev().find_map(|launch| launch.lost.as_ref()).map(|lost| lost.reason.to_string());
     match state {
         State::Unconfirmed => {
             Some("it is older than 24 h: GitHub is asked first whether it is still queued".to_owned())

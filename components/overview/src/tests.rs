@@ -87,7 +87,7 @@ fn the_other_ways_of_a_job_have_their_states() {
     assert_eq!((foreign.state, foreign.repository, foreign.launch), (State::Running, None, None));
     for number in 1..=3 {
         let launch = format!("6-{number}").parse().unwrap();
-        Ledger(&scene.platform).launch(launch).record_lost("its runner took another job").unwrap();
+        Ledger(&scene.platform).launch(launch).record_lost(gha_slurm_core::ledger::LostReason::RunnerTaken).unwrap();
     }
     scene.queue(6);
     assert_eq!(state(&scene, 6), State::GivenUp);

@@ -1,6 +1,6 @@
 //! One job with all that happened to it.
 
-use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger};
 use gha_slurm_core::lifecycle::place_in_line;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
@@ -32,6 +32,9 @@ pub struct LaunchDetail {
     pub submit_failures: u64,
     /// Why not, the last time, when that was its last word.
     pub submit_failure: Option<String>,
+    /// What kind of failure that was.
+    #[serde(skip)]
+    pub submit_failure_kind: Option<FailureKind>,
     /// How often GitHub gave no credential for it.
     pub redeem_failures: u64,
     /// Why not, the last time.
@@ -127,11 +130,12 @@ impl From<&LaunchRecord> for LaunchDetail {
             launch: record.id,
             slurm_job: record.launched.as_ref().and_then(|launched| launched.slurm_job.clone()),
             submit_failures: record.submissions.failures,
+            submit_failure_kind: record.submissions.last.as_ref().map(|failure| failure.kind),
             submit_failure: record.submissions.last.as_ref().map(|failure| failure.why.clone()),
             redeem_failures: record.redemptions.failures,
             redeem_failure: record.redemptions.last.as_ref().map(|failure| failure.why.clone()),
             took: record.took,
-            lost: record.lost.as_ref().map(|lost| lost.why.clone()),
+            lost: record.lost.as_ref().map(|lost| lost.reason.to_string()),
             submitted_at: record.launched.as_ref().map(|launched| launched.at),
             redeemed_at: record.redeemed,
             withdrawn_at: record.withdrawn,
@@ -177,7 +181,7 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         let detail = launched.slurm_job.as_ref().map(|id| format!("Slurm job {id}"));
         moment(launched.at, Event::Submitted, detail)
     });
-    let lost = launch.lost.as_ref().map(|lost| moment(lost.at, Event::Lost, Some(lost.why.clone())));
+    let lost = launch.lost.as_ref().map(|lost| moment(lost.at, Event::Lost, Some(lost.reason.to_string())));
     [
         failure(&launch.submissions, Event::SubmitFailed),
         submitted,

@@ -210,7 +210,7 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
             let credential = match Credential::get(&credentials, reach, id, launch, jit) {
                 Ok(credential) => credential,
                 Err(error) => {
-                    facts.redemptions().record_failed(attempt, &error.to_string())?;
+                    facts.redemptions().record_failed(attempt, error.kind(), &error.to_string())?;
                     return Err(error.into());
                 }
             };

@@ -22,7 +22,7 @@ use serde_json::json;
 use url::Url;
 
 use crate::manifest::Choice;
-use crate::pages::Frame;
+use crate::pages::{self, Frame};
 
 /// A form of a few short fields.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -202,7 +202,7 @@ impl<'a, P: Platform> Setup<'a, P> {
                 self.keep(app)
             }
             Err(error @ GitHubError::Unavailable { .. }) => {
-                attempts.record_failed(attempt, &error.to_string())?;
+                attempts.record_failed(attempt, error.kind(), &error.to_string())?;
                 let text = "GitHub cannot answer now. Load this page again in a moment.";
                 Ok(self.again(502, text, "GitHub is unavailable")?.with_detail(error.to_string()))
             }
@@ -292,3 +292,6 @@ fn session_of(request: &Request) -> Option<Secret> {
     let value = cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == COOKIE)?.1;
     Some(Secret::new(value))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,5 +8,3 @@ mod entry;
 pub mod flow;
 mod manifest;
 mod pages;
-#[cfg(test)]
-mod tests;

@@ -125,7 +125,7 @@ impl<P: Platform> Tick<'_, P> {
             Ok(()) => self.report.redelivered += 1,
             Err(GitHubError::NotFound(_)) => {}
             Err(error) => {
-                attempt.repetitions().record_failed(number, &error.to_string())?;
+                attempt.repetitions().record_failed(number, error.kind(), &error.to_string())?;
                 self.report.problem(error);
                 return Ok(false);
             }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use gha_slurm_core::gateway::slurm_job;
-use gha_slurm_core::github::client::{GitHubError, JobState};
+use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
-use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, View, keys, read, write};
+use gha_slurm_core::ledger::{Bucket, Entry, Ledger, LostReason, Requested, View, keys, read, write};
 use gha_slurm_core::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
 
 use crate::run::Tick;
@@ -112,7 +113,7 @@ impl<P: Platform> Tick<'_, P> {
             && let Some(requested) = &view.requested
             && self.silent_since(job, started.at, RUNNING_SECONDS)?
             && let Some(state) = self.ask(job, requested)?
-            && state.status != "queued"
+            && state.status != JobStatus::Queued
         {
             view = self.close(job, &view, &state)?;
         }
@@ -144,7 +145,7 @@ impl<P: Platform> Tick<'_, P> {
         let need = Need(platform);
         if !need.served(job)? {
             // Its runner took another job, or its launch was withdrawn before that was known; and no launch is its by swaps.
-            self.relaunch(job, requested, "no launch serves the job any more")?;
+            self.relaunch(job, requested, LostReason::Unserved)?;
             return Ok(false);
         }
         let Some(holder) = need.holder(job)? else { return Ok(false) };
@@ -162,21 +163,21 @@ impl<P: Platform> Tick<'_, P> {
         }
         // Where GitHub cannot be asked, everything stays as it is: the launch may well be on its way.
         let Some(state) = self.ask(job, requested)? else { return Ok(false) };
-        match state.status.as_str() {
-            "in_progress" | "completed" => {
+        match state.status {
+            JobStatus::InProgress | JobStatus::Completed => {
                 let view = self.close(job, view, &state)?;
                 settle(platform, &self.destination, job, &view)?;
                 return Ok(view.finished.is_some());
             }
-            "queued" if facts.redeemed()?.is_some() => {
-                self.relaunch(job, requested, "its runner registered and took no job")?;
+            JobStatus::Queued if facts.redeemed()?.is_some() => {
+                self.relaunch(job, requested, LostReason::Idle)?;
             }
-            "queued" => {
+            JobStatus::Queued => {
                 if let Some(state) = died {
-                    self.relaunch(job, requested, &format!("its Slurm job ended before its runner started: {state}"))?;
+                    self.relaunch(job, requested, LostReason::SlurmJobEnded(state))?;
                 }
             }
-            _ => {}
+            JobStatus::Held(_) => {}
         }
         Ok(false)
     }
@@ -203,9 +204,9 @@ impl<P: Platform> Tick<'_, P> {
         }
     }
 
-    fn relaunch(&mut self, job: JobId, requested: &Requested, why: &str) -> Result<(), Fault> {
+    fn relaunch(&mut self, job: JobId, requested: &Requested, reason: LostReason) -> Result<(), Fault> {
         let Some(own) = Need(self.platform).own_launch(job)? else { return Ok(()) };
-        Ledger(self.platform).launch(own).record_lost(why)?;
+        Ledger(self.platform).launch(own).record_lost(reason)?;
         if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
             self.report.relaunched += 1;
         }
@@ -218,20 +219,20 @@ impl<P: Platform> Tick<'_, P> {
             return Ok(false);
         }
         let Some(state) = self.ask(job, requested)? else { return Ok(false) };
-        match state.status.as_str() {
-            "queued" => {
+        match state.status {
+            JobStatus::Queued => {
                 Ledger(self.platform).job(job).record_confirmed()?;
                 if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
                     self.report.launched += 1;
                 }
                 Ok(false)
             }
-            "in_progress" | "completed" => {
+            JobStatus::InProgress | JobStatus::Completed => {
                 let view = self.close(job, view, &state)?;
                 settle(self.platform, &self.destination, job, &view)?;
                 Ok(view.finished.is_some())
             }
-            _ => Ok(false),
+            JobStatus::Held(_) => Ok(false),
         }
     }
 
@@ -243,7 +244,7 @@ impl<P: Platform> Tick<'_, P> {
 
     /// What GitHub says of a job; `None` when it cannot be asked. A job that never existed, or is no longer to be seen,
     /// counts as completed.
-    fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobState>, Fault> {
+    fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobInfo>, Fault> {
         if self.late() {
             return Ok(None);
         }
@@ -253,7 +254,14 @@ impl<P: Platform> Tick<'_, P> {
             Ok(state) => Ok(Some(state)),
             Err(GitHubError::NotFound(_)) => {
                 let conclusion = Some("unknown to GitHub".to_owned());
-                Ok(Some(JobState { status: "completed".to_owned(), conclusion, runner_name: None }))
+                Ok(Some(JobInfo {
+                    id: job,
+                    name: String::new(),
+                    status: JobStatus::Completed,
+                    conclusion,
+                    runner_name: None,
+                    labels: LabelSet::default(),
+                }))
             }
             Err(error) => {
                 self.report.problem(error);
@@ -263,17 +271,17 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Records what GitHub says in place of the webhooks that did not come.
-    fn close(&mut self, job: JobId, view: &View, state: &JobState) -> Result<View, Fault> {
+    fn close(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<View, Fault> {
         let facts = Ledger(self.platform).job(job);
         let runner = state.runner_name.clone().filter(|name| !name.is_empty());
         if view.started.is_none()
-            && (state.status == "in_progress" || runner.is_some())
+            && (state.status == JobStatus::InProgress || runner.is_some())
             && let Some(requested) = &view.requested
         {
             let launch = ours(self.platform, runner.as_deref(), requested.repository_id)?;
             facts.record_started(runner, launch, None, true)?;
         }
-        if state.status == "completed" {
+        if state.status == JobStatus::Completed {
             facts.record_finished(state.conclusion.clone(), None, true)?;
         }
         self.report.closed += 1;

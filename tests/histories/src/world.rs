@@ -250,6 +250,6 @@ impl World {
             Status::Running => ("in_progress", None),
             Status::Done(conclusion) => ("completed", Some(conclusion)),
         };
-        answer(200, &json!({"status": status, "conclusion": conclusion, "runner_name": job.runner}))
+        answer(200, &json!({"id": id, "status": status, "conclusion": conclusion, "runner_name": job.runner}))
     }
 }

@@ -1,7 +1,7 @@
 //! A job that left facts here.
 
 use gha_slurm_core::gateway::slurm_job;
-use gha_slurm_core::ledger::Ledger;
+use gha_slurm_core::ledger::{FailureKind, Ledger};
 use gha_slurm_core::lifecycle::retry_at;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
@@ -133,7 +133,7 @@ impl<P: Platform> Teller<'_, P> {
                 wait => format!("The next attempt is in {}.", span(wait)),
             });
         }
-        if why.starts_with("the gateway refused the shared secret") {
+        if launch.submit_failure_kind == Some(FailureKind::Unauthorized) {
             let advice = [
                 "Give the app's gateway_secret and the gateway's ghaSharedSecret the same value.",
                 "Then the launch is tried again by itself.",
@@ -142,7 +142,7 @@ impl<P: Platform> Teller<'_, P> {
             return Ok(told(Cause::GatewayRefuses, headline, details, &advice));
         }
         // What the gateway itself says no to; the rest is that it does not answer, or something else does.
-        if why.starts_with("the gateway refused (") {
+        if launch.submit_failure_kind == Some(FailureKind::Refused) {
             let headline = format!("The gateway has refused the launch for {}.", self.age);
             let advice = [
                 "Mend what the answer says: a repository without a Slurm user goes into the gateway's configuration, a \

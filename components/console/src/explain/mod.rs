@@ -171,7 +171,7 @@ fn ask_github<P: Platform>(
     let token = github
         .installation_token(&jwt, installation, repository, gha_slurm_core::github::client::Permission::ActionsRead)?
         .token;
-    match github.job_info(&token, repository, JobId(id)) {
+    match github.job(&token, repository, JobId(id)) {
         Ok(info) => Ok((false, vec![info])),
         Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, repository, id) {
             Ok(jobs) => Ok((true, jobs)),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gha_slurm_core::ledger::Ledger;
+use gha_slurm_core::ledger::{Ledger, LostReason};
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_scene::{Gateway, Scene};
 use serde_json::{Value, json};
@@ -122,16 +122,11 @@ fn a_job_with_a_runner() {
     scene.finish(1, "success");
     scene.pass(120);
     of_ours(&scene, "done", Cause::Done, 1);
-    for (number, why) in
-        [(1, "its runner took another job"), (2, "its Slurm job ended before its runner started: FAILED")]
-    {
-        Ledger(&scene.platform).launch(format!("3-{number}").parse().unwrap()).record_lost(why).unwrap();
+    for (number, reason) in [(1, LostReason::RunnerTaken), (2, LostReason::SlurmJobEnded("FAILED".to_owned()))] {
+        Ledger(&scene.platform).launch(format!("3-{number}").parse().unwrap()).record_lost(reason).unwrap();
     }
     scene.queue(3);
-    Ledger(&scene.platform)
-        .launch("3-3".parse().unwrap())
-        .record_lost("its runner registered and took no job")
-        .unwrap();
+    Ledger(&scene.platform).launch("3-3".parse().unwrap()).record_lost(LostReason::Idle).unwrap();
     scene.pass(60);
     of_ours(&scene, "given_up", Cause::GivenUp, 3);
     scene.pass(24 * 60 * 60);

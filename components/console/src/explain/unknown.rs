@@ -1,6 +1,6 @@
 //! A job that left no fact here: what GitHub says of it, held against the profiles.
 
-use gha_slurm_core::github::client::{GitHubError, JobInfo};
+use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::ports::Variables;
 use gha_slurm_core::profile::{NotOurs, Profiles};
 use gha_slurm_core::settings::Settings;
@@ -84,20 +84,20 @@ fn of_status<V: Variables>(platform: &V, repository: &RepositoryName, info: &Job
         Some(name) => vec![format!("The runner {name} {verb} it. No webhook about it is kept here.")],
         None => vec!["No webhook about it is kept here.".to_owned()],
     };
-    match info.status.as_str() {
-        "completed" => {
+    match &info.status {
+        JobStatus::Completed => {
             let how = info.conclusion.as_deref().unwrap_or("without a conclusion");
             (Cause::Done, format!("The job is over: {how}."), taken("ran"), Vec::new())
         }
-        "in_progress" => (Cause::Running, "The job runs.".to_owned(), taken("runs"), Vec::new()),
-        "queued" => match Settings(platform).profiles() {
+        JobStatus::InProgress => (Cause::Running, "The job runs.".to_owned(), taken("runs"), Vec::new()),
+        JobStatus::Queued => match Settings(platform).profiles() {
             Ok(profiles) => queued(&profiles, repository, info),
             Err(error) => {
                 let advice = vec!["Until then no job is launched.".to_owned()];
                 (Cause::Unknown, format!("The profiles cannot be read: {error}"), Vec::new(), advice)
             }
         },
-        status => (
+        JobStatus::Held(status) => (
             Cause::HeldByGithub,
             format!("GitHub itself holds the job back: its status is \"{status}\"."),
             vec!["It waits for an approval, for a concurrency group or for jobs that it needs.".to_owned()],

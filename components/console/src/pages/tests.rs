@@ -1,4 +1,4 @@
-use gha_slurm_core::ledger::{Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, Ledger, Requested};
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
 use gha_slurm_core::text::Text;
@@ -162,7 +162,7 @@ fn whatever_the_facts_say_is_text() {
     let job = JobId(3);
     let launch = ledger.launch(LaunchId { job, number: 1 });
     ledger.job(job).record_requested(&requested(&platform, EVIL, EVIL)).unwrap();
-    launch.submissions().record_failed(1, EVIL).unwrap();
+    launch.submissions().record_failed(1, FailureKind::Refused, EVIL).unwrap();
     let ended = JobId(4);
     ledger.job(ended).record_requested(&requested(&platform, EVIL, EVIL)).unwrap();
     ledger.job(ended).record_started(Some(EVIL.to_owned()), None, None, true).unwrap();

@@ -18,7 +18,7 @@ use url::Url;
 use super::app_jwt::AppKey;
 use crate::counters::{CallResult, Counter};
 use crate::identity::{InstallationId, RunnerId};
-use crate::ledger::{keys, read, write};
+use crate::ledger::{FailureKind, keys, read, write};
 use crate::ports::{Clock, Http, HttpMethod, HttpRequest, HttpResponse, Random, SendError, Store};
 use crate::settings::{GitHubSettings, SettingError};
 use crate::text::Text;
@@ -75,6 +75,18 @@ pub enum GitHubError {
     Setting(#[from] SettingError),
 }
 
+impl GitHubError {
+    /// What kind of failure it is.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Unavailable { .. } => FailureKind::Away,
+            Self::Unauthorized(_) => FailureKind::Unauthorized,
+            Self::NotFound(_) | Self::Refused(_) => FailureKind::Refused,
+            Self::Setting(_) => FailureKind::Other,
+        }
+    }
+}
+
 /// A runner that GitHub knows before it starts.
 #[derive(Debug, Clone)]
 pub struct JitConfig {
@@ -91,18 +103,22 @@ pub struct GitHub<'a, P> {
     give_up_at: Duration,
 }
 
-/// What GitHub says of a job.
-#[derive(Debug, Clone, Deserialize)]
-pub struct JobState {
-    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
-    pub status: String,
-    /// Once completed.
-    pub conclusion: Option<String>,
-    /// The runner that took it.
-    pub runner_name: Option<String>,
+/// Where a job is, in GitHub's words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// It waits for a runner.
+    Queued,
+    /// A runner took it.
+    InProgress,
+    /// It has a conclusion.
+    Completed,
+    /// GitHub itself holds it back: `waiting` for an approval, `pending`, `requested`, or a word that it added later.
+    #[serde(untagged)]
+    Held(String),
 }
 
-/// A job as GitHub shows it to whoever looks for it.
+/// A job as GitHub shows it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct JobInfo {
     /// Its id.
@@ -110,11 +126,13 @@ pub struct JobInfo {
     /// Its name in the workflow.
     #[serde(default)]
     pub name: String,
-    /// `queued`, `in_progress`, `completed`, or that it waits for something else.
-    pub status: String,
+    /// Where it is.
+    pub status: JobStatus,
     /// Once completed.
+    #[serde(default)]
     pub conclusion: Option<String>,
     /// The runner that took it.
+    #[serde(default)]
     pub runner_name: Option<String>,
     /// The labels of its `runs-on`.
     #[serde(default)]
@@ -272,12 +290,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     }
 
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
-    pub fn job(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobState, GitHubError> {
-        self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
-    }
-
-    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`, with what a job's reader wants to know.
-    pub fn job_info(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobInfo, GitHubError> {
+    pub fn job(&self, token: &Secret, repository: &RepositoryName, job: JobId) -> Result<JobInfo, GitHubError> {
         self.call(HttpMethod::Get, &format!("repos/{repository}/actions/jobs/{job}"), token, None)
     }
 

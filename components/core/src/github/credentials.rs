@@ -10,7 +10,7 @@ use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobState, Permission};
+use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobInfo, Permission};
 use crate::identity::{InstallationId, RepositoryId, RunnerId};
 use crate::ledger::{Requested, keys, read, write};
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
@@ -93,7 +93,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     }
 
     /// What GitHub says of a job.
-    pub fn job(&self, reach: Reach<'_>, job: JobId) -> Result<JobState, GitHubError> {
+    pub fn job(&self, reach: Reach<'_>, job: JobId) -> Result<JobInfo, GitHubError> {
         self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.name, job))
     }
 

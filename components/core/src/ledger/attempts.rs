@@ -34,8 +34,27 @@ pub struct Failure {
     pub attempt: u64,
     /// When, in seconds of Unix time.
     pub at: u64,
-    /// Why.
+    /// What kind of failure, for what is decided by it.
+    #[serde(default)]
+    pub kind: FailureKind,
+    /// Why, for people.
     pub why: String,
+}
+
+/// What kind of failure an attempt ended by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The other side could not be reached, did not answer, or is broken: it passes by itself.
+    Away,
+    /// The other side does not accept our credential.
+    Unauthorized,
+    /// The other side says no to what was asked.
+    Refused,
+    /// None of these, or written by an earlier build.
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 impl<'a, P: Store + Clock> Attempts<'a, P> {
@@ -91,8 +110,8 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
     }
 
     /// Records that an attempt failed, so that the next one is free at once.
-    pub fn record_failed(&self, attempt: u64, why: &str) -> Result<(), StoreError> {
-        let failure = Failure { attempt, at: self.store.unix_seconds(), why: why.to_owned() };
+    pub fn record_failed(&self, attempt: u64, kind: FailureKind, why: &str) -> Result<(), StoreError> {
+        let failure = Failure { attempt, at: self.store.unix_seconds(), kind, why: why.to_owned() };
         self.store.set_many(&[
             encode(&keys::attempt_failed(&self.key, attempt), &failure)?,
             encode(&keys::attempt_next(&self.key), &attempt.saturating_add(1))?,
@@ -133,7 +152,7 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
 mod tests {
     use std::time::Duration;
 
-    use crate::ledger::{Claim, Ledger};
+    use crate::ledger::{Claim, FailureKind, Ledger};
     use crate::ports::Store;
     use crate::testing::Memory;
 
@@ -147,7 +166,7 @@ mod tests {
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1)));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));
         assert_eq!(attempts.under_way(LEASE), Ok(true));
-        attempts.record_failed(1, "gateway down").unwrap();
+        attempts.record_failed(1, FailureKind::Away, "gateway down").unwrap();
         assert_eq!(attempts.under_way(LEASE), Ok(false));
         assert_eq!(attempts.last_failure().unwrap().unwrap().why, "gateway down");
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(2)));
@@ -166,7 +185,7 @@ mod tests {
         let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).redemptions();
         for attempt in 1..=1000 {
             assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(attempt)));
-            attempts.record_failed(attempt, "GitHub is down").unwrap();
+            attempts.record_failed(attempt, FailureKind::Away, "GitHub is down").unwrap();
         }
         let before = platform.operations.get();
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1001)));
@@ -179,7 +198,7 @@ mod tests {
         let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).submissions();
         for attempt in 1..=3 {
             assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(attempt)));
-            attempts.record_failed(attempt, "no").unwrap();
+            attempts.record_failed(attempt, FailureKind::Refused, "no").unwrap();
         }
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(4)));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Held));

@@ -1,5 +1,7 @@
 //! The facts of one job and of one launch.
 
+use std::fmt;
+
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
@@ -122,9 +124,39 @@ pub struct JitRunner {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// What became of it.
-    pub why: String,
+    #[serde(rename = "why")]
+    pub reason: LostReason,
     /// When, in seconds of Unix time.
     pub at: u64,
+}
+
+/// Why a launch cannot serve its job any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostReason {
+    /// GitHub gave its runner to another job.
+    RunnerTaken,
+    /// Its runner took another job, or it was withdrawn before that was known, and no other launch is the job's by swaps.
+    Unserved,
+    /// Its runner registered and took no job.
+    Idle,
+    /// Its Slurm job ended, in this state, before its runner started.
+    SlurmJobEnded(String),
+    /// In the words of an earlier build.
+    #[serde(untagged)]
+    Other(String),
+}
+
+impl fmt::Display for LostReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RunnerTaken => f.write_str("its runner took another job"),
+            Self::Unserved => f.write_str("no launch serves the job any more"),
+            Self::Idle => f.write_str("its runner registered and took no job"),
+            Self::SlurmJobEnded(state) => write!(f, "its Slurm job ended before its runner started: {state}"),
+            Self::Other(why) => f.write_str(why),
+        }
+    }
 }
 
 /// The facts that decide what a job needs.
@@ -322,8 +354,8 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     }
 
     /// Records that it cannot serve its job any more.
-    pub fn record_lost(&self, why: &str) -> Result<(), StoreError> {
-        write(self.store, &self.of(LaunchFact::Lost), &Lost { why: why.to_owned(), at: self.store.unix_seconds() })
+    pub fn record_lost(&self, reason: LostReason) -> Result<(), StoreError> {
+        write(self.store, &self.of(LaunchFact::Lost), &Lost { reason, at: self.store.unix_seconds() })
     }
 
     /// Whether its job gets another launch instead.

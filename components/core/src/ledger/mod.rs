@@ -16,9 +16,11 @@ mod leftover;
 mod records;
 mod registration;
 
-pub use self::attempts::{Attempts, Claim, Failure};
+pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::deliveries::DeliveryFacts;
-pub use self::facts::{Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, Requested, Started, View};
+pub use self::facts::{
+    Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
+};
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::leftover::Leftover;
 pub use self::records::{JobRecord, LaunchRecord, Tries};

@@ -162,6 +162,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{FailureKind, LostReason};
     use crate::testing::Memory;
 
     #[test]
@@ -170,9 +171,13 @@ mod tests {
         let ledger = Ledger(&platform);
         let (first, second) = ("1-1".parse().unwrap(), "1-2".parse().unwrap());
         ledger.launch(first).record_launched(Some("17".to_owned())).unwrap();
-        ledger.launch(first).record_lost("its runner took another job").unwrap();
+        ledger.launch(first).record_lost(LostReason::RunnerTaken).unwrap();
         for attempt in 1..=2 {
-            ledger.launch(second).submissions().record_failed(attempt, "the gateway failed (503)").unwrap();
+            ledger
+                .launch(second)
+                .submissions()
+                .record_failed(attempt, FailureKind::Away, "the gateway failed (503)")
+                .unwrap();
         }
         ledger.job(JobId(2)).record_started(Some("gha-slurm-1-1".to_owned()), Some(first), None, false).unwrap();
         platform.set("gha-slurm/1/job/3/finished", b"?").unwrap();

@@ -10,7 +10,7 @@ use super::submit::{Destination, advance};
 use super::{Fault, Need};
 use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;
-use crate::ledger::{Claim, Ledger, View};
+use crate::ledger::{Claim, Ledger, LostReason, View};
 use crate::ports::{Clock, Platform, Store, StoreError};
 
 /// Two calls of the gateway must fit into what a webhook may take.
@@ -42,7 +42,7 @@ pub fn settle<P: Platform>(platform: &P, destination: &Destination, job: JobId, 
         && let Chain::Waits { job: robbed, launch: lost } = need.chain(got)?
         && !need.served(robbed)?
     {
-        Ledger(platform).launch(lost).record_lost("its runner took another job")?;
+        Ledger(platform).launch(lost).record_lost(LostReason::RunnerTaken)?;
         if let Some(requested) = need.waiting(robbed)? {
             advance(platform, destination, robbed, &requested, true)?;
         }
@@ -77,7 +77,7 @@ pub fn withdraw_unneeded<P: Platform>(platform: &P, destination: &Destination, l
     let deadline = destination.deadline(platform, CANCEL_DEADLINE);
     match cancel_runner(platform, &destination.gateway, launch, deadline) {
         Ok(()) => facts.record_cancelled()?,
-        Err(error) => attempts.record_failed(attempt, &error.to_string())?,
+        Err(error) => attempts.record_failed(attempt, error.kind(), &error.to_string())?,
     }
     Ok(())
 }

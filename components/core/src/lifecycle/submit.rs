@@ -149,7 +149,7 @@ fn submit<P: Platform>(
         }
         Err(error) => {
             let why = error.to_string();
-            facts.submissions().record_failed(attempt, &why)?;
+            facts.submissions().record_failed(attempt, error.kind(), &why)?;
             if attempt == 1 {
                 Overdue(platform).append(id.job)?;
             }
@@ -229,11 +229,12 @@ pub fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::FailureKind;
 
     #[test]
     fn retries_keep_their_distance_and_do_not_come_all_at_once() {
         let wait = |job: u64, attempt: u64| {
-            let failure = Failure { attempt, at: 1000, why: String::new() };
+            let failure = Failure { attempt, at: 1000, kind: FailureKind::Away, why: String::new() };
             retry_at(LaunchId { job: JobId(job), number: 1 }, &failure) - 1000
         };
         for (attempt, least) in [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)] {
