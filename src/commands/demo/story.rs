@@ -55,9 +55,7 @@ impl Stage<'_> {
             self.screen.verdict(happened, &format!("- {what}"));
         }
         let app = &self.app.url;
-        println!(
-            "\nNext: a real GitHub App and a real cluster; see \"Set-up\" in README.md. The app answers at {app}."
-        );
+        println!("\nNext: a real GitHub App and a real cluster; see docs/quickstart.md. The app answers at {app}.");
         Ok(complete)
     }
 
