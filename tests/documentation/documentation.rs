@@ -65,7 +65,8 @@ impl Page {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // Links are followed from the root, not from a folder below it.
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }
 
 fn pages() -> Vec<Page> {
