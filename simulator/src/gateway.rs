@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::event::{Event, Events};
 use crate::hold::Hold;
-use crate::{Place, Served};
+use crate::server::{Place, Served};
 
 /// How the next submission fails.
 #[derive(Debug, Clone)]
