@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::dispatch::{Registration, assign, enrol, finish};
+use super::dispatch::{Registration, assign, connect, enrol, finish};
 use super::handle::GitHub;
 use super::state::app::INSTALLATION;
 use super::state::delivery::Delivery;
@@ -106,6 +106,13 @@ impl GitHub {
         let registered = asked.is_ok_and(|asked| enrol(&self.shared, &asked).is_some());
         assign(&self.shared);
         registered
+    }
+
+    /// Brings the runner of a JIT configuration online, as the runner program would; whether the configuration is good.
+    pub fn start_runner(&self, encoded_jit_config: &str) -> bool {
+        let started = connect(&self.shared, encoded_jit_config).is_some();
+        assign(&self.shared);
+        started
     }
 
     /// A JIT configuration of a repository, as `generate-jitconfig` gives it to somebody else.

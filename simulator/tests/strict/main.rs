@@ -7,6 +7,7 @@
 mod client;
 mod credentials;
 mod deliveries;
+mod gateway;
 mod jobs;
 mod limits;
 mod program;

@@ -127,7 +127,7 @@ async fn runners_are_listed_by_name_and_page() {
     assert_eq!((&found["total_count"], &found["runners"][0]["name"]), (&json!(1), &json!("c")));
     let page = list("?per_page=2&page=2").await;
     let names: Vec<_> = page["runners"].as_array().unwrap().iter().map(|runner| &runner["name"]).collect();
-    assert_eq!((&page["total_count"], names), (&json!(3), vec!["c"]));
+    assert_eq!((&page["total_count"], names), (&json!(3), vec![&json!("c")]));
     assert_eq!(list("?name=z").await["total_count"], 0);
     let id = &found["runners"][0]["id"];
     assert_ne!(*id, c["runner"]["id"]);

@@ -68,20 +68,25 @@ impl FromRequestParts<Arc<Shared>> for AsApp {
         if claims.issuer != Some(app.id.to_string()) {
             return Err(refused("Integration not found"));
         }
-        match (claims.issued_at, claims.expires_at) {
-            (Some(issued), Some(_)) if issued.as_secs() > now + CLOCK_TOLERANCE => Err(refused(
+        let (Some(issued), Some(expires)) = (claims.issued_at, claims.expires_at) else {
+            return Err(refused("A JSON web token must have 'iat' and 'exp'"));
+        };
+        // In this order: a clock that is ahead is told of its `exp` first.
+        if expires.as_secs() > now + JWT_SECONDS {
+            return Err(refused("'Expiration time' claim ('exp') is too far in the future"));
+        }
+        if issued.as_secs() > now + CLOCK_TOLERANCE {
+            return Err(refused(
                 "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
-            )),
-            (Some(_), Some(expires)) if expires.as_secs() <= now => Err(refused(
+            ));
+        }
+        if expires.as_secs() <= now {
+            return Err(refused(
                 "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the \
                  assertion expires",
-            )),
-            (Some(_), Some(expires)) if expires.as_secs() > now + JWT_SECONDS => {
-                Err(refused("'Expiration time' claim ('exp') is too far in the future"))
-            }
-            (Some(_), Some(_)) => Ok(Self(app)),
-            _ => Err(refused("A JSON web token must have 'iat' and 'exp'")),
+            ));
         }
+        Ok(Self(app))
     }
 }
 
