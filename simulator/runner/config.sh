@@ -1,20 +1,31 @@
 #!/bin/bash
-# A stand-in for GitHub's config.sh: registers at the simulator (STAND_IN_GITHUB) what the real one would at GitHub.
+# A stand-in for GitHub's config.sh: registers at the simulator (STAND_IN_GITHUB) what the real one would at GitHub, and
+# leaves the same files.
 set -eu
 cd "$(dirname "$0")"
 api=$STAND_IN_GITHUB/_runner
+agent_id() { sed -n 's/.*"agentId": \([0-9]*\),.*/\1/p' .runner; }
 if [[ ${1:-} == remove ]]; then
-    [[ -f .runner ]] || exit 1
-    curl -sf -X POST "$api/$(cat .runner)/remove"
-    rm .runner
-    echo "Runner removed successfully"
+    if [[ ! -f .runner || -z ${ACTIONS_RUNNER_INPUT_TOKEN:-} ]]; then
+        echo "Failed: Removing runner from the server" >&2
+        exit 1
+    fi
+    curl -sf -X POST "$api/$(agent_id)/remove"
+    rm .runner .credentials
+    printf '√ %s\n' "Runner removed successfully" "Removed .credentials" "Removed .runner"
     exit
 fi
+if [[ -f .runner ]]; then
+    echo "Cannot configure the runner because it is already configured. To reconfigure the runner, run 'config.cmd remove' or './config.sh remove' first." >&2
+    exit 1
+fi
+name=$(uname -n) labels='' work=_work
 while (($#)); do
     case $1 in
         --url) url=$2 && shift ;;
         --name) name=$2 && shift ;;
         --labels) labels=$2 && shift ;;
+        --work) work=$2 && shift ;;
         --token) echo "the token must not be in argv" >&2 && exit 3 ;;
     esac
     shift
@@ -23,7 +34,13 @@ done
 repository=$(cut -d/ -f4- <<<"$url")
 body='{"repository":"%s","token":"%s","name":"%s","labels":["%s"]}'
 # shellcheck disable=SC2059
-answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name" "${labels//,/\",\"}" |
-    curl -sf -X POST -H 'Content-Type: application/json' -d @- "$api/register") || exit 1
-echo "${answer//[^0-9]/}" >.runner
+if ! answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name" "${labels//,/\",\"}" |
+    curl -sf -X POST -H 'Content-Type: application/json' -d @- "$api/register"); then
+    echo "Http response code: NotFound from 'POST https://api.github.com/actions/runner-registration'" >&2
+    exit 1
+fi
+# As .NET writes them: with a byte order mark, indented, in camel case.
+printf '\xEF\xBB\xBF{\n  "agentId": %s,\n  "agentName": "%s",\n  "poolId": 1,\n  "poolName": "Default",\n  "ephemeral": true,\n  "serverUrl": "https://pipelines.actions.githubusercontent.com/simulated/",\n  "gitHubUrl": "%s",\n  "workFolder": "%s"\n}' \
+    "${answer//[^0-9]/}" "$name" "$url" "$work" >.runner
+printf '\xEF\xBB\xBF{\n  "scheme": "OAuth",\n  "data": {\n    "clientId": "simulated"\n  }\n}' >.credentials
 echo "√ Runner successfully added"

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::event::{Event, Events};
 use crate::hold::Hold;
-use crate::{Place, Served};
+use crate::server::{Place, Served};
 
 /// How the next submission fails.
 #[derive(Debug, Clone)]
@@ -262,6 +262,15 @@ async fn redeem(shared: &Shared, start: &Value) -> (u16, Value) {
     }
 }
 
+/// What the runner program sends to register by a token.
+fn registration(start: &Value, runner: &str, token: &Value) -> Value {
+    let page = start["gitHubURL"].as_str().unwrap_or_default();
+    let repository: Vec<&str> = page.rsplitn(3, '/').take(2).collect();
+    let repository = format!("{}/{}", repository[1], repository[0]);
+    let labels: Vec<&str> = start["runnerLabels"].as_str().unwrap_or_default().split(',').collect();
+    json!({"repository": repository, "token": token, "name": runner, "labels": labels})
+}
+
 /// What the Slurm job does; returns why it ended.
 async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
     let launch = start["launch"].as_str().unwrap_or_default();
@@ -274,18 +283,19 @@ async fn job_script(shared: &Shared, slurm_job: u64, start: &Value) -> String {
         let (status, body) = redeem(shared, start).await;
         shared.events.emit(Event::Redeemed { slurm_job, status, body: body.clone() });
         match status {
-            200 => break body["token"].as_str().unwrap_or_default().to_owned(),
+            200 => break body,
             503 | 0 => tokio::time::sleep(Duration::from_secs(1)).await,
             _ => return format!("no credential ({status})"),
         }
     };
-    let page = start["gitHubURL"].as_str().unwrap_or_default();
-    let repository: Vec<&str> = page.rsplitn(3, '/').take(2).collect();
-    let repository = format!("{}/{}", repository[1], repository[0]);
-    let labels: Vec<&str> = start["runnerLabels"].as_str().unwrap_or_default().split(',').collect();
-    let registration = json!({"repository": repository, "token": credential, "name": runner, "labels": labels});
     let url = format!("{}/_runner", shared.github);
-    let registered = shared.client.post(format!("{url}/register")).json(&registration).send().await;
+    let request = match &credential["encoded_jit_config"] {
+        Value::String(config) => {
+            shared.client.post(format!("{url}/start")).json(&json!({"encoded_jit_config": config}))
+        }
+        _ => shared.client.post(format!("{url}/register")).json(&registration(start, &runner, &credential["token"])),
+    };
+    let registered = request.send().await;
     let answer: Value = match registered {
         Ok(response) if response.status().is_success() => response.json().await.unwrap_or_default(),
         _ => return "GitHub refused the registration".to_owned(),

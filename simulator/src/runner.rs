@@ -7,7 +7,7 @@ use std::path::Path;
 const SCRIPTS: [(&str, &str); 4] = [
     ("config.sh", include_str!("../runner/config.sh")),
     ("run.sh", include_str!("../runner/run.sh")),
-    ("run-helper.sh", include_str!("../runner/run-helper.sh")),
+    ("run-helper.sh.template", include_str!("../runner/run-helper.sh.template")),
     ("bin/Runner.Listener", include_str!("../runner/bin/Runner.Listener")),
 ];
 

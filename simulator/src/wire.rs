@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::event::{Event, Events};
 use crate::hold::Hold;
-use crate::{Place, Served};
+use crate::server::{Place, Served};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);

@@ -153,7 +153,10 @@ async fn exchange(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
         (repository, state.jit)
     };
     match jit {
-        true => Json(json!({"encoded_jit_config": "eyJqaXQiOiIxIn0="})).into_response(),
+        true => {
+            let config = app.github.make_jit_config(&repository, "jit", &["x"]);
+            Json(json!({"encoded_jit_config": config})).into_response()
+        }
         false => {
             let token = app.registration_token(&repository).await;
             Json(json!({"token": token, "expires_at": "2099-01-01T00:00:00Z"})).into_response()

@@ -1,0 +1,97 @@
+//! What the real GitHub does on a bad day, or on an old server, each to be switched on by a test.
+
+use super::handle::GitHub;
+use super::state::app::INSTALLATION;
+use super::state::fault::{Endpoint, Fault, WebhookFault};
+use super::state::limit::{Caller, RateLimit};
+use super::state::token::TokenLag;
+
+impl GitHub {
+    /// Makes the next call of an endpoint fail; several wait in line.
+    pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
+        self.shared.state().faults.push((endpoint, fault));
+    }
+
+    /// Makes the next webhook go wrong; several wait in line.
+    pub fn disturb_webhook(&self, fault: WebhookFault) {
+        self.shared.state().webhook_faults.push_back(fault);
+    }
+
+    /// Refuses a caller's calls by a rate limit, until it ends or is lifted. Others' calls go on.
+    pub fn limit(&self, caller: Caller, limit: RateLimit) {
+        self.shared.state().limits.set(caller, limit);
+    }
+
+    /// Ends a caller's rate limit. The caller was told what to wait for, and has to.
+    pub fn lift_limit(&self, caller: Caller) {
+        self.shared.state().limits.lift(caller);
+    }
+
+    /// The calls, as method and path, that came although their caller had been told to wait: for `retry-after`, for
+    /// the reset of the primary limit, or for the minute that GitHub asks for when a secondary limit names no time.
+    pub fn calls_during_limits(&self) -> Vec<String> {
+        self.shared.state().limits.ignored()
+    }
+
+    /// Refuses installation tokens that are made from now on with this status (401, 403 or 404) while they are fresh.
+    pub fn delay_tokens(&self, status: u16, lag: TokenLag) {
+        self.shared.state().habits.token_lag = Some((status, lag));
+    }
+
+    /// Makes it an Enterprise Server from before JIT configurations, or a current one again.
+    pub fn set_jit(&self, known: bool) {
+        self.shared.state().habits.no_jit = !known;
+    }
+
+    /// Puts the caller's address outside the organization's IP allow list, or inside again.
+    pub fn block_address(&self, blocked: bool) {
+        self.shared.state().habits.address_blocked = blocked;
+    }
+
+    /// The organization forbids the repository runners of its own, or allows them again.
+    pub fn disable_runners(&self, repository: &str, disabled: bool) {
+        self.shared.state().repositories.named_mut(repository).unwrap().runners_disabled = disabled;
+    }
+
+    /// Puts this GitHub's clock ahead of the machine's by so many seconds, or behind.
+    pub fn set_clock(&self, ahead: i64) {
+        self.shared.state().clock_ahead = ahead;
+    }
+
+    /// Uninstalls the App from a repository.
+    pub fn uninstall(&self, repository: &str) {
+        if let Some(repository) = self.shared.state().repositories.named_mut(repository) {
+            repository.installation = None;
+        }
+    }
+
+    /// Suspends the installation.
+    pub fn suspend(&self) {
+        self.shared.state().suspended.insert(INSTALLATION);
+    }
+
+    /// Takes the permission Administration from the App.
+    pub fn revoke_administration(&self) {
+        self.set_permission("administration", Some("read"));
+    }
+
+    /// Takes a permission from the App, or changes its level.
+    pub fn set_permission(&self, name: &str, level: Option<&str>) {
+        let mut state = self.shared.state();
+        let permissions = &mut state.app_mut().unwrap().permissions;
+        match level {
+            Some(level) => permissions.insert(name.to_owned(), level.to_owned()),
+            None => permissions.remove(name),
+        };
+    }
+
+    /// Sets what the App's webhook tells of.
+    pub fn set_events(&self, events: &[&str]) {
+        self.shared.state().app_mut().unwrap().events = events.iter().map(|event| (*event).to_owned()).collect();
+    }
+
+    /// Makes every code that was not exchanged yet as old as GitHub lets it become.
+    pub fn expire_codes(&self) {
+        self.shared.state().registrations.codes.values_mut().for_each(|(_, end)| *end = 0);
+    }
+}

@@ -1,0 +1,117 @@
+//! A running fake GitHub.
+
+use std::sync::{Arc, Mutex};
+
+use jwt_simple::prelude::RS256KeyPair;
+
+use super::api;
+use super::state::app::{App, INSTALLATION};
+use super::state::delivery::Delivery;
+use super::state::{Shared, State};
+use crate::event::Events;
+use crate::server::{Place, Served};
+
+/// The fake GitHub. Cheap to clone.
+#[derive(Clone)]
+pub struct GitHub {
+    pub(super) shared: Arc<Shared>,
+    server: Served,
+}
+
+impl GitHub {
+    /// A GitHub with the App installed for `repositories`, sending webhooks signed with `webhook_secret`.
+    pub async fn start(repositories: &[&str], webhook_secret: &str, events: Events) -> std::io::Result<Self> {
+        let key = RS256KeyPair::generate(2048).map_err(std::io::Error::other)?;
+        Self::start_with_key(key, repositories, webhook_secret, events).await
+    }
+
+    /// The same, for an App whose private key was made elsewhere.
+    pub async fn start_with_key(
+        key: RS256KeyPair,
+        repositories: &[&str],
+        webhook_secret: &str,
+        events: Events,
+    ) -> std::io::Result<Self> {
+        Self::start_at(Place::default(), key, repositories, webhook_secret, events).await
+    }
+
+    /// The same at a place of its own.
+    pub async fn start_at(
+        place: Place,
+        key: RS256KeyPair,
+        repositories: &[&str],
+        webhook_secret: &str,
+        events: Events,
+    ) -> std::io::Result<Self> {
+        let github = Self::bare(place, repositories, events).await?;
+        let app = App::registered(key, webhook_secret);
+        let mut state = github.shared.state();
+        state.install(app.id, INSTALLATION);
+        state.apps.push(app);
+        drop(state);
+        Ok(github)
+    }
+
+    /// A GitHub with these repositories, where no App is registered yet.
+    pub async fn start_without_app(repositories: &[&str], events: Events) -> std::io::Result<Self> {
+        Self::bare(Place::default(), repositories, events).await
+    }
+
+    async fn bare(place: Place, repositories: &[&str], events: Events) -> std::io::Result<Self> {
+        let mut state = State { last_id: place.after, ..State::default() };
+        for name in repositories {
+            let id = state.next_id();
+            state.repositories.add(id, name);
+        }
+        let shared = Arc::new(Shared { events, client: reqwest::Client::new(), state: Mutex::new(state) });
+        let server = Served::start(place.listen, api::router(Arc::clone(&shared))).await?;
+        Ok(Self { shared, server })
+    }
+
+    /// The REST API's origin.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.address)
+    }
+
+    /// Frees its address, in a moment.
+    pub fn end(&self) {
+        self.server.end();
+    }
+
+    /// The App's private key, PKCS#8, if there is an App.
+    pub fn private_key(&self) -> Option<String> {
+        self.shared.state().app().map(|app| app.key.to_pem().unwrap())
+    }
+
+    /// Where the App's webhooks go.
+    pub fn set_webhook_url(&self, url: &str) {
+        if let Some(app) = self.shared.state().app_mut() {
+            app.webhook_url = url.to_owned();
+        }
+    }
+
+    /// The names of all Apps.
+    pub fn apps(&self) -> Vec<String> {
+        self.shared.state().apps.iter().map(|app| app.name.clone()).collect()
+    }
+
+    /// Every request to the API so far, as method and path.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.state().requests.clone()
+    }
+
+    /// The names of the runners in its list, whether online or not.
+    pub fn runners(&self) -> Vec<String> {
+        self.shared.state().runners.iter().map(|runner| runner.name.clone()).collect()
+    }
+
+    /// Every delivery so far.
+    pub fn deliveries(&self) -> Vec<Delivery> {
+        self.shared.state().deliveries.clone()
+    }
+
+    /// The id of the repository that has this name now.
+    pub fn repository_id(&self, name: &str) -> Option<u64> {
+        self.shared.state().repositories.named(name).map(|repository| repository.id)
+    }
+}

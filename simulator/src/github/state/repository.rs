@@ -1,0 +1,80 @@
+//! Repositories: known by their ids for good, and by names that change. A name that was left leads to the repository
+//! until another one takes it.
+
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Repository {
+    pub(crate) id: u64,
+    /// `owner/name`
+    pub(crate) name: String,
+    /// The installation that covers it.
+    pub(crate) installation: Option<u64>,
+    /// Whether its organization allows it runners of its own.
+    pub(crate) runners_disabled: bool,
+}
+
+impl Repository {
+    /// The login of the account that it belongs to.
+    pub(crate) fn owner(&self) -> &str {
+        self.name.split_once('/').unwrap().0
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Repositories {
+    by_id: BTreeMap<u64, Repository>,
+    /// Names that were left, in lower case.
+    left: BTreeMap<String, u64>,
+}
+
+/// What a name leads to.
+pub(crate) enum Found<'a> {
+    Here(&'a Repository),
+    Moved(&'a Repository),
+}
+
+impl Repositories {
+    pub(crate) fn add(&mut self, id: u64, name: &str) {
+        let repository = Repository { id, name: name.to_owned(), installation: None, runners_disabled: false };
+        self.by_id.insert(id, repository);
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Repository> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Repository> {
+        self.by_id.values()
+    }
+
+    pub(crate) fn all_mut(&mut self) -> impl Iterator<Item = &mut Repository> {
+        self.by_id.values_mut()
+    }
+
+    /// Those that an installation covers.
+    pub(crate) fn of(&self, installation: u64) -> impl Iterator<Item = &Repository> {
+        self.all().filter(move |repository| repository.installation == Some(installation))
+    }
+
+    /// The repository that has this name now, in any case.
+    pub(crate) fn named(&self, name: &str) -> Option<&Repository> {
+        self.all().find(|repository| repository.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Repository> {
+        self.all_mut().find(|repository| repository.name.eq_ignore_ascii_case(name))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Found<'_>> {
+        let moved = || self.left.get(&name.to_lowercase()).and_then(|id| self.get(*id)).map(Found::Moved);
+        self.named(name).map(Found::Here).or_else(moved)
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        let repository = self.named_mut(from).unwrap();
+        let id = repository.id;
+        to.clone_into(&mut repository.name);
+        self.left.insert(from.to_lowercase(), id);
+    }
+}

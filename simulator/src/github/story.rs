@@ -1,0 +1,124 @@
+//! What happens at GitHub: repositories come and move, jobs are queued, wait, are approved and cancelled, runners
+//! register.
+
+use serde_json::Value;
+
+use super::dispatch::{Registration, assign, connect, enrol, finish};
+use super::handle::GitHub;
+use super::state::app::INSTALLATION;
+use super::state::delivery::Delivery;
+use super::state::job::{Job, JobStatus};
+use super::state::runner::Owner;
+use super::webhook;
+use crate::clock::unix_seconds;
+
+impl GitHub {
+    /// Adds a repository with the App installed; its id.
+    pub fn add_repository(&self, name: &str) -> u64 {
+        let mut state = self.shared.state();
+        let id = state.next_id();
+        state.repositories.add(id, name);
+        state.repositories.named_mut(name).unwrap().installation = Some(INSTALLATION);
+        id
+    }
+
+    /// Renames a repository, or transfers it when the owner differs. The old name leads to the new one until another
+    /// repository takes it. The installation stays; see [`GitHub::move_to_installation`].
+    pub fn rename_repository(&self, from: &str, to: &str) {
+        self.shared.state().repositories.rename(from, to);
+    }
+
+    /// Makes repositories those of an installation of that id.
+    pub fn move_to_installation(&self, installation: u64, repositories: &[&str]) {
+        let mut state = self.shared.state();
+        for name in repositories {
+            state.repositories.named_mut(name).unwrap().installation = Some(installation);
+        }
+    }
+
+    /// Queues a job and sends its webhook; the delivery is `None` when it was lost.
+    pub async fn queue_job(&self, repository: &str, labels: &[&str]) -> (u64, Option<Delivery>) {
+        self.queue(repository, labels, JobStatus::Queued, None).await
+    }
+
+    /// Queues a job of an environment that waits for an approval: its webhook is *queued* with the status `waiting`.
+    /// GitHub sends *waiting* after that ([`GitHub::notify`]), and *queued* again when it is approved
+    /// ([`GitHub::approve_job`]).
+    pub async fn queue_gated_job(&self, repository: &str, labels: &[&str]) -> (u64, Option<Delivery>) {
+        self.queue(repository, labels, JobStatus::Waiting, Some("production".to_owned())).await
+    }
+
+    async fn queue(
+        &self,
+        repository: &str,
+        labels: &[&str],
+        status: JobStatus,
+        environment: Option<String>,
+    ) -> (u64, Option<Delivery>) {
+        let id = {
+            let mut state = self.shared.state();
+            let id = state.next_id();
+            let repository_id = state.repositories.named(repository).unwrap().id;
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            let job = Job { repository_id, labels, status, runner: None, environment, created_at: unix_seconds() };
+            state.jobs.insert(id, job);
+            id
+        };
+        let delivery = webhook::notify(&self.shared, id, "queued").await;
+        assign(&self.shared);
+        (id, delivery)
+    }
+
+    /// Approves a job that waits, and sends its second *queued*.
+    pub async fn approve_job(&self, id: u64) -> Option<Delivery> {
+        if let Some(job) = self.shared.state().jobs.get_mut(&id) {
+            job.status = JobStatus::Queued;
+        }
+        let delivery = webhook::notify(&self.shared, id, "queued").await;
+        assign(&self.shared);
+        delivery
+    }
+
+    /// Cancels a job and sends its webhook. A runner that has no job goes on waiting for one.
+    pub async fn cancel_job(&self, id: u64) -> Option<Delivery> {
+        finish(&self.shared, id, "cancelled");
+        webhook::notify(&self.shared, id, "completed").await
+    }
+
+    /// Sends a webhook about a job as it is, whatever the action says.
+    pub async fn notify(&self, id: u64, action: &str) -> Option<Delivery> {
+        webhook::notify(&self.shared, id, action).await
+    }
+
+    /// Sends a recorded delivery once more, with the same guid.
+    pub async fn redeliver(&self, delivery: &Delivery) -> Delivery {
+        webhook::redeliver(&self.shared, delivery).await
+    }
+
+    /// A job as GitHub sees it.
+    pub fn job(&self, id: u64) -> Option<Job> {
+        self.shared.state().jobs.get(&id).cloned()
+    }
+
+    /// Registers a runner, as the runner program would: `repository`, `token`, `name`, `labels`.
+    pub fn register_runner(&self, registration: &Value) -> bool {
+        let asked = serde_json::from_value::<Registration>(registration.clone());
+        let registered = asked.is_ok_and(|asked| enrol(&self.shared, &asked).is_some());
+        assign(&self.shared);
+        registered
+    }
+
+    /// Brings the runner of a JIT configuration online, as the runner program would; whether the configuration is good.
+    pub fn start_runner(&self, encoded_jit_config: &str) -> bool {
+        let started = connect(&self.shared, encoded_jit_config).is_some();
+        assign(&self.shared);
+        started
+    }
+
+    /// A JIT configuration of a repository, as `generate-jitconfig` gives it to somebody else.
+    pub fn make_jit_config(&self, repository: &str, name: &str, labels: &[&str]) -> String {
+        let mut state = self.shared.state();
+        let owner = Owner::Repository(state.repositories.named(repository).unwrap().id);
+        state.make_jit_config(owner, name, labels.iter().map(|label| (*label).to_owned()).collect(), "_work").1
+    }
+}

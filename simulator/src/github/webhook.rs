@@ -1,0 +1,154 @@
+//! Webhooks: signed, delivered once, recorded, and never retried by GitHub itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use super::state::app::{App, INSTALLATION};
+use super::state::delivery::Delivery;
+use super::state::fault::WebhookFault;
+use super::state::job::{Job, run_of};
+use super::state::{PAGES, Shared, State};
+use crate::clock::{rfc3339, unix_seconds};
+use crate::event::Event;
+use crate::random::random_text;
+
+/// GitHub gives an app this long.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// `X-Hub-Signature-256` of a body.
+pub fn sign(secret: &str, body: &[u8]) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
+    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={digest}")
+}
+
+/// The headers of a delivery, as it is sent and as it is listed.
+pub(crate) fn headers(app: &App, delivery: &Delivery) -> [(&'static str, String); 8] {
+    [
+        ("Accept", "*/*".to_owned()),
+        ("content-type", "application/json".to_owned()),
+        ("User-Agent", "GitHub-Hookshot/simulator".to_owned()),
+        ("X-GitHub-Event", "workflow_job".to_owned()),
+        ("X-GitHub-Delivery", delivery.guid.clone()),
+        ("X-GitHub-Hook-Installation-Target-ID", app.id.to_string()),
+        ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
+        ("X-Hub-Signature-256", sign(&app.webhook_secret, delivery.body.as_bytes())),
+    ]
+}
+
+/// Sends the same body under the same guid.
+pub(crate) async fn redeliver(shared: &Arc<Shared>, earlier: &Delivery) -> Delivery {
+    let repeated = Delivery { redelivery: true, ..earlier.clone() };
+    deliver(shared, repeated, None).await
+}
+
+/// Tells the app about a job's state. `None` when the webhook was lost.
+pub(crate) async fn notify(shared: &Arc<Shared>, job: u64, action: &str) -> Option<Delivery> {
+    let (delivery, fault) = {
+        let mut state = shared.state();
+        let fault = state.webhook_faults.pop_front();
+        if fault == Some(WebhookFault::Lost) {
+            return None;
+        }
+        let repository_id = state.jobs[&job].repository_id;
+        let installation = state.repositories.get(repository_id).and_then(|repository| repository.installation);
+        let delivery = Delivery {
+            id: 0,
+            guid: format!("{}-{}", random_text(8), random_text(12)).to_lowercase(),
+            action: action.to_owned(),
+            job,
+            status: 0,
+            answer: Value::Null,
+            redelivery: false,
+            body: payload(&state, job, action, fault).to_string(),
+            delivered_at: 0,
+            repository_id,
+            installation_id: installation.unwrap_or(INSTALLATION),
+        };
+        (delivery, fault)
+    };
+    Some(deliver(shared, delivery, fault).await)
+}
+
+/// Sends a delivery and records what came of it.
+async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<WebhookFault>) -> Delivery {
+    if let Some(WebhookFault::Late(time)) = fault {
+        tokio::time::sleep(time).await;
+    }
+    let (action, job) = (delivery.action.clone(), delivery.job);
+    (delivery.status, delivery.answer) = if fault == Some(WebhookFault::Unreachable) {
+        (0, json!({"error": "the app could not be reached"}))
+    } else {
+        shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: delivery.body.len() });
+        post(shared, &delivery).await
+    };
+    let mut state = shared.state();
+    delivery.id = state.next_id();
+    delivery.delivered_at = unix_seconds();
+    state.deliveries.push(delivery.clone());
+    drop(state);
+    let (status, body) = (delivery.status, delivery.answer.clone());
+    shared.events.emit(Event::WebhookAnswered { action, job, status, body });
+    delivery
+}
+
+/// The app's status, 0 without an answer, and its body.
+async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
+    let app = shared.state().app().cloned();
+    let Some(app) = app else { return (0, json!({"error": "there is no App"})) };
+    let mut request = shared.client.post(&app.webhook_url);
+    for (name, value) in headers(&app, delivery) {
+        request = request.header(name, value);
+    }
+    match request.body(delivery.body.clone()).timeout(ANSWER_DEADLINE).send().await {
+        Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
+        Err(error) => (0, json!({"error": error.to_string()})),
+    }
+}
+
+fn payload(state: &State, id: u64, action: &str, fault: Option<WebhookFault>) -> Value {
+    let job = &state.jobs[&id];
+    let repository = state.repositories.get(job.repository_id).unwrap();
+    let (owner, name) = repository.name.split_once('/').unwrap();
+    let page = format!("{PAGES}/{}", repository.name);
+    let (status, conclusion) = job.status.words();
+    let mut payload = json!({
+        "action": action,
+        "workflow_job": {
+            "id": id, "run_id": run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
+            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
+            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": rfc3339(job.created_at),
+            "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
+        },
+        "repository": {
+            "id": repository.id, "name": name, "full_name": repository.name, "html_url": page,
+            "private": true, "fork": false, "owner": {"login": owner, "id": 1, "type": "Organization"},
+        },
+        "organization": {"login": owner, "id": 1},
+        "sender": {"login": "octocat", "id": 2, "type": "User"},
+        "installation": {"id": repository.installation.unwrap_or(INSTALLATION), "node_id": "MDQ6"},
+    });
+    for (field, value) in runner_fields(job, fault) {
+        payload["workflow_job"][field] = value;
+    }
+    if let Some(environment) = &job.environment {
+        payload["deployment"] = json!({"id": id + 2, "environment": environment, "task": "deploy"});
+    }
+    payload
+}
+
+fn runner_fields(job: &Job, fault: Option<WebhookFault>) -> [(&'static str, Value); 4] {
+    let values = match (&job.runner, fault) {
+        (_, Some(WebhookFault::RunnerEmpty)) => [json!(0), json!(""), json!(0), json!("")],
+        (Some((id, name)), fault) if fault != Some(WebhookFault::RunnerNull) => {
+            [json!(id), json!(name), json!(1), json!("Default")]
+        }
+        _ => [Value::Null, Value::Null, Value::Null, Value::Null],
+    };
+    let [id, name, group, group_name] = values;
+    [("runner_id", id), ("runner_name", name), ("runner_group_id", group), ("runner_group_name", group_name)]
+}
