@@ -20,7 +20,7 @@ use optional::{Need, trials};
 
 fn main() -> std::process::ExitCode {
     let browser = Need::program("chromedriver", "--version", "GHA_SLURM_REQUIRE_BROWSER");
-    let folder = Need::variable(pictures::FOLDER);
+    let folder = Need::variable(pictures::FOLDER, None);
     optional::run(vec![
         trials![browser =>
             harness::the_browser_reaches_the_application_and_tells_what_it_requested,

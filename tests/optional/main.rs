@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
     let mut python = Command::new(prometheus::PYTHON);
     python.args(["-c", "import prometheus_client.parser"]);
     let python = Need::command("python3-prometheus-client", &mut python, PROMETHEUS);
-    let examples = Need::variable(examples::FOLDER);
+    let examples = Need::variable(examples::FOLDER, Some("GHA_SLURM_REQUIRE_EXAMPLES"));
     let spin = Need::program("spin", "--version", "GHA_SLURM_REQUIRE_SPIN");
     optional::run(vec![
         trials![redis =>

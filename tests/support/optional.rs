@@ -41,9 +41,9 @@ impl Need {
     }
 
     /// A variable of the environment, which says where something is.
-    pub(crate) fn variable(name: &str) -> Self {
+    pub(crate) fn variable(name: &str, required_by: Option<&'static str>) -> Self {
         let set = std::env::var_os(name).is_some();
-        Self { missing: (!set).then(|| format!("{name} is not set")), required_by: None }
+        Self { missing: (!set).then(|| format!("{name} is not set")), required_by }
     }
 
     /// This need, and that the tests run as root.
