@@ -10,10 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The field of an event that holds a guest's JSON object.
 pub const GUEST_LINE: &str = "guest_line";
@@ -42,10 +44,12 @@ impl Format {
     }
 }
 
-/// Logs to stderr from now on; `GHA_SLURM_LOG` says how much.
+/// Logs to stderr from now on; `GHA_SLURM_LOG` says how much: a level, or `target=level` with commas between them.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_env("GHA_SLURM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).event_format(format).init();
+    let asked = std::env::var("GHA_SLURM_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    let filter = asked.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(format);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 /// Logs what a guest printed.

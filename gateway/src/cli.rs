@@ -9,6 +9,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::check;
 use crate::config::{self, Config};
@@ -59,14 +62,14 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     };
     let default = if matches!(command, Command::Check) { "warn" } else { "info" };
     let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(format!("warn,gha_slurm_gateway={}", level(&logging)))
-        .with_writer(std::io::stderr);
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("gha_slurm_gateway", level(&logging));
+    let log = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // For people where somebody may be reading, for machines elsewhere.
     if std::io::stderr().is_terminal() {
-        log.init()
+        log.with(lines).init()
     } else {
-        log.json().init()
+        log.with(lines.json()).init()
     }
     if matches!(command, Command::Check) {
         return check(&config).await;
@@ -88,12 +91,12 @@ pub async fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// The original's levels; what it does not know was DEBUG there.
-fn level(logging: &str) -> &'static str {
+fn level(logging: &str) -> LevelFilter {
     match logging.to_ascii_lowercase().as_str() {
-        "error" => "error",
-        "warn" | "warning" => "warn",
-        "info" => "info",
-        _ => "debug",
+        "error" => LevelFilter::ERROR,
+        "warn" | "warning" => LevelFilter::WARN,
+        "info" => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     }
 }
 

@@ -1,12 +1,14 @@
 //! The gateway and its job script on a real Slurm: munge, slurmctld, slurmd and slurmrestd, started for this test.
 //!
-//! Needs root and Slurm. Without Slurm it is skipped, unless `GHA_SLURM_REQUIRE_SLURM` is set.
+//! Needs root and Slurm. Without them it is ignored; `GHA_SLURM_REQUIRE_SLURM=1` makes it fail instead.
 
 // Tests fail by panicking, in helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../../tests/slurm/cluster.rs"]
 mod cluster;
+#[path = "../../tests/support/optional.rs"]
+mod optional;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use gha_slurm_simulator::github::JobStatus;
+use optional::trials;
 use serde_json::{Value, json};
 use support::{App, Gateway, ONE, TWO, get_json, post_json, runner_folder, within};
 
@@ -115,11 +118,11 @@ impl Site {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+fn main() -> std::process::ExitCode {
+    optional::run(vec![trials![Cluster::need() => on_a_real_slurm]])
+}
+
 async fn on_a_real_slurm() {
-    if !Cluster::possible() {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     runner_folder(folder.path());
     for name in ["scratch", "scratch-of-its-own"] {

@@ -160,10 +160,8 @@ fn run(elsewhere: &Elsewhere, chosen: &[&str], nocapture: bool) -> bool {
     let mut passed = true;
     for tests_of in chosen {
         println!("\n{tests_of} on {}", elsewhere.base_url);
-        let mut tests = Command::new(env!("CARGO"));
-        tests.args(["test", "--quiet", "--locked", "--workspace", "--test", "workflow", "--", "--test-threads", "1"]);
-        tests.args(["--format", "pretty"]);
-        tests.arg(tests_of);
+        let mut tests = support::workflow_tests();
+        tests.args(["--test-threads", "1", "--format", "pretty", tests_of]);
         for (_, left_out) in LEFT_OUT {
             tests.args(left_out.iter().flat_map(|test| ["--skip", test]));
         }

@@ -16,9 +16,8 @@ pub(crate) async fn log_in(browser: &Browser, url: &str) {
     browser.until("the page for who is logged in", "return !!document.getElementById('news')").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_has_the_admin_token_logs_in_and_out() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn who_has_the_admin_token_logs_in_and_out() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     let page = format!("{}/jobs/12?x=1", app.url);
     browser.open(&page).await;
@@ -44,9 +43,8 @@ async fn who_has_the_admin_token_logs_in_and_out() {
     browser.until_shown("Admin token").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_forged_cookie_leads_to_the_log_in() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn a_forged_cookie_leads_to_the_log_in() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     log_in(&browser, &app.url).await;
     let cookie = browser.cookie("gha-slurm-session").await.unwrap();
@@ -58,9 +56,8 @@ async fn a_forged_cookie_leads_to_the_log_in() {
     browser.until_shown("Admin token").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_moves_through_its_stages_before_ones_eyes() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn a_job_moves_through_its_stages_before_ones_eyes() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     log_in(&browser, &app.url).await;
     browser.script("window.loaded = 'once'", json!([])).await;
@@ -82,9 +79,8 @@ async fn a_job_moves_through_its_stages_before_ones_eyes() {
     assert_eq!(browser.script("return window.loaded", json!([])).await, json!("once"), "the page was not loaded again");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_jobs_page_tells_what_happened_and_leads_to_github() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn a_jobs_page_tells_what_happened_and_leads_to_github() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     let (job, _) = app.held_launch().await;
     log_in(&browser, &app.url).await;
@@ -105,9 +101,8 @@ async fn a_jobs_page_tells_what_happened_and_leads_to_github() {
     assert_eq!(link, json!(format!("https://github.com/{REPOSITORY}/runs/{job}")));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn no_request_leaves_the_pages_own_origin() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn no_request_leaves_the_pages_own_origin() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     app.github.queue_job(REPOSITORY, LABELS).await;
     log_in(&browser, &app.url).await;
@@ -128,9 +123,8 @@ async fn no_request_leaves_the_pages_own_origin() {
     assert_eq!(complaints, Vec::<String>::new());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_keyboard_is_enough_and_keeps_its_place() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn the_keyboard_is_enough_and_keeps_its_place() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     let (job, _) = app.held_launch().await;
     browser.open(&app.url).await;
@@ -158,11 +152,10 @@ async fn the_keyboard_is_enough_and_keeps_its_place() {
     browser.until_shown("What happened").await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_text() {
+pub(crate) async fn what_others_wrote_is_text() {
     const SCRIPT: &str = "<script>window.hacked=1</script>";
     const IMAGE: &str = "\"'><img src=x onerror=window.hacked=1>";
-    let Some(browser) = Browser::start().await else { return };
+    let browser = Browser::start().await;
     let app = App::start().await;
     app.gateway.hold(true);
     let mut event = queued(77);
@@ -198,9 +191,8 @@ async fn what_others_wrote_is_text() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_runs_over_the_edge_of_a_phone() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn nothing_runs_over_the_edge_of_a_phone() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     app.held_launch().await;
     let job = 77;

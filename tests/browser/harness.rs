@@ -5,9 +5,8 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::support::App;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_browser_reaches_the_application_and_tells_what_it_requested() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn the_browser_reaches_the_application_and_tells_what_it_requested() {
+    let browser = Browser::start().await;
     let app = App::start().await;
     let health = format!("{}/.well-known/spin/health", app.url);
     browser.open(&health).await;

@@ -1,5 +1,5 @@
 //! Pictures of the console, to be looked at: `GHA_SLURM_PICTURES=FOLDER cargo test --workspace --test browser -- pictures`.
-//! Without the variable nothing is done. `docs/console.png` is `desktop-light.png` of such a run.
+//! Without the variable it is ignored. `docs/console.png` is `desktop-light.png` of such a run.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +12,9 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::console::{in_progress, log_in};
 use crate::support::{App, WEBHOOK_SECRET, queued};
+
+/// The variable that names the folder.
+pub(crate) const FOLDER: &str = "GHA_SLURM_PICTURES";
 
 const PROFILES: &str = "
 [[profile]]
@@ -31,10 +34,9 @@ const SOLVER: &str = "octo-org/flow-solver";
 const MESH: &str = "octo-org/mesh-tools";
 const SITE: &str = "octo-org/climate-site";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn pictures() {
-    let Some(folder) = std::env::var_os("GHA_SLURM_PICTURES").map(PathBuf::from) else { return };
-    let browser = Browser::start().await.expect("a browser");
+pub(crate) async fn pictures() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let browser = Browser::start().await;
     let events = Events::default();
     let github = GitHub::start(&[SOLVER, MESH, SITE], WEBHOOK_SECRET, events.clone()).await.unwrap();
     let app = App::start_beside(github, events, "", &[("profiles", PROFILES)]).await;

@@ -5,9 +5,8 @@ use gha_slurm_simulator::github::JobStatus;
 use crate::browser::{Browser, ENTER, TAB};
 use crate::support::{App, LABELS, REPOSITORY};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn from_the_printed_link_to_the_first_runner() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn from_the_printed_link_to_the_first_runner() {
+    let browser = Browser::start().await;
     let app = App::start_unconfigured("", &[]).await;
     let link = app.setup_link();
     browser.open(&link).await;
@@ -47,9 +46,8 @@ async fn from_the_printed_link_to_the_first_runner() {
     assert!(browser.text("body").await.contains("nothing is served at this path"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_chose_wrongly_goes_back_and_who_has_a_used_link_is_told() {
-    let Some(browser) = Browser::start().await else { return };
+pub(crate) async fn who_chose_wrongly_goes_back_and_who_has_a_used_link_is_told() {
+    let browser = Browser::start().await;
     let app = App::start_unconfigured("", &[]).await;
     let link = app.setup_link();
     browser.open(&link).await;
@@ -69,14 +67,14 @@ async fn who_chose_wrongly_goes_back_and_who_has_a_used_link_is_told() {
         "{complaints:?}"
     );
 
-    let other = Browser::start().await.unwrap();
+    let other = Browser::start().await;
     other.open(&link).await;
     other.until_shown("This link was used before").await;
 }
 
 /// Pictures to be looked at, in the folder that `GHA_SLURM_PICTURES` names.
 async fn pictures(browser: &Browser, name: &str) {
-    let Some(folder) = std::env::var_os("GHA_SLURM_PICTURES") else { return };
+    let Some(folder) = std::env::var_os(crate::pictures::FOLDER) else { return };
     for (device, width) in [("phone", 390), ("desktop", 1280)] {
         browser.size(width, 900).await;
         for (colours, dark) in [("dark", true), ("light", false)] {

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::optional::Need;
+
 /// A Slurm of one node, started for one test by `cluster.sh` and gone with it.
 pub(crate) struct Cluster {
     pub(crate) folder: PathBuf,
@@ -20,15 +22,9 @@ impl Cluster {
         Command::new(script).arg(first).arg(&self.folder).args(rest).output().unwrap()
     }
 
-    /// Whether there is a Slurm to start. Needs root.
-    pub(crate) fn possible() -> bool {
-        let found = Command::new("slurmctld").arg("-V").output().is_ok();
-        let required = std::env::var_os("GHA_SLURM_REQUIRE_SLURM").is_some();
-        assert!(found || !required, "GHA_SLURM_REQUIRE_SLURM is set and slurmctld is not installed");
-        if !found {
-            println!("skipped: slurmctld is not installed");
-        }
-        found
+    /// A Slurm to start, and root to start it.
+    pub(crate) fn need() -> Need {
+        Need::program("slurmctld", "-V", "GHA_SLURM_REQUIRE_SLURM").as_root()
     }
 
     pub(crate) fn up() -> Self {

@@ -2,12 +2,14 @@
 //! in a process of its own. Only GitHub and its runner program are the simulator's. What the gateway does by itself is
 //! tested beside it (`gateway/tests/slurm.rs`).
 //!
-//! Needs root and Slurm. Without Slurm it is skipped, unless `GHA_SLURM_REQUIRE_SLURM` is set.
+//! Needs root and Slurm. Without them it is ignored; `GHA_SLURM_REQUIRE_SLURM=1` makes it fail instead.
 
 // clippy.toml lets tests panic; what they share is part of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod cluster;
+#[path = "../support/optional.rs"]
+mod optional;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ use cluster::Cluster;
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{Endpoint, Fault, GitHub, JobStatus};
 use gha_slurm_simulator::runner;
+use optional::trials;
 use serde_json::Value;
 use support::gateway::GatewayProcess;
 use support::{App, LABELS, REPOSITORY, WEBHOOK_SECRET};
@@ -123,11 +126,11 @@ impl Site {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+fn main() -> std::process::ExitCode {
+    optional::run(vec![trials![Cluster::need() => the_whole_workflow_on_a_real_slurm]])
+}
+
 async fn the_whole_workflow_on_a_real_slurm() {
-    if !Cluster::possible() {
-        return;
-    }
     let site = Site::start().await;
     for credential in ["a JIT configuration", "a registration token"] {
         println!("== with {credential}");

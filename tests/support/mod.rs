@@ -58,6 +58,14 @@ pub(crate) const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spin.tom
 /// Where built components are.
 pub(crate) const WASM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/wasm32-wasip1/wasm");
 
+/// What races in a test of races.
+pub(crate) const AT_ONCE: usize = 64;
+
+/// Times 64 requests; `.ci/run` asks for more.
+pub(crate) fn rounds() -> u64 {
+    std::env::var("GHA_SLURM_RACES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10)
+}
+
 /// Builds a component of tests/components; the path of its file.
 pub(crate) fn built_for_tests(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -76,6 +84,18 @@ pub(crate) fn built() {
     BUILT.get_or_init(|| {
         gha_slurm::building::build(Path::new(MANIFEST), &|line| eprintln!("{line}")).expect("the components build");
     });
+}
+
+/// The tests of tests/workflow, built as this program was; `--` and its arguments come after.
+pub(crate) fn workflow_tests() -> Command {
+    // target/PROFILE/deps/PROGRAM
+    let program = std::env::current_exe().unwrap();
+    let profile = program.ancestors().nth(2).unwrap().file_name().unwrap().to_str().unwrap();
+    let profile = if profile == "debug" { "dev" } else { profile };
+    let mut tests = Command::new(env!("CARGO"));
+    tests.args(["test", "--quiet", "--locked", "--workspace", "--test", "workflow", "--profile", profile, "--"]);
+    tests.current_dir(env!("CARGO_MANIFEST_DIR"));
+    tests
 }
 
 /// Whether the application runs on Spin's own host, as `spin.rs` asks for, instead of ours.
@@ -131,8 +151,9 @@ impl Drop for App {
             self.gateway.end();
         }
         let log = self.log.take().map(|reader| reader.join().unwrap_or_default()).unwrap_or_default();
-        // Shown with a failed test only.
-        println!("{log}");
+        if std::thread::panicking() {
+            println!("{log}");
+        }
         for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
             assert!(std::thread::panicking() || !log.contains(secret), "the log shows a secret: {secret}");
         }

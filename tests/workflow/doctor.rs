@@ -1,5 +1,5 @@
 //! `gha-slurm doctor`: one thing wrong at a time, and what it says. The expected output is in `tests/golden/doctor`;
-//! `GHA_SLURM_BLESS=1` writes it anew.
+//! `EXPECTORATE=overwrite` writes it anew.
 
 use std::path::Path;
 
@@ -45,11 +45,7 @@ impl Patient {
             .replace(&self.app.gateway.url(), "http://GATEWAY")
             .replace(self.folder.path().to_str().unwrap(), "FOLDER");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/doctor").join(format!("{name}.txt"));
-        if std::env::var_os("GHA_SLURM_BLESS").is_some() {
-            std::fs::write(&file, &text).unwrap();
-        }
-        let expected = std::fs::read_to_string(&file).unwrap_or_default();
-        assert_eq!(text, expected, "{name}");
+        expectorate::assert_contents(&file, &text);
         assert_eq!(code, status, "{name}: {text}");
     }
 }

@@ -8,7 +8,6 @@ mod configuration;
 mod console;
 mod crash;
 mod doctor;
-mod examples;
 mod gateway_faults;
 mod github_faults;
 mod happy;
@@ -20,9 +19,7 @@ mod races;
 mod real_gateway;
 mod redeem_bad_input;
 mod repair;
-mod replicas;
 mod setup;
-mod spin;
 mod start;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,13 +5,7 @@ use std::time::Duration;
 use gha_slurm_simulator::github::sign;
 use tokio::task::JoinSet;
 
-use crate::support::{App, WEBHOOK_SECRET, fresh, json, queued};
-
-pub(crate) const AT_ONCE: usize = 64;
-/// Times 64 requests; `.ci/run` asks for more.
-pub(crate) fn rounds() -> u64 {
-    std::env::var("GHA_SLURM_RACES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10)
-}
+use crate::support::{AT_ONCE, App, WEBHOOK_SECRET, fresh, json, queued, rounds};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_64_redemptions_at_once_one_gets_the_credential() {

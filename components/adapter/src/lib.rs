@@ -4,6 +4,9 @@
 //! Synchronous, on the raw `wasi:http` interfaces: spin-sdk's own client sets no time-outs, and Spin's default is ten
 //! minutes.
 
+// Spin's interfaces exist in Wasm alone.
+#![cfg(target_family = "wasm")]
+
 mod inbound;
 mod outbound;
 

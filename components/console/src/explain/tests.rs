@@ -1,4 +1,5 @@
-//! One job for each cause, and what is said of it: `tests/golden/explain/CAUSE.txt`. `GHA_SLURM_BLESS=1` writes them anew.
+//! One job for each cause, and what is said of it: `tests/golden/explain/CAUSE.txt`. `EXPECTORATE=overwrite` writes
+//! them anew.
 
 use std::path::Path;
 
@@ -18,11 +19,7 @@ fn told(scene: &Scene, name: &str, cause: Cause, repository: &str, id: u64) {
     assert_eq!(explained.jobs[0].cause, cause, "{explained}");
     let text = explained.to_string();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/golden/explain/{name}.txt"));
-    if std::env::var_os("GHA_SLURM_BLESS").is_some() {
-        std::fs::write(&file, &text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(text, golden, "{name}");
+    expectorate::assert_contents(&file, &text);
 }
 
 fn of_ours(scene: &Scene, name: &str, cause: Cause, id: u64) {

@@ -10,8 +10,7 @@ use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{GitHub, sign};
 use tokio::task::JoinSet;
 
-use crate::races::{AT_ONCE, rounds};
-use crate::support::{App, REPOSITORY, WEBHOOK_SECRET, json, queued};
+use crate::support::{AT_ONCE, App, REPOSITORY, WEBHOOK_SECRET, json, queued, rounds};
 
 struct Redis {
     process: Child,
@@ -27,21 +26,13 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    /// A real server of our own; `None` where none is installed and none is asked for.
-    fn start() -> Option<Self> {
+    /// A real server of our own.
+    fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        match spawn(port, folder.path()) {
-            Ok(process) => {
-                await_server(port);
-                Some(Self { process, port, folder })
-            }
-            Err(error) => {
-                assert!(std::env::var_os("GHA_SLURM_REQUIRE_REDIS").is_none(), "redis-server: {error}");
-                println!("skipped: redis-server is not installed ({error})");
-                None
-            }
-        }
+        let process = spawn(port, folder.path()).unwrap();
+        await_server(port);
+        Self { process, port, folder }
     }
 
     fn url(&self) -> String {
@@ -105,9 +96,8 @@ fn delivery(app: &App, job: u64) -> reqwest::RequestBuilder {
         .body(body)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_redemptions_at_once_on_three_hosts_one_gets_the_credential() {
-    let Some(redis) = Redis::start() else { return };
+pub(crate) async fn of_64_redemptions_at_once_on_three_hosts_one_gets_the_credential() {
+    let redis = Redis::start();
     let apps = replicas(&redis, 3).await;
     for round in 0..rounds() {
         let (_, start) = apps[0].held_launch().await;
@@ -124,9 +114,8 @@ async fn of_64_redemptions_at_once_on_three_hosts_one_gets_the_credential() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_64_deliveries_at_once_on_three_hosts_one_launches() {
-    let Some(redis) = Redis::start() else { return };
+pub(crate) async fn of_64_deliveries_at_once_on_three_hosts_one_launches() {
+    let redis = Redis::start();
     let apps = replicas(&redis, 3).await;
     apps[0].gateway.hold(true);
     for round in 0..rounds() {
@@ -143,9 +132,8 @@ async fn of_64_deliveries_at_once_on_three_hosts_one_launches() {
     assert_eq!(apps[0].gateway.starts().len(), expected);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_away_has_lost_nothing_and_hung_nobody() {
-    let Some(mut redis) = Redis::start() else { return };
+pub(crate) async fn a_server_that_was_away_has_lost_nothing_and_hung_nobody() {
+    let mut redis = Redis::start();
     let apps = replicas(&redis, 2).await;
     apps[0].gateway.hold(true);
     let mut accepted = BTreeSet::new();
