@@ -14,8 +14,8 @@ use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_simulator::github::sign;
-use webhook::events::WorkflowJobEvent;
-use webhook::signature;
+use gha_slurm_webhook::events::WorkflowJobEvent;
+use gha_slurm_webhook::signature;
 
 #[path = "../src/payload.rs"]
 mod payload;

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use console::explain::Explained;
 use gha_slurm::host::variables::Provider;
+use gha_slurm_console::explain::Explained;
 use gha_slurm_core::ports::{HttpMethod, HttpRequest};
 use gha_slurm_protocol::identity::RepositoryName;
 use url::Url;

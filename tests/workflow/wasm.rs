@@ -29,7 +29,7 @@ const INITIAL_PAGES: u64 = 64;
 fn imports_exports_and_size() {
     built();
     for name in ["webhook", "runner", "tick"] {
-        let path = format!("{}/target/wasm32-wasip1/wasm/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/target/wasm32-wasip1/wasm/gha_slurm_{name}.wasm", env!("CARGO_MANIFEST_DIR"));
         let wasm = std::fs::read(&path).unwrap();
         let largest = if name == "tick" { 1_000_000 } else { LARGEST };
         assert!(wasm.len() < largest, "{name} has {} bytes", wasm.len());
@@ -61,7 +61,8 @@ fn imports_exports_and_size() {
 fn they_say_which_wit_bindgen_made_them() {
     built();
     for name in ["webhook", "runner", "tick", "console", "setup"] {
-        let wasm = std::fs::read(format!("{}/target/wasm32-wasip1/wasm/{name}.wasm", env!("CARGO_MANIFEST_DIR")));
+        let wasm =
+            std::fs::read(format!("{}/target/wasm32-wasip1/wasm/gha_slurm_{name}.wasm", env!("CARGO_MANIFEST_DIR")));
         let (_, described) = decode(&wasm.unwrap()).unwrap();
         let producers = described.producers.expect("tools that made it");
         let processors = producers.get("processed-by").expect("tools that processed it");

@@ -13,11 +13,11 @@ use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::Memory;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::testing::{authorized, delivery};
+use gha_slurm_runner::redeem::redeem;
+use gha_slurm_tick::run::tick;
+use gha_slurm_webhook::receive::receive;
 use proptest::prelude::*;
-use runner::redeem::redeem;
 use serde_json::{Value, json};
-use tick::run::tick;
-use webhook::receive::receive;
 
 use crate::act::{Act, act, kind_act};
 use crate::world::{Job, Runner, Status, Webhook, World};

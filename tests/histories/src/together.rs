@@ -7,11 +7,11 @@ use gha_slurm_core::testing::{Memory, answer};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_edge::testing::{authorized, delivery};
+use gha_slurm_runner::redeem::redeem;
 use gha_slurm_scene::app_key;
+use gha_slurm_webhook::receive::receive;
 use jwt_simple::prelude::RS256KeyPair;
-use runner::redeem::redeem;
 use serde_json::{Value, json};
-use webhook::receive::receive;
 
 type Reply = Result<HttpResponse, SendError>;
 

@@ -4,8 +4,8 @@ use gha_slurm_core::ports::Store;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::testing::{DELIVERY, authorized, get};
 use gha_slurm_scene::{Gateway, Scene};
+use gha_slurm_tick::run::tick;
 use serde_json::{Value, json};
-use tick::run::tick;
 
 use super::OPENAPI;
 use crate::Look;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_edge::testing::{authorized, get};
 use gha_slurm_scene::{Gateway, Scene};
+use gha_slurm_tick::run::tick;
 use serde_json::json;
-use tick::run::tick;
 
 use super::text;
 use crate::Look;
@@ -102,7 +102,7 @@ fn what_leaves_no_fact_is_sampled() {
         forged.headers.push((name.to_owned(), b"sha256=00".to_vec()));
     }
     for _ in 0..64 * 5 {
-        assert_eq!(webhook::receive::receive(&scene.platform, &forged).status, 401);
+        assert_eq!(gha_slurm_webhook::receive::receive(&scene.platform, &forged).status, 401);
         scene.queue_with(1, json!({"labels": ["ubuntu-latest"]}));
     }
     // 640 events are 10 writes of 64 each, for here all numbers are drawn equally often.

@@ -128,7 +128,7 @@ fn an_app_by_variables_is_read_without_the_store_and_needs_no_setup() {
     assert!(settings.github().is_ok() && settings.app_key().is_ok() && settings.webhook_secret().is_ok());
     assert_eq!(open(&platform, SECRET, None).status, 404);
     assert_eq!(platform.operations.get(), 0);
-    webhook::receive::receive(&platform, &delivery(&json!({"action": "x"})));
+    gha_slurm_webhook::receive::receive(&platform, &delivery(&json!({"action": "x"})));
     assert_eq!(platform.operations.get(), 0);
 }
 

@@ -5,7 +5,7 @@
 // The macro's exported function is unsafe by nature; nothing else here is.
 #![allow(unsafe_code)]
 
-use runner::redeem::{MAX_BODY_BYTES, redeem};
+use gha_slurm_runner::redeem::{MAX_BODY_BYTES, redeem};
 use spin_sdk::http::{IncomingRequest, ResponseOutparam};
 use spin_sdk::http_component;
 
