@@ -1,11 +1,12 @@
 #!/bin/bash
 # A stand-in for GitHub's config.sh: registers at the simulator (STAND_IN_GITHUB) what the real one would at GitHub.
+# STAND_IN_REGISTERS_AT makes it a runner of another repository.
 set -eu
 cd "$(dirname "$0")"
 api=$STAND_IN_GITHUB/_runner
 if [[ ${1:-} == remove ]]; then
     [[ -f .runner ]] || exit 1
-    curl -sf -X POST "$api/$(cat .runner)/remove"
+    curl -sf -X POST "$api/$(sed 's/[^0-9]*\([0-9]*\).*/\1/' .runner)/remove"
     rm .runner
     echo "Runner removed successfully"
     exit
@@ -25,5 +26,5 @@ body='{"repository":"%s","token":"%s","name":"%s","labels":["%s"]}'
 # shellcheck disable=SC2059
 answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name" "${labels//,/\",\"}" |
     curl -sf -X POST -H 'Content-Type: application/json' -d @- "$api/register") || exit 1
-echo "${answer//[^0-9]/}" >.runner
+printf '{"agentId": %s, "gitHubUrl": "%s"}\n' "${answer//[^0-9]/}" "${STAND_IN_REGISTERS_AT:-$url}" >.runner
 echo "√ Runner successfully added"

@@ -260,7 +260,7 @@ async fn jit_config(
             return Err(refuse(StatusCode::CONFLICT, "Already exists - A runner with this name already exists"));
         }
         let id = state.next_id();
-        let config = format!("J{}", random_text(60));
+        let config = crate::runner::jit_configuration(&format!("https://github.com/{repository}"), &random_text(60));
         state.jit_configs.insert(config.clone(), id);
         let runner = json!({"id": id, "name": asked.name, "os": "unknown", "status": "offline", "busy": false});
         let (name, labels) = (asked.name, asked.labels);

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,8 @@ use jwt_simple::prelude::{Claims, HS256Key, MACLike};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::backend::{BackendError, command, user};
+use crate::backend::command::{command, run as run_command};
+use crate::backend::{BackendError, user};
 use crate::config::{self, ConfigError};
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl Tokens {
         {
             return Ok(token.clone());
         }
-        user::home(user).await?;
+        user::account(user).await?;
         let renew = Instant::now() + self.lifetime / 2;
         let token = match &self.source {
             // Read each time: a site may change it.
@@ -105,11 +105,10 @@ async fn run(words: &[String], user: &str, lifetime: Duration) -> Result<Secret,
     let seconds = lifetime.as_secs().to_string();
     let mut words = words.iter().map(|word| word.replace("{user}", user).replace("{seconds}", &seconds));
     let program = words.next().unwrap_or_default();
-    let child = command(&program).args(words).stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(COMMAND_DEADLINE, child)
-        .await
-        .map_err(|_| outage(format!("{program} does not end")))?
-        .map_err(|error| outage(format!("{program}: {error}")))?;
+    let output = run_command(command(&program).args(words), "", COMMAND_DEADLINE).await;
+    let output = output
+        .map_err(|error| outage(format!("{program}: {error}")))?
+        .ok_or_else(|| outage(format!("{program} does not end")))?;
     let printed = String::from_utf8_lossy(&output.stdout);
     let token = printed.lines().find_map(|line| line.trim().strip_prefix("SLURM_JWT="));
     match token {
