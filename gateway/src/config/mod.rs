@@ -102,9 +102,20 @@ impl Config {
     pub fn parse(text: &str, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         // No snippet: the line that is wrong may be the secret's.
         let options = serde_saphyr::options! { with_snippet: false };
-        let file: file::File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let mut key = String::new();
+        let file = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+            serde_path_to_error::deserialize::<_, file::File>(deserializer).map_err(|error| {
+                key = error.path().to_string();
+                error.into_inner()
+            })
+        });
+        let file = file.map_err(|error| {
             let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-            ConfigError::Malformed { path: path.to_owned(), line, column, message: error.to_string() }
+            let message = match key.as_str() {
+                "" | "." | "?" => error.to_string(),
+                key => format!("{key}: {error}"),
+            };
+            ConfigError::Malformed { path: path.to_owned(), line, column, message }
         })?;
         let secret = secret(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;

@@ -78,7 +78,10 @@ fn what_cannot_be_is_refused_by_name() {
         (format!("{base}job: {{runner: /opt/runner}}\nslurmrestd: {{url: 'ftp://x'}}\n"), "slurmrestd.url"),
         (format!("{base}job: {{runner: /opt/runner}}\nsbatch: {{sbatch: []}}\n"), "sbatch.sbatch"),
         (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{root: {{}}}}\n"), "slurmUsers"),
-        (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{alice: {{qos: --x}}}}\n"), "slurmUsers.alice.qos"),
+        (
+            format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{alice: {{qos: --x}}}}\n"),
+            "gateway.yaml:4:27: slurmUsers.alice.qos: ",
+        ),
         (
             format!(
                 "{base}job: {{runner: /opt/runner}}\nslurmUsers: {{bob: {{repositories: ['https://github.com/O/R']}}}}"

@@ -80,7 +80,7 @@ mod tests {
         assert!(matches!(&many, Err(BackendError::Later(words)) if words.contains("512 requests wait")), "{many:?}");
         places.waiting.store(0, Ordering::Relaxed);
         drop(place);
-        places.take().await.unwrap();
+        drop(places.take().await.unwrap());
         assert_eq!(places.waiting.load(Ordering::Relaxed), 0);
     }
 }

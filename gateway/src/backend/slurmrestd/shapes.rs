@@ -122,6 +122,8 @@ pub(super) enum Failure {
     Unauthenticated(String),
     /// What 22.05 says of a token that it does not accept, and of a slurmctld that died with the answer.
     Unclear(String),
+    /// No number at all ("Unspecified error").
+    Unnumbered(String),
     /// Slurm's own error: number and words.
     Slurm(u64, String),
     /// A status without any error in the body.
@@ -130,9 +132,8 @@ pub(super) enum Failure {
 
 /// "Protocol authentication error".
 const UNAUTHENTICATED: u64 = 1007;
-/// "Zero Bytes were transmitted or received", and no number at all ("Unspecified error"): with a token that 22.05 does not
-/// accept it answers the first to a submission and a cancel, the second to a question.
-const UNCLEAR: [u64; 2] = [5005, 0];
+/// "Zero Bytes were transmitted or received".
+const ZERO_BYTES: u64 = 5005;
 /// Limits that pass by themselves (slurm_errno.h): what a user may have submitted, a partition that is inactive or drained.
 const LATER: [u64; 2] = [2050, 2070];
 /// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
@@ -149,13 +150,14 @@ impl Failure {
     pub(super) fn read(status: u16, body: &Value, version: Option<Version>) -> Self {
         match Self::inside(body) {
             // What slurmrestd itself cannot parse has no number of Slurm's.
-            Some(Self::Unclear(words)) if matches!(status, 400 | 422) => Self::Status(status, words),
+            Some(Self::Unclear(words) | Self::Unnumbered(words)) if matches!(status, 400 | 422) => {
+                Self::Status(status, words)
+            }
             Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && number > 9000 => {
                 Self::Status(status, words)
             }
-            Some(Self::Unclear(words)) if version.is_some_and(Version::tells_tokens_apart) => {
-                Self::Status(status, words)
-            }
+            // With a token that 22.05 does not accept it answers so to a question, and by ZERO_BYTES to the rest.
+            Some(Self::Unnumbered(words)) if !version.is_some_and(Version::tells_tokens_apart) => Self::Unclear(words),
             Some(failure) => failure,
             None if matches!(status, 401 | 403 | 511) => Self::Unauthenticated(format!("status {status}")),
             None => Self::Status(status, format!("status {status}")),
@@ -180,7 +182,8 @@ impl Failure {
         let words = format!("{} ({number})", words.chars().take(300).collect::<String>());
         Some(match number {
             UNAUTHENTICATED => Self::Unauthenticated(words),
-            _ if UNCLEAR.contains(&number) => Self::Unclear(words),
+            ZERO_BYTES => Self::Unclear(words),
+            0 => Self::Unnumbered(words),
             _ => Self::Slurm(number, words),
         })
     }
@@ -189,7 +192,7 @@ impl Failure {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Slurm(number, words) => OVER.contains(number) || words.contains("Invalid job id"),
-            Self::Unclear(words) => words.contains("Invalid job id"),
+            Self::Unclear(words) | Self::Unnumbered(words) => words.contains("Invalid job id"),
             _ => false,
         }
     }
@@ -202,7 +205,7 @@ impl From<Failure> for BackendError {
             Failure::Slurm(number @ 2000..=2999, words) if !PASSING.contains(&number) => Self::Refused(words),
             // What slurmrestd itself finds wrong with the request, such as a key that it does not know.
             Failure::Status(400 | 422, words) => Self::Refused(words),
-            Failure::Slurm(_, words) | Failure::Status(_, words) => Self::Outage(words),
+            Failure::Slurm(_, words) | Failure::Status(_, words) | Failure::Unnumbered(words) => Self::Outage(words),
             Failure::Unclear(words) => Self::Outage(format!("{words}; perhaps the gateway's token is not accepted")),
             Failure::Unauthenticated(words) => Self::Outage(format!("the gateway's token is not accepted: {words}")),
         }
