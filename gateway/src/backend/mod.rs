@@ -95,7 +95,7 @@ impl State {
 /// A Slurm. Another way to speak to it is another variant here, and one line in [`each`].
 pub enum Backend {
     /// Slurm's REST API.
-    Slurmrestd(slurmrestd::Rest),
+    Slurmrestd(Box<slurmrestd::Rest>),
     /// Slurm's commands.
     Sbatch(sbatch::Commands),
     /// This machine alone.
@@ -118,7 +118,7 @@ impl Backend {
     pub fn open(config: &Config) -> Result<Self, ConfigError> {
         let settings = &config.backends;
         Ok(match settings.kind {
-            BackendKind::Slurmrestd => Self::Slurmrestd(slurmrestd::Rest::new(&settings.slurmrestd)?),
+            BackendKind::Slurmrestd => Self::Slurmrestd(Box::new(slurmrestd::Rest::new(&settings.slurmrestd)?)),
             BackendKind::Sbatch => Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone())),
             BackendKind::Local => Self::Local(local::Local::new(config.state_directory.join("local"))),
         })

@@ -175,16 +175,15 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn secret(file: &file::File, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
-    let from_environment = environment(SECRET_VARIABLE).map(Secret::new);
-    let from_file = match &file.gha_shared_secret_file {
-        Some(name) => {
+    let secret = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
+        (Some(secret), _) => Some(Secret::new(secret)),
+        (None, Some(name)) => {
             // As systemd's credentials and a file beside the configuration are named.
             let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
             Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n'])))
         }
-        None => None,
+        (None, None) => file.gha_shared_secret.clone(),
     };
-    let secret = from_environment.or(from_file).or_else(|| file.gha_shared_secret.clone());
     match secret {
         Some(secret) if !secret.expose().is_empty() => Ok(secret),
         _ => Err(invalid(
