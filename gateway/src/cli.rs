@@ -121,9 +121,7 @@ async fn check(config: &Config) -> ExitCode {
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
-    for (key, line) in service.config().weaknesses() {
-        tracing::warn!(key, "{line}");
-    }
+    tell_weaknesses(&service.config());
     raise_file_limit();
     let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -139,7 +137,10 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
                     housekeeper.learn_slurm_user().await;
                 }
                 _ = hangup.recv() => match housekeeper.reload() {
-                    Ok(restart) => tracing::info!(needs_restart = ?restart, "configuration reloaded"),
+                    Ok(restart) => {
+                        tell_weaknesses(&housekeeper.config());
+                        tracing::info!(needs_restart = ?restart, "configuration reloaded");
+                    }
                     Err(error) => tracing::error!(%error, "the old configuration stays"),
                 },
             }
@@ -154,6 +155,12 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
     let tls = Arc::clone(&service);
     http::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
+}
+
+fn tell_weaknesses(config: &Config) {
+    for (key, line) in config.weaknesses() {
+        tracing::warn!(key, "{line}");
+    }
 }
 
 /// Each connection takes a file descriptor, and what is usual (1024) is fewer than are allowed.

@@ -80,6 +80,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// What the app proves itself with.
     pub secret: Secret,
+    /// The file that the secret stands in; `None` when it came by the environment.
+    pub secret_file: Option<PathBuf>,
     /// Which repositories run as whom, within which limits.
     pub mapping: Mapping,
     /// How Slurm is spoken to.
@@ -117,7 +119,7 @@ impl Config {
             };
             ConfigError::Malformed { path: path.to_owned(), line, column, message }
         })?;
-        let secret = secret(&file, path, environment)?;
+        let (secret, secret_file) = secret(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;
         let backends = Backends { kind: file.backend, slurmrestd: file.slurmrestd, sbatch: file.sbatch }.check()?;
         if file.scontrol.is_empty() {
@@ -145,6 +147,7 @@ impl Config {
             open_metrics: file.open_metrics,
             state_directory: file.state_directory,
             secret,
+            secret_file,
             mapping,
             backends,
             job: file.job,
@@ -174,18 +177,22 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }
 
-fn secret(file: &file::File, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
-    let secret = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
-        (Some(secret), _) => Some(Secret::new(secret)),
+fn secret(
+    file: &file::File,
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Secret, Option<PathBuf>), ConfigError> {
+    let (secret, place) = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
+        (Some(secret), _) => (Some(Secret::new(secret)), None),
         (None, Some(name)) => {
             // As systemd's credentials and a file beside the configuration are named.
             let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
-            Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n'])))
+            (Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n']))), Some(name))
         }
-        (None, None) => file.gha_shared_secret.clone(),
+        (None, None) => (file.gha_shared_secret.clone(), Some(path.to_owned())),
     };
     match secret {
-        Some(secret) if !secret.expose().is_empty() => Ok(secret),
+        Some(secret) if !secret.expose().is_empty() => Ok((secret, place)),
         _ => Err(invalid(
             "ghaSharedSecret",
             format!("no shared secret: set ghaSharedSecretFile, {SECRET_VARIABLE} or ghaSharedSecret"),
