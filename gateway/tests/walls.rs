@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use support::slurmrestd::{Shared, answer, rest, slurmrestd, yaml};
 use support::{App, Gateway, ONE, SECRET, TWO, get_json, post_json, runner_folder, within};
@@ -182,6 +183,53 @@ async fn slurmrestd_has_few_connections_however_many_launches_come() {
     }
     assert_eq!(slurm.lock().unwrap().jobs.len(), 60);
     assert!(most.load(Ordering::SeqCst) <= 3, "{}", most.load(Ordering::SeqCst));
+}
+
+/// slurmctld takes each submission and dies with the answer; and its queue is slow to read.
+#[tokio::test]
+async fn many_lost_answers_are_looked_for_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let slurm = Shared::default();
+    slurm.lock().unwrap().new = true;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let loses = {
+        let reads = Arc::clone(&reads);
+        from_fn(move |request: Request, next: Next| {
+            let reads = Arc::clone(&reads);
+            async move {
+                let (submits, path) = (request.method() == "POST", request.uri().path().to_owned());
+                if path.ends_with("/jobs") {
+                    reads.fetch_add(1, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                let answer = next.run(request).await;
+                if !submits {
+                    return answer;
+                }
+                let error =
+                    json!({"errors": [{"error_number": 5005, "error": "Zero Bytes were transmitted or received"}]});
+                (axum::http::StatusCode::INTERNAL_SERVER_ERROR, axum::Json(error)).into_response()
+            }
+        })
+    };
+    let router = Router::new().fallback(answer).layer(loses).with_state(Arc::clone(&slurm));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let app = App::start().await;
+    let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+    let all: Vec<_> = (1..=20)
+        .map(|job| {
+            let (url, request) = (gateway.url.clone(), app.request(job, ONE, "a"));
+            tokio::spawn(async move { post_json(&url, "/runner/start", &request).await })
+        })
+        .collect();
+    for one in all {
+        let (status, answer) = one.await.unwrap();
+        assert_eq!(status, 200, "{answer}");
+    }
+    assert_eq!(slurm.lock().unwrap().jobs.len(), 20, "once each");
+    assert!(reads.load(Ordering::SeqCst) <= 8, "one reading serves many: {}", reads.load(Ordering::SeqCst));
 }
 
 #[tokio::test]

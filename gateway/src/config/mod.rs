@@ -22,6 +22,9 @@ pub use self::mapping::{Mapping, RepositoryUrl};
 /// The environment variable that may hold the shared secret.
 pub const SECRET_VARIABLE: &str = "GHA_SLURM_GATEWAY_SECRET";
 
+/// Linux takes 128 KiB, and a launch token is part of it.
+const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
+
 /// Why a configuration is not used.
 #[derive(Debug, Error)]
 pub enum ConfigError {
@@ -122,6 +125,12 @@ impl Config {
         let (secret, secret_file) = secret(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;
         let backends = Backends { kind: file.backend, slurmrestd: file.slurmrestd, sbatch: file.sbatch }.check()?;
+        if file.job_template.as_ref().is_some_and(|template| template.len() > MAX_TEMPLATE_BYTES) {
+            return Err(invalid(
+                "jobTemplate",
+                "longer than 64 KiB; it has to fit into one variable of an environment",
+            ));
+        }
         if file.scontrol.is_empty() {
             return Err(invalid("scontrol", "an empty command"));
         }

@@ -69,6 +69,7 @@ fn what_cannot_be_is_refused_by_name() {
         (base.to_owned(), "job.runner"),
         (base.replace("ghaSharedSecret: s", "ghaSharedSecret: ''"), "ghaSharedSecret"),
         (format!("{base}job: {{runner: /opt/runner.tar.gz}}\n"), "job.runnerSha256"),
+        (format!("{base}jobTemplate: '{}'\n", "x".repeat(70_000)), "jobTemplate"),
         (format!("{base}job: {{runner: relative}}\n"), "job.runner"),
         (format!("{base}job: {{runner: '/opt/$(id)'}}\n"), "job.runner"),
         (format!("{base}job: {{runner: /opt/runner, output: /tmp/out}}\n"), "job.output"),

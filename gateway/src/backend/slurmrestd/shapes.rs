@@ -159,7 +159,11 @@ impl Failure {
             // With a token that 22.05 does not accept it answers so to a question, and by ZERO_BYTES to the rest.
             Some(Self::Unnumbered(words)) if !version.is_some_and(Version::tells_tokens_apart) => Self::Unclear(words),
             Some(failure) => failure,
-            None if matches!(status, 401 | 403 | 511) => Self::Unauthenticated(format!("status {status}")),
+            None if status == 401 => Self::Unauthenticated(
+                "status 401; does slurmrestd run with -a rest_auth/jwt, and with SLURM_JWT=daemon in its environment?"
+                    .to_owned(),
+            ),
+            None if matches!(status, 403 | 511) => Self::Unauthenticated(format!("status {status}")),
             None => Self::Status(status, format!("status {status}")),
         }
     }
