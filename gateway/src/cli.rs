@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::check;
+use crate::check::{self, Verdict};
 use crate::config::{self, Config};
 use crate::http;
-use crate::http::serving;
 use crate::script;
 use crate::service::Service;
 
@@ -109,17 +109,23 @@ async fn check(config: &Config) -> ExitCode {
         }
     };
     let mut code = ExitCode::SUCCESS;
-    for finding in findings {
-        let (Ok(line) | Err(line)) = &finding.verdict;
-        println!("{}: {line}", finding.subject);
-        if finding.verdict.is_err() {
-            code = ExitCode::FAILURE;
+    for check::Finding { subject, verdict, line } in findings {
+        match verdict {
+            Verdict::Ok if line.is_empty() => println!("{subject}: ok"),
+            Verdict::Ok => println!("{subject}: ok, {line}"),
+            Verdict::Warning => println!("{subject}: warning: {line}"),
+            Verdict::Wrong => {
+                println!("{subject}: {line}");
+                code = ExitCode::FAILURE;
+            }
         }
     }
     code
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
+    tell_weaknesses(&service.config());
+    raise_file_limit();
     let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -129,9 +135,15 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
         let mut hourly = tokio::time::interval(Duration::from_secs(3600));
         loop {
             tokio::select! {
-                _ = hourly.tick() => housekeeper.tidy().await,
+                _ = hourly.tick() => {
+                    housekeeper.tidy().await;
+                    housekeeper.learn_slurm_user().await;
+                }
                 _ = hangup.recv() => match housekeeper.reload() {
-                    Ok(restart) => tracing::info!(needs_restart = ?restart, "configuration reloaded"),
+                    Ok(restart) => {
+                        tell_weaknesses(&housekeeper.config());
+                        tracing::info!(needs_restart = ?restart, "configuration reloaded");
+                    }
                     Err(error) => tracing::error!(%error, "the old configuration stays"),
                 },
             }
@@ -144,6 +156,23 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
         }
     };
     let tls = Arc::clone(&service);
-    serving::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
+    http::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
+}
+
+fn tell_weaknesses(config: &Config) {
+    for (key, line) in config.weaknesses() {
+        tracing::warn!(key, "{line}");
+    }
+}
+
+/// Each connection takes a file descriptor, and what is usual (1024) is fewer than are allowed.
+fn raise_file_limit() {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let wanted = hard.min(8192);
+    if soft < wanted
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
+    {
+        tracing::warn!(%error, soft, "few connections are possible");
+    }
 }

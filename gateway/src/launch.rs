@@ -65,33 +65,33 @@ pub struct Launch {
     pub key: LaunchKey,
     /// Whose runner it is.
     pub repository: RepositoryUrl,
-    /// The repository's page as it was sent.
+    /// The repository's page in its normal form.
     pub url: String,
     /// What the job script exchanges.
     pub token: Secret,
-    /// Where.
-    pub token_url: String,
+    /// Where, in the URL's normal form.
+    pub token_url: Url,
     /// The labels, comma-separated; may be empty.
     pub labels: String,
     /// The name to register under.
     pub runner_name: String,
     /// What was asked of Slurm.
     pub resources: Resources,
+    /// The app's name for the kind of job, for the audit log.
+    pub profile: Option<String>,
 }
 
 impl TryFrom<StartRunner> for Launch {
     type Error = Rejected;
 
     fn try_from(asked: StartRunner) -> Result<Self, Rejected> {
-        let repository = RepositoryUrl::parse(&asked.github_url).filter(|_| is_plain(&asked.github_url, b"-_.:/", 300));
-        let repository = repository.ok_or_else(|| rejected("gitHubURL", "not the page of a repository"))?;
+        let page = RepositoryUrl::with_page(&asked.github_url).filter(|(_, page)| is_plain(page, b"-_.:/[]", 300));
+        let (repository, url) = page.ok_or_else(|| rejected("gitHubURL", "not the page of a repository"))?;
         if !is_jwt(asked.launcher_token.expose()) {
             return Err(rejected("launcherToken", "not a JWT"));
         }
-        let http = Url::parse(&asked.token_url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !http || !is_plain(&asked.token_url, b"-_.~:/%?=[]", 2000) {
-            return Err(rejected("tokenURL", "not a plain http or https URL"));
-        }
+        let token_url =
+            token_url(&asked.token_url).ok_or_else(|| rejected("tokenURL", "not a plain http or https URL"))?;
         check_list(&asked.runner_labels).map_err(|error| rejected("runnerLabels", error.to_string()))?;
         let key = asked.launch.map_or_else(|| key_of_token(&asked.launcher_token), LaunchKey::from);
         let runner_name = Some(asked.runner_name.clone()).filter(|name| !name.is_empty());
@@ -104,12 +104,13 @@ impl TryFrom<StartRunner> for Launch {
         Ok(Self {
             key,
             repository,
-            url: asked.github_url.trim_end_matches('/').to_owned(),
+            url,
             token: asked.launcher_token,
-            token_url: asked.token_url,
+            token_url,
             labels: asked.runner_labels,
             runner_name,
             resources,
+            profile: asked.profile.filter(|name| is_plain(name, b"-_.", 64)),
         })
     }
 }
@@ -117,6 +118,13 @@ impl TryFrom<StartRunner> for Launch {
 fn key_of_token(token: &Secret) -> LaunchKey {
     let digest = Sha256::digest(token.expose());
     LaunchKey(format!("t-{}", hex(digest.into_iter().take(16))))
+}
+
+/// What curl is given is what was checked here, not what was typed: nothing that another parser might read differently.
+fn token_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|_| is_plain(text, b"-_.~:/%?=[]", 2000))?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    (bare && matches!(url.scheme(), "http" | "https") && is_plain(url.as_str(), b"-_.~:/%?=[]", 2000)).then_some(url)
 }
 
 /// Three parts of base64url (RFC 7515, 7.1), the signature among them.
@@ -166,7 +174,7 @@ pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Re
             return Err(rejected("gres", "parts of GPUs are not for a Slurm user with a limit on GPUs".to_owned()));
         }
     }
-    if asked.exclusive && limits.exclusive == Some(false) {
+    if asked.exclusive && !limits.allow_exclusive() {
         return Err(rejected("exclusive", "whole nodes are not for this Slurm user"));
     }
     Ok(granted)
@@ -244,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_passed_on_is_what_was_understood() {
+        for typed in
+            ["https:github.com/octo/sim", "https://github.com/a/../octo/sim", "https://GITHUB.com/octo/sim.git/"]
+        {
+            let taken = launch(json!({"gitHubURL": typed})).unwrap();
+            assert_eq!(taken.url, "https://github.com/octo/sim", "{typed}");
+        }
+        let taken = launch(json!({"tokenURL": "https:app.example/x/../gha/runner"})).unwrap();
+        assert_eq!(taken.token_url.as_str(), "https://app.example/gha/runner");
+        for typed in
+            ["https://user@app.example/", "file:///etc/passwd", "https://app.example/#x", "https://app.example/{a,b}"]
+        {
+            assert_eq!(launch(json!({"tokenURL": typed})).map(|_| ()).unwrap_err().field, "tokenURL", "{typed}");
+        }
+    }
+
+    #[test]
     fn a_policy_fills_in_and_limits() {
         let policy: Policy = serde_json::from_value(json!({
             "partition": "gha", "partitions": ["big"],
@@ -271,6 +296,11 @@ mod tests {
         ] {
             assert_eq!(within(&policy, &asked(changes)).unwrap_err().field, field);
         }
+        let limited: Policy = serde_json::from_value(json!({"limits": {"cpus": 2}})).unwrap();
+        let whole = asked(json!({"exclusive": "true"}));
+        assert_eq!(within(&limited, &whole).unwrap_err().field, "exclusive", "a whole node is more than 2 CPUs");
+        let said: Policy = serde_json::from_value(json!({"limits": {"cpus": 2, "exclusive": true}})).unwrap();
+        within(&said, &whole).unwrap();
         within(&Policy::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"}))).unwrap();
     }
 }

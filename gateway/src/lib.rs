@@ -9,13 +9,16 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 pub mod backend;
 pub mod check;
 pub mod cli;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 mod index;
 pub mod launch;
-mod metrics;
 pub mod script;
 pub mod service;
+mod tls;

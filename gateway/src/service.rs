@@ -7,18 +7,19 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::slurm_job::SlurmJob;
+use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
-use crate::backend::{self, Backend, BackendError, JobSpec, SlurmJobId, State};
+use crate::audit::AuditLog;
+use crate::backend::controller::SlurmConf;
+use crate::backend::user::{Forbidden, usual_slurm_user};
+use crate::backend::{Backend, BackendError, JobSpec, OwnJob, SlurmJobId, State};
 use crate::config::{self, Config, ConfigError};
-use crate::http::serving::acceptor;
-use crate::index::Index;
+use crate::index::{Entry, Index};
 use crate::launch::{Launch, LaunchKey, Rejected, within};
-use crate::metrics::Metrics;
 use crate::script;
+use crate::tls::acceptor;
 
 /// Why a request was not carried out.
 #[derive(Debug, Error)]
@@ -29,6 +30,14 @@ pub enum ServiceError {
     /// A value is malformed or beyond a limit.
     #[error(transparent)]
     Rejected(#[from] Rejected),
+    /// The repository's Slurm user is one that no runner runs as.
+    #[error("runners do not run as {user}: {reason}")]
+    ForbiddenUser {
+        /// The mapped user.
+        user: String,
+        /// What is special about it.
+        reason: String,
+    },
     /// It was cancelled before.
     #[error("this launch was cancelled")]
     Cancelled,
@@ -47,11 +56,21 @@ pub enum ServiceError {
 pub struct Service {
     config: RwLock<Arc<Config>>,
     path: PathBuf,
-    backend: Box<dyn Backend>,
+    backend: Backend,
     index: Index,
     tls: RwLock<Option<TlsAcceptor>>,
+    audit: RwLock<Arc<AuditLog>>,
+    slurm_user: RwLock<Option<u32>>,
     turns: Mutex<HashMap<LaunchKey, Weak<tokio::sync::Mutex<()>>>>,
-    pub(crate) metrics: Metrics,
+}
+
+/// What became of a launch request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// Its Slurm job.
+    pub job: SlurmJobId,
+    /// Whether it was there before.
+    pub known: bool,
 }
 
 /// Why a gateway does not start.
@@ -73,12 +92,19 @@ pub enum OpenError {
 impl Service {
     /// A gateway by the configuration that was read from `path`.
     pub fn open(config: Config, path: PathBuf) -> Result<Self, OpenError> {
-        let backend = backend::open(&config)?;
+        let backend = Backend::open(&config)?;
+        Self::with_backend(config, path, backend)
+    }
+
+    /// The same with a backend that was made already.
+    pub fn with_backend(config: Config, path: PathBuf, backend: Backend) -> Result<Self, OpenError> {
+        let audit = RwLock::new(Arc::new(AuditLog::open(config.audit_log.as_deref())?));
         let tls = RwLock::new(config.tls.as_ref().map(acceptor).transpose()?);
         let folder = config.state_directory.clone();
         let index = Index::open(&folder).map_err(|error| OpenError::State { folder, error })?;
         let config = RwLock::new(Arc::new(config));
-        Ok(Self { config, path, backend, index, tls, turns: Mutex::default(), metrics: Metrics::default() })
+        let slurm_user = RwLock::new(usual_slurm_user());
+        Ok(Self { config, path, backend, index, tls, audit, slurm_user, turns: Mutex::default() })
     }
 
     /// The configuration now.
@@ -91,11 +117,37 @@ impl Service {
         self.tls.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the configuration and the certificate again. After an error the old one stays.
+    /// Where what happens is written down.
+    pub fn audit(&self) -> Arc<AuditLog> {
+        Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The Slurm user that a repository is mapped to.
+    pub fn user_of(&self, launch: &Launch) -> Option<String> {
+        self.config().mapping.find(&launch.repository).map(|(user, _)| user.to_owned())
+    }
+
+    /// Asks Slurm for SlurmUser, whom no runner runs as. Where it cannot be asked, its usual name stands for it.
+    pub async fn learn_slurm_user(&self) {
+        if !self.backend.changes_user() {
+            return;
+        }
+        match SlurmConf::ask(&self.config().scontrol).await {
+            Ok(SlurmConf { slurm_user: Some(uid), .. }) => {
+                *self.slurm_user.write().unwrap_or_else(PoisonError::into_inner) = Some(uid);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(error, "SlurmUser is not known; taken for the user slurm"),
+        }
+    }
+
+    /// Reads the configuration and the certificate again, and opens the audit log anew. After an error the old one stays.
     pub fn reload(&self) -> Result<Vec<&'static str>, ConfigError> {
         let fresh = Config::load(&self.path, &config::environment)?;
         let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
+        let audit = AuditLog::open(fresh.audit_log.as_deref())?;
         let restart = fresh.needs_restart(&self.config());
+        *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
         Ok(restart)
@@ -113,10 +165,14 @@ impl Service {
     }
 
     /// Submits a launch, or finds the Slurm job that it has already.
-    pub async fn start(&self, launch: &Launch) -> Result<SlurmJobId, ServiceError> {
+    pub async fn start(&self, launch: &Launch) -> Result<Started, ServiceError> {
         let config = self.config();
         let unknown = || ServiceError::UnknownRepository(launch.repository.to_string());
         let (user, policy) = config.mapping.find(&launch.repository).ok_or_else(unknown)?;
+        if config.app.as_ref().is_some_and(|app| !app.contain(&launch.token_url)) {
+            let problem = "launch tokens may be exchanged only below app.url of the gateway's configuration".to_owned();
+            return Err(Rejected { field: "tokenURL", problem }.into());
+        }
         let resources = within(policy, &launch.resources)?;
         let turn = self.turn(&launch.key);
         let _turn = turn.lock().await;
@@ -131,15 +187,23 @@ impl Service {
                 };
                 if let Some(job) = known {
                     self.index.submitted(&key, job).await?;
-                    return Ok(job);
+                    return Ok(Started { job, known: true });
                 }
             }
             None => {}
         }
-        let home = self.backend.home(user).await?;
+        let account = self.backend.account(user).await?;
+        if self.backend.changes_user() {
+            let slurm_user = *self.slurm_user.read().unwrap_or_else(PoisonError::into_inner);
+            let forbidden = Forbidden { min_uid: config.min_uid, slurm_user };
+            if let Some(reason) = forbidden.reason(account.uid) {
+                return Err(ServiceError::ForbiddenUser { user: user.to_owned(), reason });
+            }
+        }
+        let home = account.home;
         let (script, environment) = match &config.template {
             Some(template) => script::from_template(template, launch, user, &home, &config.job),
-            None => (Secret::new(script::BUILT_IN), script::environment(launch, user, &home, &config.job)),
+            None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job)),
         };
         let job = JobSpec {
             name: launch.key.slurm_name(),
@@ -158,11 +222,11 @@ impl Service {
             Ok(id) => {
                 self.index.submitted(&key, id).await?;
                 tracing::info!(launch = %key, user, slurm_job = id, repository = %launch.repository, "submitted");
-                Ok(id)
+                Ok(Started { job: id, known: false })
             }
             Err(error) => {
                 tracing::warn!(launch = %key, user, %error, "not submitted");
-                if matches!(error, BackendError::Refused(_) | BackendError::NoUser(_)) {
+                if matches!(error, BackendError::Refused(_) | BackendError::Later(_) | BackendError::NoUser(_)) {
                     self.index.abandon(&key).await?;
                 }
                 Err(error.into())
@@ -193,26 +257,25 @@ impl Service {
             None => self.backend.find(&entry.user, &key.slurm_name()).await?,
         };
         let Some(job) = job else { return Err(ServiceError::NotFound) };
-        self.backend.cancel(&entry.user, job).await?;
+        let name = key.slurm_name();
+        self.backend.cancel(OwnJob { id: job, user: &entry.user, name: &name }).await?;
         tracing::info!(launch = %key, user = entry.user, slurm_job = job, "cancelled");
         Ok(())
     }
 
     /// The Slurm job of a launch; its state is `UNKNOWN` when Slurm has forgotten it.
     pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
-        let entry = self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
-        let state = match entry.job {
-            Some(job) => self.backend.state(&entry.user, job).await?,
-            None => None,
+        let Entry { user, job, cancelled, .. } =
+            self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
+        let job_id = job.map(|job| job.to_string());
+        let Some(id) = job else {
+            let state = if cancelled { "CANCELLED" } else { UNKNOWN };
+            return Ok(SlurmJob { job_id, state: state.to_owned(), reason: None });
         };
-        let job_id = entry.job.map(|job| job.to_string());
-        Ok(match state {
-            Some(State { state, reason }) => SlurmJob { job_id, state, reason },
-            None if job_id.is_none() && entry.cancelled => {
-                SlurmJob { job_id, state: "CANCELLED".to_owned(), reason: None }
-            }
-            None => SlurmJob { job_id, state: "UNKNOWN".to_owned(), reason: None },
-        })
+        let name = key.slurm_name();
+        let found = self.backend.state(OwnJob { id, user: &user, name: &name }).await?;
+        let State { state, reason } = found.unwrap_or(State { state: UNKNOWN.to_owned(), reason: None });
+        Ok(SlurmJob { job_id, state, reason })
     }
 
     /// Drops what is older than any launch.

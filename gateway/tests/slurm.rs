@@ -83,7 +83,8 @@ impl Site {
             ),
             _ => format!("slurmrestd: {{url: '{}', jwtKeyFile: {}}}\n", self.cluster.rest, key.display()),
         };
-        base + &job + &backend
+        let scontrol = format!("scontrol: [env, 'SLURM_CONF={}', scontrol]\n", conf.display());
+        base + &job + &scontrol + &backend
     }
 
     fn gateway(&self, changes: &str, resources: Value) -> Gateway {
@@ -167,16 +168,14 @@ async fn the_whole_workflow(site: &Site) {
     site.ends(30, &id, "COMPLETED").await;
     assert!(site.done(job), "{:?}", site.app.github.job(job));
     let shown = site.cluster.job(&id);
-    for fact in [
-        "UserId=ghaslurm1(",
-        "Partition=big",
-        "CPUs/Task=2",
-        "MinMemoryNode=512M",
-        "TimeLimit=00:30:00",
-        "TresPerNode=gres:fpga:1",
-    ] {
+    for fact in ["UserId=ghaslurm1(", "Partition=big", "CPUs/Task=2", "MinMemoryNode=512M", "TimeLimit=00:30:00"] {
         assert!(shown.contains(fact), "{fact}: {shown}");
     }
+    // As releases until and from 23.02 write it.
+    assert!(
+        ["gres:fpga:1", "gres/fpga:1"].iter().any(|gres| shown.contains(&format!("TresPerNode={gres}"))),
+        "{shown}"
+    );
     assert_eq!(site.scratch(), Vec::<PathBuf>::new(), "the private folder is gone");
     let log = PathBuf::from(format!("/home/ghaslurm1/gha-slurm-{id}.out"));
     let text = std::fs::read_to_string(&log).unwrap();
@@ -234,8 +233,16 @@ async fn what_slurm_refuses_is_refused(site: &Site) {
         .unwrap();
     let printed = String::from_utf8_lossy(&check.stdout);
     assert!(check.status.success() && printed.contains("ghaslurm2: ok, slurmrestd "), "{printed}");
+    assert!(
+        printed.contains("ProctrackType: warning: proctrack/linuxproc: a workflow's process outlives"),
+        "{printed}"
+    );
     let id = answer["job_id"].as_str().unwrap();
     assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"job_id": id})).await.0, 200);
+    drop(gateway);
+    let gateway = Gateway::start(site.folder.path(), &site.yaml("").replace("ghaslurm2:", "slurm:"));
+    let (status, answer) = post_json(&gateway.url, "/runner/start", &site.app.request(78, TWO, "x")).await;
+    assert!(status == 403 && answer["message"].as_str().unwrap().contains("SlurmUser's"), "{status} {answer}");
 }
 
 async fn an_idle_runner_ends_with_its_children(site: &Site) {
@@ -328,7 +335,9 @@ async fn two_users_see_nothing_of_each_other(site: &Site) {
             assert!(!text.contains(&token), "{other} sees the token of {owner} ({index}): {text}");
         }
         let own = site.cluster.run(owner, &["bash", "-c", "cat /proc/[0-9]*/environ | tr '\\0' '\\n'"]);
-        assert!(own.contains(&token), "it is there to be seen, by its own user");
+        assert!(own.contains("GHA_SLURM_WORK=") && !own.contains(&token), "not even its own user sees it");
+        let own = site.cluster.run(owner, &script);
+        assert!(own.contains("gha-slurm") && !own.contains(&token), "{own}");
         assert!(seen[3].contains("retrieval failed"), "{}", seen[3]);
         assert!(seen[5].contains("Permission denied"), "{}", seen[5]);
         assert!(seen[6].lines().any(|line| line.contains("Permission denied")), "{}", seen[6]);
@@ -373,7 +382,15 @@ async fn outages_lose_nothing_and_double_nothing(site: &Site) {
 
 async fn the_same_by_sbatch(site: &Site) {
     let gateway = site.gateway("sbatch", json!({"cpus": "2", "duration": "10", "gres": "fpga:1", "memory": "300M"}));
+    site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=DOWN"]);
     let (job, id) = site.queue(ONE).await;
+    let script = ["scontrol", "write", "batch_script", &id, "-"];
+    let script = site.cluster.run(USERS[0], &script);
+    assert!(
+        script.contains("gha-slurm") && !script.contains("eyJ"),
+        "a neighbour of the same Slurm user reads: {script}"
+    );
+    site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=UP"]);
     site.ends(30, &id, "COMPLETED").await;
     assert!(site.done(job));
     let shown = site.cluster.job(&id);

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A stand-in for GitHub's config.sh: registers at the simulator (STAND_IN_GITHUB) what the real one would at GitHub, and
-# leaves the same files.
+# leaves the same files. STAND_IN_REGISTERS_AT makes it a runner of another repository.
 set -eu
 cd "$(dirname "$0")"
 api=$STAND_IN_GITHUB/_runner
@@ -41,6 +41,6 @@ if ! answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name"
 fi
 # As .NET writes them: with a byte order mark, indented, in camel case.
 printf '\xEF\xBB\xBF{\n  "agentId": %s,\n  "agentName": "%s",\n  "poolId": 1,\n  "poolName": "Default",\n  "ephemeral": true,\n  "serverUrl": "https://pipelines.actions.githubusercontent.com/simulated/",\n  "gitHubUrl": "%s",\n  "workFolder": "%s"\n}' \
-    "${answer//[^0-9]/}" "$name" "$url" "$work" >.runner
+    "${answer//[^0-9]/}" "$name" "${STAND_IN_REGISTERS_AT:-$url}" "$work" >.runner
 printf '\xEF\xBB\xBF{\n  "scheme": "OAuth",\n  "data": {\n    "clientId": "simulated"\n  }\n}' >.credentials
 echo "√ Runner successfully added"

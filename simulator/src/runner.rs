@@ -4,6 +4,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::github::state::runner::encoded_jit_config;
+
 const SCRIPTS: [(&str, &str); 4] = [
     ("config.sh", include_str!("../runner/config.sh")),
     ("run.sh", include_str!("../runner/run.sh")),
@@ -25,4 +27,9 @@ pub fn install(folder: &Path) -> std::io::Result<()> {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;
     }
     Ok(())
+}
+
+/// A JIT configuration that names the repository of this page, which no GitHub made: it starts no runner.
+pub fn jit_configuration(page: &str) -> String {
+    encoded_jit_config(1, "forged", page, "_work")
 }

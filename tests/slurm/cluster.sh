@@ -24,6 +24,14 @@ wait_for() {
     return 1
 }
 
+# Until 23.02 each version of the API is a plugin of its own.
+openapi() {
+    case $(slurmctld -V) in
+        *' 2'[012].*) echo openapi/v0.0.36,openapi/v0.0.37,openapi/v0.0.38 ;;
+        *) echo openapi/slurmctld ;;
+    esac
+}
+
 start() {
     case $1 in
         munged)
@@ -35,7 +43,7 @@ start() {
         slurmrestd)
             SLURM_JWT=daemon SLURMRESTD_SECURITY=disable_unshare_files,disable_unshare_sysv \
                 setsid runuser -u slurmrestd -- slurmrestd -a rest_auth/jwt \
-                -s openapi/v0.0.36,openapi/v0.0.37,openapi/v0.0.38 "127.0.0.1:$(cat "$B/rest.port")" \
+                -s "$(openapi)" "127.0.0.1:$(cat "$B/rest.port")" \
                 >"$B/log/slurmrestd.log" 2>&1 </dev/null &
             echo $! >"$B/pid/slurmrestd.pid"
             wait_for bash -c "</dev/tcp/127.0.0.1/$(cat "$B/rest.port")"
@@ -103,6 +111,7 @@ ReturnToService=2
 MinJobAge=300
 InactiveLimit=0
 KillWait=30
+MessageTimeout=5
 Waittime=0
 RebootProgram=/bin/false
 GresTypes=fpga
@@ -111,6 +120,7 @@ PartitionName=gha Nodes=$H Default=YES MaxTime=INFINITE State=UP
 PartitionName=big Nodes=$H MaxTime=INFINITE State=UP
 CONF
     echo "NodeName=$H Name=fpga Count=2" >"$B/gres.conf"
+    case $(slurmctld -V) in *' 2'[012].*) ;; *) echo CgroupPlugin=disabled >"$B/cgroup.conf" ;; esac
     start munged
     start slurmctld
     start slurmd

@@ -10,11 +10,11 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use tokio::process::Command;
 
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
-use crate::script;
+use super::user::Account;
+use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
 
 /// This machine as a cluster of one node without limits.
 pub struct Local {
@@ -48,10 +48,11 @@ impl Local {
         let path = self.folder.join(format!("{id}.sh"));
         let mut script =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(outage)?;
-        script.write_all(script::with_environment(job).as_bytes()).map_err(outage)?;
+        script.write_all(job.script.as_bytes()).map_err(outage)?;
         let mut child = Command::new("bash")
             .arg(&path)
             .env_clear()
+            .envs(job.environment.iter().map(|(name, value)| (name, value.expose())))
             .env("SLURM_JOB_ID", id.to_string())
             .current_dir(&self.folder)
             .stdin(Stdio::null())
@@ -88,37 +89,37 @@ impl Drop for Local {
     }
 }
 
-impl Backend for Local {
-    fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId> {
-        Box::pin(async move { self.start(job) })
+impl Local {
+    pub(super) async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
+        self.start(job)
     }
 
-    fn find<'a>(&'a self, _user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>> {
-        let found = lock(&self.jobs).iter().rev().find(|(_, job)| job.name == name).map(|(id, _)| *id);
-        Box::pin(async move { Ok(found) })
+    pub(super) async fn find(&self, _user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
+        Ok(lock(&self.jobs).iter().rev().find(|(_, job)| job.name == name).map(|(id, _)| *id))
     }
 
-    fn state<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
-        let state = lock(&self.jobs).get(&job).map(|job| State::new(job.state, None));
-        Box::pin(async move { Ok(state) })
+    pub(super) async fn state(&self, asked: OwnJob<'_>) -> Result<Option<State>, BackendError> {
+        let jobs = lock(&self.jobs);
+        Ok(jobs.get(&asked.id).filter(|job| job.name == asked.name).map(|job| State::new(job.state, None)))
     }
 
-    fn cancel<'a>(&'a self, _user: &'a str, job: SlurmJobId) -> Answer<'a, ()> {
-        if let Some(job) = lock(&self.jobs).get_mut(&job)
+    pub(super) async fn cancel(&self, asked: OwnJob<'_>) -> Result<(), BackendError> {
+        if let Some(job) = lock(&self.jobs).get_mut(&asked.id).filter(|job| job.name == asked.name)
             && let Some(process) = job.process
         {
             job.state = "CANCELLED";
             // The script ends its runner by itself; a group that is gone already is what was wanted.
             let _ = killpg(process, Signal::SIGTERM);
         }
-        Box::pin(async { Ok(()) })
+        Ok(())
     }
 
-    fn probe<'a>(&'a self, _user: &'a str) -> Answer<'a, String> {
-        Box::pin(async { Ok("no Slurm: runners run on this machine".to_owned()) })
+    pub(super) async fn probe(&self, _user: &str) -> Result<String, BackendError> {
+        Ok("no Slurm: runners run on this machine".to_owned())
     }
 
-    fn home<'a>(&'a self, _user: &'a str) -> Answer<'a, String> {
-        Box::pin(async { Ok(self.folder.to_string_lossy().into_owned()) })
+    /// The gateway's own user, with a home of its own.
+    pub(super) fn account(&self) -> Account {
+        Account { uid: geteuid().as_raw(), home: self.folder.to_string_lossy().into_owned() }
     }
 }

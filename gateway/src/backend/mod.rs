@@ -1,28 +1,26 @@
-//! How Slurm is spoken to, behind one small trait: slurmrestd, Slurm's commands, or no Slurm at all.
+//! How Slurm is spoken to: slurmrestd, Slurm's commands, or no Slurm at all.
 //!
 //! A backend submits what it is given and tells what Slurm says. Whether a launch is submitted at all, and whether it
-//! was before, is not for here. The line that matters runs through [`BackendError`]: Slurm said no, or nobody knows.
+//! was before, is not for here. The line that matters runs through [`BackendError`]: Slurm said no, or not now, or
+//! nobody knows.
 
+mod command;
+pub mod controller;
 pub mod local;
 pub mod sbatch;
 pub mod slurmrestd;
 pub mod user;
-
-use std::future::Future;
-use std::pin::Pin;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::SlurmName;
 use thiserror::Error;
 
-use crate::config::{BackendKind, Config, ConfigError, SECRET_VARIABLE};
+use self::user::Account;
+use crate::config::{BackendKind, Config, ConfigError};
 
 /// A Slurm job's id, decimal.
 pub type SlurmJobId = u64;
-
-/// An answer on its way.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
 /// Why Slurm did not do it.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -30,6 +28,9 @@ pub enum BackendError {
     /// Slurm said no, in these words. Asking again changes nothing.
     #[error("Slurm refused: {0}")]
     Refused(String),
+    /// Not at present: a limit that passes by itself, or too many requests at once. Nothing was submitted.
+    #[error("not now: {0}")]
+    Later(String),
     /// The mapped user does not exist. Slurm itself would take it for uid 99.
     #[error("there is no user {0} on the gateway's machine")]
     NoUser(String),
@@ -47,8 +48,8 @@ pub struct JobSpec {
     pub user: String,
     /// For people who read squeue.
     pub comment: String,
-    /// The script. It is the same for everybody, or the administrator's template filled in.
-    pub script: Secret,
+    /// The script, without any secret: all jobs of its Slurm user can read it (`scontrol write batch_script`).
+    pub script: String,
     /// The script's environment; values may be secrets.
     pub environment: Vec<(String, Secret)>,
     /// What it may use.
@@ -63,6 +64,17 @@ pub struct JobSpec {
     pub directory: String,
 }
 
+/// A Slurm job of this gateway's. Its id alone may be a stranger's: ids start anew when a site resets its Slurm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnJob<'a> {
+    /// The id that it had when it was submitted.
+    pub id: SlurmJobId,
+    /// Its Slurm user.
+    pub user: &'a str,
+    /// Its name, which no other Slurm job of that user has.
+    pub name: &'a str,
+}
+
 /// What Slurm says of a Slurm job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
@@ -74,48 +86,79 @@ pub struct State {
 
 impl State {
     /// Slurm writes `None` for no reason.
-    fn new(state: &str, reason: Option<&str>) -> Self {
+    fn new(state: impl Into<String>, reason: Option<&str>) -> Self {
         let reason = reason.map(str::trim).filter(|reason| !matches!(*reason, "" | "None"));
-        Self { state: state.trim().to_owned(), reason: reason.map(str::to_owned) }
+        Self { state: state.into(), reason: reason.map(str::to_owned) }
     }
 }
 
-/// A Slurm.
-pub trait Backend: Send + Sync {
+/// A Slurm. Another way to speak to it is another variant here, and one line in [`each`].
+pub enum Backend {
+    /// Slurm's REST API.
+    Slurmrestd(Box<slurmrestd::Rest>),
+    /// Slurm's commands.
+    Sbatch(sbatch::Commands),
+    /// This machine alone.
+    Local(local::Local),
+}
+
+/// Calls whichever it is.
+macro_rules! each {
+    ($backend:expr, $one:ident => $call:expr) => {
+        match $backend {
+            Backend::Slurmrestd($one) => $call,
+            Backend::Sbatch($one) => $call,
+            Backend::Local($one) => $call,
+        }
+    };
+}
+
+impl Backend {
+    /// The one that a configuration names.
+    pub fn open(config: &Config) -> Result<Self, ConfigError> {
+        let settings = &config.backends;
+        Ok(match settings.kind {
+            BackendKind::Slurmrestd => Self::Slurmrestd(Box::new(slurmrestd::Rest::new(&settings.slurmrestd)?)),
+            BackendKind::Sbatch => Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone())),
+            BackendKind::Local => Self::Local(local::Local::new(config.state_directory.join("local"))),
+        })
+    }
+
     /// Submits, and answers the Slurm job's id.
-    fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId>;
+    pub async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
+        each!(self, backend => backend.submit(job).await)
+    }
 
     /// The newest Slurm job of that user with that name that Slurm still knows.
-    fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>>;
+    pub async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
+        each!(self, backend => backend.find(user, name).await)
+    }
 
-    /// Its state; `None` when Slurm does not know the Slurm job (any more).
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>>;
+    /// Its state; `None` when Slurm does not know the Slurm job (any more), or its id is another's by now.
+    pub async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
+        each!(self, backend => backend.state(job).await)
+    }
 
-    /// Cancels. A Slurm job that is over or forgotten is no error.
-    fn cancel<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, ()>;
+    /// Cancels. A Slurm job that is over or forgotten is no error, and another's with the same id is left alone.
+    pub async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
+        each!(self, backend => backend.cancel(job).await)
+    }
 
     /// Asks something harmless as that user, and answers what is there, in a line for people.
-    fn probe<'a>(&'a self, user: &'a str) -> Answer<'a, String>;
-
-    /// The user's home directory. An error when there is no such user.
-    fn home<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
-        Box::pin(user::home(user))
+    pub async fn probe(&self, user: &str) -> Result<String, BackendError> {
+        each!(self, backend => backend.probe(user).await)
     }
-}
 
-/// A command of the site's. It may run as a mapped user, whose processes can read its environment: the gateway's secret
-/// is not part of that.
-fn command(program: &str) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(program);
-    command.env_remove(SECRET_VARIABLE);
-    command
-}
+    /// Whose account a Slurm job of that user runs under. An error when there is no such user.
+    pub async fn account(&self, user: &str) -> Result<Account, BackendError> {
+        match self {
+            Self::Local(local) => Ok(local.account()),
+            _ => user::account(user).await,
+        }
+    }
 
-/// The backend that a configuration names.
-pub fn open(config: &Config) -> Result<Box<dyn Backend>, ConfigError> {
-    Ok(match config.backend {
-        BackendKind::Slurmrestd => Box::new(slurmrestd::Rest::new(&config.slurmrestd)?),
-        BackendKind::Sbatch => Box::new(sbatch::Commands::new(config.sbatch.clone())),
-        BackendKind::Local => Box::new(local::Local::new(config.state_directory.join("local"))),
-    })
+    /// Whether jobs run as the mapped user, and not as the gateway's own.
+    pub fn changes_user(&self) -> bool {
+        !matches!(self, Self::Local(_))
+    }
 }

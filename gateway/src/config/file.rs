@@ -12,6 +12,8 @@ use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::{Cpus, SlurmName};
 use serde::Deserialize;
 
+use super::{ConfigError, invalid};
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct File {
@@ -25,6 +27,15 @@ pub(super) struct File {
     #[serde(default = "default_listen")]
     pub(super) listen: SocketAddr,
     pub(super) tls: Option<Tls>,
+    /// Plain HTTP beyond loopback is wanted: a proxy in front speaks TLS.
+    #[serde(default)]
+    pub(super) insecure_http: bool,
+    pub(super) app: Option<App>,
+    pub(super) audit_log: Option<PathBuf>,
+    #[serde(default = "default_min_uid")]
+    pub(super) min_uid: u32,
+    #[serde(default = "default_scontrol")]
+    pub(super) scontrol: Vec<String>,
     #[serde(default)]
     pub(super) open_metrics: bool,
     #[serde(default = "default_state_directory")]
@@ -48,6 +59,21 @@ pub(super) struct Repository {
     pub(super) github_url: String,
     #[serde(rename = "slurmUser")]
     pub(super) slurm_user: String,
+}
+
+/// The app that this gateway belongs to.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct App {
+    /// Where launch tokens may be exchanged: everything below this URL, or below one of these.
+    pub(super) url: OneOrMany,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// Certificate and key of the listener, PEM.
@@ -94,9 +120,64 @@ pub struct Limits {
     /// Run time. A request that names none gets this much.
     #[serde(default, deserialize_with = "text_or_minutes")]
     pub time: Option<TimeLimit>,
-    /// Whether a request may ask for whole nodes.
-    #[serde(default = "yes")]
+    /// Whether a request may ask for whole nodes. Absent: only where neither CPUs, memory nor GPUs are limited, because
+    /// a whole node is more than any such limit.
     pub exclusive: Option<bool>,
+}
+
+impl Limits {
+    /// Whether a request may ask for whole nodes.
+    pub fn allow_exclusive(&self) -> bool {
+        let limited = self.cpus.is_some() || self.memory.is_some() || self.gpus.is_some();
+        self.exclusive.unwrap_or(!limited)
+    }
+}
+
+/// The chosen way to speak to Slurm, and the settings of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backends {
+    /// Which one.
+    pub kind: BackendKind,
+    /// For [`BackendKind::Slurmrestd`].
+    pub slurmrestd: Slurmrestd,
+    /// For [`BackendKind::Sbatch`].
+    pub sbatch: Sbatch,
+}
+
+impl Backends {
+    /// Checks the settings of all of them, so that a mistake shows before somebody switches.
+    pub(super) fn check(self) -> Result<Self, ConfigError> {
+        let url = &self.slurmrestd.url;
+        if !(url.starts_with("http://") && url.parse::<url::Url>().is_ok() || url.starts_with("unix:/")) {
+            return Err(invalid("slurmrestd.url", "write http://host:port or unix:/path/of/the.socket"));
+        }
+        if !(30..=86_400).contains(&self.slurmrestd.token_seconds) {
+            return Err(invalid("slurmrestd.tokenSeconds", "from 30 to 86400"));
+        }
+        if !(1..=64).contains(&self.slurmrestd.connections) {
+            return Err(invalid("slurmrestd.connections", "from 1 to 64"));
+        }
+        let commands = [
+            ("slurmrestd.tokenCommand", &self.slurmrestd.token_command),
+            ("sbatch.sbatch", &self.sbatch.sbatch),
+            ("sbatch.squeue", &self.sbatch.squeue),
+            ("sbatch.scancel", &self.sbatch.scancel),
+        ];
+        match commands.iter().find(|(_, command)| command.is_empty()) {
+            Some((key, _)) => Err(invalid(*key, "an empty command")),
+            None => Ok(self),
+        }
+    }
+
+    /// The keys that differ from `running`. None of them is read again by a reload.
+    pub(super) fn differences(&self, running: &Self) -> impl Iterator<Item = &'static str> {
+        let pairs = [
+            ("backend", self.kind != running.kind),
+            ("slurmrestd", self.slurmrestd != running.slurmrestd),
+            ("sbatch", self.sbatch != running.sbatch),
+        ];
+        pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key)
+    }
 }
 
 /// How Slurm is spoken to.
@@ -124,6 +205,8 @@ pub struct Slurmrestd {
     pub jwt_key_file: Option<PathBuf>,
     /// How long a token is valid.
     pub token_seconds: u64,
+    /// The most connections to slurmrestd at a time. It has 124 places for everybody.
+    pub connections: usize,
 }
 
 impl Default for Slurmrestd {
@@ -134,6 +217,7 @@ impl Default for Slurmrestd {
             token_command: words.map(str::to_owned).to_vec(),
             jwt_key_file: None,
             token_seconds: 300,
+            connections: 8,
         }
     }
 }
@@ -142,7 +226,7 @@ impl Default for Slurmrestd {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sbatch {
-    /// Submits; the script comes on its standard input.
+    /// Submits; the script comes on its standard input, the launch token in `GHA_SLURM_EXPORTS` of its environment.
     pub sbatch: Vec<String>,
     /// Tells a job's state.
     pub squeue: Vec<String>,
@@ -179,6 +263,8 @@ pub struct Job {
     pub retry_seconds: u64,
     /// Seconds that a runner has to end after SIGTERM; below Slurm's KillWait.
     pub grace_seconds: u64,
+    /// A PEM file on the compute nodes with every authority to trust: the site's own and the public ones.
+    pub ca_file: Option<String>,
     /// More environment for the Slurm job, such as `https_proxy`.
     pub environment: BTreeMap<String, String>,
 }
@@ -195,6 +281,7 @@ impl Default for Job {
             idle_seconds: 120,
             retry_seconds: 600,
             grace_seconds: 25,
+            ca_file: None,
             environment: BTreeMap::new(),
         }
     }
@@ -209,9 +296,12 @@ fn default_state_directory() -> PathBuf {
     PathBuf::from("/var/lib/gha-slurm-gateway")
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "serde wants the field's own type")]
-fn yes() -> Option<bool> {
-    Some(true)
+fn default_min_uid() -> u32 {
+    1
+}
+
+fn default_scontrol() -> Vec<String> {
+    vec!["scontrol".to_owned()]
 }
 
 /// YAML reads `time: 90` as a number and `time: 02:00:00` as text.

@@ -3,7 +3,7 @@
 //! An exact entry goes before `owner/*`. GitHub's names have no case, so neither have these. Two users for one entry are
 //! a mistake that would be found out too late, hence an error.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use gha_slurm_protocol::identity::RepositoryName;
@@ -23,15 +23,24 @@ pub struct RepositoryUrl {
 impl RepositoryUrl {
     /// Reads `https://host/owner/name`; a trailing slash or `.git` does not matter.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::with_page(text).map(|(url, _)| url)
+    }
+
+    /// The same, with the page in its one normal form: what was understood is what is passed on, never what was typed
+    /// (`https:github.com/o/r`, `https://github.com/a/../o/r`). Only the case is kept.
+    pub fn with_page(text: &str) -> Option<(Self, String)> {
         let url = Url::parse(text).ok()?;
         let bare = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
         if !bare || url.password().is_some() || !matches!(url.scheme(), "https" | "http") {
             return None;
         }
-        let path = url.path().trim_matches('/').trim_end_matches(".git").to_ascii_lowercase();
-        let name = RepositoryName::try_from(path).ok()?;
+        let path = url.path().trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        let name = RepositoryName::try_from(path.to_owned()).ok()?;
         let origin = url.origin().ascii_serialization();
-        Some(Self { origin, owner: name.owner().to_owned(), name: name.name().to_owned() })
+        let page = format!("{origin}/{name}");
+        let lower = |text: &str| text.to_ascii_lowercase();
+        Some((Self { owner: lower(name.owner()), name: lower(name.name()), origin }, page))
     }
 
     /// Reads a page, or `https://host/owner/*`.
@@ -94,6 +103,12 @@ impl Mapping {
         let owners = RepositoryUrl { name: "*".to_owned(), ..repository.clone() };
         let user = self.entries.get(repository).or_else(|| self.entries.get(&owners))?;
         self.policies.get_key_value(user).map(|(user, policy)| (user.as_str(), policy))
+    }
+
+    /// The owners whose repositories run as that Slurm user, each with its server.
+    pub fn owners(&self, user: &str) -> BTreeSet<String> {
+        let own = self.entries.iter().filter(|(_, mapped)| *mapped == user);
+        own.map(|(url, _)| format!("{}/{}", url.origin, url.owner)).collect()
     }
 
     /// Every Slurm user that is mapped.

@@ -3,8 +3,10 @@
 //! A [`Config`] is immutable; a reload makes a new one and puts it in the old one's place, or leaves the old one where
 //! it is. No message here shows a value that may be a secret.
 
+mod app;
 mod file;
 mod mapping;
+mod weakness;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,11 +15,15 @@ use std::path::{Path, PathBuf};
 use gha_slurm_protocol::secret::Secret;
 use thiserror::Error;
 
-pub use self::file::{BackendKind, Job, Limits, Policy, Sbatch, Slurmrestd, Tls};
+pub use self::app::AppUrls;
+pub use self::file::{BackendKind, Backends, Job, Limits, Policy, Sbatch, Slurmrestd, Tls};
 pub use self::mapping::{Mapping, RepositoryUrl};
 
 /// The environment variable that may hold the shared secret.
 pub const SECRET_VARIABLE: &str = "GHA_SLURM_GATEWAY_SECRET";
+
+/// Linux takes 128 KiB, and a launch token is part of it.
+const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
 
 /// Why a configuration is not used.
 #[derive(Debug, Error)]
@@ -63,20 +69,26 @@ pub struct Config {
     pub listen: SocketAddr,
     /// With TLS, when this is there.
     pub tls: Option<Tls>,
+    /// Where launch tokens may be exchanged; `None` when the file names no app.
+    pub app: Option<AppUrls>,
+    /// The file of the audit log.
+    pub audit_log: Option<PathBuf>,
+    /// No job runs as a user with a smaller uid.
+    pub min_uid: u32,
+    /// The command that tells Slurm's configuration.
+    pub scontrol: Vec<String>,
     /// Whether `/metrics` needs no secret.
     pub open_metrics: bool,
     /// The folder of the launch index.
     pub state_directory: PathBuf,
     /// What the app proves itself with.
     pub secret: Secret,
+    /// The file that the secret stands in; `None` when it came by the environment.
+    pub secret_file: Option<PathBuf>,
     /// Which repositories run as whom, within which limits.
     pub mapping: Mapping,
     /// How Slurm is spoken to.
-    pub backend: BackendKind,
-    /// For [`BackendKind::Slurmrestd`].
-    pub slurmrestd: Slurmrestd,
-    /// For [`BackendKind::Sbatch`].
-    pub sbatch: Sbatch,
+    pub backends: Backends,
     /// For the job script.
     pub job: Job,
     /// The original's own job script with its placeholders, in place of the built-in one.
@@ -91,27 +103,62 @@ impl Config {
         Self::parse(&read(path)?, path, environment)
     }
 
-    fn parse(text: &str, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+    /// Reads and checks the text of a file. `path` is for messages, and for the files that it names relative to itself.
+    pub fn parse(text: &str, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         // No snippet: the line that is wrong may be the secret's.
         let options = serde_saphyr::options! { with_snippet: false };
-        let file: file::File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let mut key = String::new();
+        let file = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+            serde_path_to_error::deserialize::<_, file::File>(deserializer).map_err(|error| {
+                key = error.path().to_string();
+                error.into_inner()
+            })
+        });
+        let file = file.map_err(|error| {
             let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-            ConfigError::Malformed { path: path.to_owned(), line, column, message: error.to_string() }
+            let message = match key.as_str() {
+                "" | "." | "?" => error.to_string(),
+                key => format!("{key}: {error}"),
+            };
+            ConfigError::Malformed { path: path.to_owned(), line, column, message }
         })?;
-        let secret = secret(&file, path, environment)?;
+        let (secret, secret_file) = secret(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;
-        check_backend(&file)?;
+        let backends = Backends { kind: file.backend, slurmrestd: file.slurmrestd, sbatch: file.sbatch }.check()?;
+        if file.job_template.as_ref().is_some_and(|template| template.len() > MAX_TEMPLATE_BYTES) {
+            return Err(invalid(
+                "jobTemplate",
+                "longer than 64 KiB; it has to fit into one variable of an environment",
+            ));
+        }
+        if file.scontrol.is_empty() {
+            return Err(invalid("scontrol", "an empty command"));
+        }
+        if !file.listen.ip().is_loopback() && file.tls.is_none() && !file.insecure_http {
+            return Err(invalid(
+                "listen",
+                format!(
+                    "{} is not loopback, and without tls the shared secret and all launch tokens would travel in clear: \
+                     set tls, listen on 127.0.0.1 behind a proxy, or write insecureHttp: true",
+                    file.listen
+                ),
+            ));
+        }
+        let app = file.app.map(AppUrls::new).transpose()?;
         let mapping = Mapping::new(file.repositories, file.slurm_users)?;
         Ok(Self {
             listen: file.listen,
             tls: file.tls,
+            app,
+            audit_log: file.audit_log,
+            min_uid: file.min_uid,
+            scontrol: file.scontrol,
             open_metrics: file.open_metrics,
             state_directory: file.state_directory,
             secret,
+            secret_file,
             mapping,
-            backend: file.backend,
-            slurmrestd: file.slurmrestd,
-            sbatch: file.sbatch,
+            backends,
             job: file.job,
             template: file.job_template.filter(|text| !text.trim().is_empty()),
             logging: file.logging,
@@ -123,12 +170,10 @@ impl Config {
         let pairs = [
             ("listen", self.listen != running.listen),
             ("stateDirectory", self.state_directory != running.state_directory),
-            ("backend", self.backend != running.backend),
-            ("slurmrestd", self.slurmrestd != running.slurmrestd),
-            ("sbatch", self.sbatch != running.sbatch),
             ("logging", self.logging != running.logging),
         ];
-        pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        let own = pairs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key);
+        own.chain(self.backends.differences(&running.backends)).collect()
     }
 }
 
@@ -141,43 +186,26 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }
 
-fn secret(file: &file::File, path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Secret, ConfigError> {
-    let from_environment = environment(SECRET_VARIABLE).map(Secret::new);
-    let from_file = match &file.gha_shared_secret_file {
-        Some(name) => {
+fn secret(
+    file: &file::File,
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Secret, Option<PathBuf>), ConfigError> {
+    let (secret, place) = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
+        (Some(secret), _) => (Some(Secret::new(secret)), None),
+        (None, Some(name)) => {
             // As systemd's credentials and a file beside the configuration are named.
             let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
-            Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n'])))
+            (Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n']))), Some(name))
         }
-        None => None,
+        (None, None) => (file.gha_shared_secret.clone(), Some(path.to_owned())),
     };
-    let secret = from_environment.or(from_file).or_else(|| file.gha_shared_secret.clone());
     match secret {
-        Some(secret) if !secret.expose().is_empty() => Ok(secret),
+        Some(secret) if !secret.expose().is_empty() => Ok((secret, place)),
         _ => Err(invalid(
             "ghaSharedSecret",
             format!("no shared secret: set ghaSharedSecretFile, {SECRET_VARIABLE} or ghaSharedSecret"),
         )),
-    }
-}
-
-fn check_backend(file: &file::File) -> Result<(), ConfigError> {
-    let url = &file.slurmrestd.url;
-    if !(url.starts_with("http://") && url.parse::<url::Url>().is_ok() || url.starts_with("unix:/")) {
-        return Err(invalid("slurmrestd.url", "write http://host:port or unix:/path/of/the.socket"));
-    }
-    if !(30..=86_400).contains(&file.slurmrestd.token_seconds) {
-        return Err(invalid("slurmrestd.tokenSeconds", "from 30 to 86400"));
-    }
-    let commands = [
-        ("slurmrestd.tokenCommand", &file.slurmrestd.token_command),
-        ("sbatch.sbatch", &file.sbatch.sbatch),
-        ("sbatch.squeue", &file.sbatch.squeue),
-        ("sbatch.scancel", &file.sbatch.scancel),
-    ];
-    match commands.iter().find(|(_, command)| command.is_empty()) {
-        Some((key, _)) => Err(invalid(*key, "an empty command")),
-        None => Ok(()),
     }
 }
 
@@ -211,6 +239,7 @@ fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {
         ("job.directory", Some(&job.directory)),
         ("job.scratch", job.scratch.as_ref()),
         ("job.runner", job.runner.as_ref()),
+        ("job.caFile", job.ca_file.as_ref()),
     ];
     for (key, path) in paths {
         if path.is_some_and(|path| !(path.starts_with('/') || path.starts_with("{home}")) || !plain_path(path)) {

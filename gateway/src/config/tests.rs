@@ -69,6 +69,7 @@ fn what_cannot_be_is_refused_by_name() {
         (base.to_owned(), "job.runner"),
         (base.replace("ghaSharedSecret: s", "ghaSharedSecret: ''"), "ghaSharedSecret"),
         (format!("{base}job: {{runner: /opt/runner.tar.gz}}\n"), "job.runnerSha256"),
+        (format!("{base}jobTemplate: '{}'\n", "x".repeat(70_000)), "jobTemplate"),
         (format!("{base}job: {{runner: relative}}\n"), "job.runner"),
         (format!("{base}job: {{runner: '/opt/$(id)'}}\n"), "job.runner"),
         (format!("{base}job: {{runner: /opt/runner, output: /tmp/out}}\n"), "job.output"),
@@ -78,7 +79,10 @@ fn what_cannot_be_is_refused_by_name() {
         (format!("{base}job: {{runner: /opt/runner}}\nslurmrestd: {{url: 'ftp://x'}}\n"), "slurmrestd.url"),
         (format!("{base}job: {{runner: /opt/runner}}\nsbatch: {{sbatch: []}}\n"), "sbatch.sbatch"),
         (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{root: {{}}}}\n"), "slurmUsers"),
-        (format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{alice: {{qos: --x}}}}\n"), "slurmUsers.alice.qos"),
+        (
+            format!("{base}job: {{runner: /opt/runner}}\nslurmUsers: {{alice: {{qos: --x}}}}\n"),
+            "gateway.yaml:4:27: slurmUsers.alice.qos: ",
+        ),
         (
             format!(
                 "{base}job: {{runner: /opt/runner}}\nslurmUsers: {{bob: {{repositories: ['https://github.com/O/R']}}}}"
@@ -101,4 +105,61 @@ fn the_secret_may_come_from_elsewhere() {
     assert_eq!(Config::load(&path, &|_| None).unwrap().secret.expose(), "from-file");
     let environment = |name: &str| (name == SECRET_VARIABLE).then(|| "from-environment".to_owned());
     assert_eq!(Config::load(&path, &environment).unwrap().secret.expose(), "from-environment");
+}
+
+fn keys(text: &str) -> Vec<&'static str> {
+    parse(text).unwrap().weaknesses().into_iter().map(|(key, _)| key).collect()
+}
+
+#[test]
+fn weaknesses_are_told_and_are_no_errors() {
+    assert_eq!(keys(ORIGINAL), ["ghaSharedSecret", "app.url"], "the original's file is read unchanged");
+    let strong =
+        "ghaSharedSecret: 4d1f0a2b9c8e7f60a1b2c3d4\njob: {runner: /opt/runner}\napp: {url: 'https://app.example'}\n";
+    let one = format!(
+        "{strong}slurmUsers: {{alice: {{repositories: ['https://github.com/a/*', 'https://github.com/A/x']}}}}\n"
+    );
+    assert_eq!(keys(&one), [""; 0]);
+    let two = one.replace("github.com/A/x", "github.com/b/x");
+    assert_eq!(keys(&two), ["slurmUsers"], "a Slurm user of two owners");
+    assert_eq!(keys(&two.replace("https://app", "http://app")), ["app.url", "slurmUsers"]);
+}
+
+#[test]
+fn plain_http_beyond_loopback_has_to_be_wanted() {
+    let base = "ghaSharedSecret: s\njob: {runner: /opt/runner}\n\
+                repositories: [{gitHubURL: 'https://github.com/o/r', slurmUser: alice}]\n";
+    for listen in ["0.0.0.0:5011", "192.0.2.1:5011", "'[::]:5011'"] {
+        let text = format!("{base}listen: {listen}\n");
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.starts_with("listen: ") && error.contains("insecureHttp"), "{error}");
+        parse(&format!("{text}tls: {{certificate: /c, key: /k}}\n")).unwrap();
+        let wanted = format!("{text}insecureHttp: true\n");
+        assert!(keys(&wanted).contains(&"insecureHttp"));
+    }
+    parse(&format!("{base}listen: '[::1]:5011'\n")).unwrap();
+}
+
+#[test]
+fn whole_nodes_are_for_those_without_limits_unless_it_is_said() {
+    let allowed = |limits: &str| serde_json::from_str::<Limits>(limits).unwrap().allow_exclusive();
+    assert!(allowed("{}") && allowed(r#"{"time": "60"}"#) && allowed(r#"{"cpus": 2, "exclusive": true}"#));
+    for limits in [r#"{"cpus": 2}"#, r#"{"memory": "1G"}"#, r#"{"gpus": 1}"#, r#"{"exclusive": false}"#] {
+        assert!(!allowed(limits), "{limits}");
+    }
+}
+
+#[test]
+fn the_page_that_is_passed_on_is_the_one_that_was_understood() {
+    for typed in [
+        "https://github.com/Octo/sim",
+        "https:github.com/Octo/sim",
+        "https://github.com/a/../Octo/sim/",
+        "https://github.com/./Octo/sim.git",
+        "HTTPS://GitHub.com:443/Octo/sim",
+        r"https:\\github.com\Octo\sim",
+    ] {
+        let (_, page) = RepositoryUrl::with_page(typed).unwrap();
+        assert_eq!(page, "https://github.com/Octo/sim", "{typed}");
+    }
 }

@@ -1,40 +1,55 @@
-//! The routes. The shared secret is checked before a body is read; an error becomes a status here and nowhere else.
+//! The routes. The shared secret is checked before a body is read, and a body that nobody may send is never read at all; an
+//! error becomes a status here and nowhere else.
 
-pub mod serving;
+mod metrics;
+mod observing;
+mod serving;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use gha_slurm_protocol::messages::{CancelRunner, StartRunner};
-use gha_slurm_protocol::secret::Secret;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
+use self::metrics::Metrics;
+pub use self::serving::serve;
+use crate::audit::{Outcome, Subject};
 use crate::backend::BackendError;
 use crate::config::ConfigError;
 use crate::launch::{Launch, LaunchKey, Rejected};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, Started};
 
 /// A request is a launch token of at most some 25 kB and little else.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// So much of a body that is too long is read and dropped, so that its sender hears why.
+/// So much of the body of one who has the secret is read and dropped when it is too long, so that he hears why.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
+/// For a whole body, however slowly it comes.
 const BODY_DEADLINE: Duration = Duration::from_secs(15);
 /// For all that Slurm is asked in one request. What was under way then is looked for by the next request.
 const SLURM_DEADLINE: Duration = Duration::from_secs(60);
+/// Slurm is away, or its answer was lost: it is asked soon.
+const OUTAGE_RETRY_SECONDS: u16 = 10;
+/// A limit was reached: that takes its time.
+const LATER_RETRY_SECONDS: u16 = 60;
+
+/// What the routes share.
+pub(crate) struct Edge {
+    service: Arc<Service>,
+    metrics: Metrics,
+}
 
 /// The gateway over HTTP.
 pub fn router(service: Arc<Service>) -> Router {
+    let edge = Arc::new(Edge { service, metrics: Metrics::default() });
     Router::new()
         .route("/runner/start", post(start))
         .route("/runner/cancel", post(cancel))
@@ -42,42 +57,26 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/api/reload", post(reload))
         .route("/healthz", get(async || Json(json!({"status": "OK!"}))))
         .route("/metrics", get(metrics))
-        .layer(from_fn_with_state(Arc::clone(&service), authenticate))
-        .with_state(service)
+        .layer(from_fn_with_state(Arc::clone(&edge), observing::observe))
+        .with_state(edge)
 }
+
+/// Why a request was not carried out, for the audit log.
+#[derive(Clone)]
+struct Reason(String);
 
 fn message(status: StatusCode, text: &str) -> Response {
-    (status, Json(json!({"message": text}))).into_response()
+    refusal(status, text, &json!({"message": text}))
 }
 
-/// Compares digests, so that neither the time nor the length tells anything.
-fn is_secret(presented: &[u8], secret: &Secret) -> bool {
-    Sha256::digest(presented).ct_eq(&Sha256::digest(secret.expose())).into()
+/// One that is about a field of the request.
+fn malformed(field: &str, text: &str) -> Response {
+    refusal(StatusCode::UNPROCESSABLE_ENTITY, text, &json!({"message": text, "field": field}))
 }
 
-async fn authenticate(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let route = match path {
-        "/runner/start" => "start",
-        "/runner/cancel" => "cancel",
-        "/api/reload" => "reload",
-        "/healthz" => "healthz",
-        "/metrics" => "metrics",
-        _ if path.starts_with("/runner/") => "state",
-        _ => "other",
-    };
-    let config = service.config();
-    let open = route == "healthz" || route == "metrics" && config.open_metrics;
-    let presented = request.headers().get("auth-token");
-    let response = if open || presented.is_some_and(|value| is_secret(value.as_bytes(), &config.secret)) {
-        next.run(request).await
-    } else {
-        // The original's words, for a wrong token too.
-        let _ = drain(request.into_body(), 0).await;
-        message(StatusCode::UNAUTHORIZED, "auth-token missing")
-    };
-    service.metrics.count(route, response.status().as_u16());
-    response
+fn refusal(status: StatusCode, text: &str, body: &Value) -> Response {
+    let reason = Reason(text.chars().take(500).collect());
+    (status, Extension(reason), Json(body)).into_response()
 }
 
 /// The body, or `None` when it is longer than `limit`.
@@ -100,15 +99,15 @@ async fn drain(mut body: Body, limit: usize) -> Result<Option<Bytes>, StatusCode
 
 /// A message, or the answer that says what is wrong with it. No value is part of that.
 async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Response> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
+    }
     let body = match drain(body, MAX_BODY_BYTES).await {
         Ok(Some(body)) => body,
         Ok(None) => return Err(message(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB")),
         Err(status) => return Err(message(status, "the body did not come")),
     };
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        return Err(message(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"));
-    }
     let value: Value = serde_json::from_slice(&body).map_err(|error| {
         let place = format!("not JSON at line {} column {}", error.line(), error.column());
         message(StatusCode::BAD_REQUEST, &place)
@@ -122,8 +121,7 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T,
             "not a string as it should be".to_owned()
         };
         let field = error.path().to_string();
-        let answer = json!({"message": format!("{field}: {problem}"), "field": field});
-        (StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response()
+        malformed(&field, &format!("{field}: {problem}"))
     })
 }
 
@@ -138,14 +136,42 @@ async fn to_its_end<T: Send + 'static>(
     }
 }
 
-async fn start(State(service): State<Arc<Service>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
-    let asked: StartRunner = read(&headers, body).await?;
-    let launch = Launch::try_from(asked).map_err(|rejected| Response::from(ServiceError::from(rejected)))?;
-    let job = to_its_end(async move { service.start(&launch).await }).await?;
-    Ok(Json(json!({"status": "OK!", "job_id": job.to_string()})).into_response())
+/// The answer, with what the audit log says of it.
+fn about(subject: Subject, answer: Result<(Outcome, Response), Response>) -> Response {
+    let (outcome, mut response) = match answer {
+        Ok((outcome, response)) => (Some(outcome), response),
+        Err(response) => (None, response),
+    };
+    response.extensions_mut().insert(subject);
+    if let Some(outcome) = outcome {
+        response.extensions_mut().insert(outcome);
+    }
+    response
 }
 
-async fn cancel(State(service): State<Arc<Service>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
+async fn start(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
+    let asked: StartRunner = read(&headers, body).await?;
+    let launch = Launch::try_from(asked).map_err(|rejected| Response::from(ServiceError::from(rejected)))?;
+    let service = Arc::clone(&edge.service);
+    let mut subject = Subject {
+        launch: Some(launch.key.to_string()),
+        repository: Some(launch.url.clone()),
+        profile: launch.profile.clone(),
+        slurm_user: service.user_of(&launch),
+        slurm_job: None,
+    };
+    let started = to_its_end(async move { service.start(&launch).await }).await;
+    subject.slurm_job = started.as_ref().ok().map(|started| started.job);
+    Ok(about(
+        subject,
+        started.map(|Started { job, known }| {
+            let outcome = if known { Outcome::Known } else { Outcome::Submitted };
+            (outcome, Json(json!({"status": "OK!", "job_id": job.to_string()})).into_response())
+        }),
+    ))
+}
+
+async fn cancel(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
     let asked: CancelRunner = read(&headers, body).await?;
     let rejected =
         |field, problem: &str| Response::from(ServiceError::from(Rejected { field, problem: problem.to_owned() }));
@@ -154,12 +180,15 @@ async fn cancel(State(service): State<Arc<Service>>, headers: HeaderMap, body: B
         return Err(rejected("launch", "name a launch or a job_id"));
     }
     let launch = asked.launch.map(LaunchKey::from);
-    to_its_end(async move { service.cancel(launch, job).await }).await?;
-    Ok(Json(json!({"status": "OK!"})).into_response())
+    let subject = Subject { launch: launch.as_ref().map(ToString::to_string), slurm_job: job, ..Subject::default() };
+    let service = Arc::clone(&edge.service);
+    let cancelled = to_its_end(async move { service.cancel(launch, job).await }).await;
+    Ok(about(subject, cancelled.map(|()| (Outcome::Done, Json(json!({"status": "OK!"})).into_response()))))
 }
 
-async fn state(State(service): State<Arc<Service>>, Path(launch): Path<String>) -> Result<Response, Response> {
+async fn state(State(edge): State<Arc<Edge>>, Path(launch): Path<String>) -> Result<Response, Response> {
     let key = LaunchKey::parse(&launch).ok_or_else(|| Response::from(ServiceError::NotFound))?;
+    let service = Arc::clone(&edge.service);
     let found = to_its_end(async move { service.state(&key).await }).await?;
     let mut answer = json!(found);
     if let Some(fields) = answer.as_object_mut() {
@@ -168,8 +197,8 @@ async fn state(State(service): State<Arc<Service>>, Path(launch): Path<String>) 
     Ok(Json(answer).into_response())
 }
 
-async fn reload(State(service): State<Arc<Service>>) -> Response {
-    match service.reload() {
+async fn reload(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.service.reload() {
         Ok(restart) if restart.is_empty() => Json(json!({"status": "OK!"})).into_response(),
         Ok(restart) => Json(json!({"status": "OK!", "needs_restart": restart})).into_response(),
         Err(error) => {
@@ -183,28 +212,31 @@ async fn reload(State(service): State<Arc<Service>>) -> Response {
     }
 }
 
-async fn metrics(State(service): State<Arc<Service>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.text()).into_response()
+async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], edge.metrics.text()).into_response()
+}
+
+fn unavailable(text: &str, retry_seconds: u16) -> Response {
+    let mut response = message(StatusCode::SERVICE_UNAVAILABLE, text);
+    response.headers_mut().insert(header::RETRY_AFTER, retry_seconds.into());
+    response
 }
 
 impl From<ServiceError> for Response {
     fn from(error: ServiceError) -> Self {
         let text = error.to_string();
         match error {
-            ServiceError::UnknownRepository(_) => message(StatusCode::FORBIDDEN, &text),
-            ServiceError::Rejected(Rejected { field, .. }) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"message": text, "field": field}))).into_response()
+            ServiceError::UnknownRepository(_) | ServiceError::ForbiddenUser { .. } => {
+                message(StatusCode::FORBIDDEN, &text)
             }
+            ServiceError::Rejected(Rejected { field, .. }) => malformed(field, &text),
             ServiceError::Cancelled => message(StatusCode::GONE, &text),
             ServiceError::NotFound => message(StatusCode::NOT_FOUND, &text),
             ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
                 message(StatusCode::UNPROCESSABLE_ENTITY, &text)
             }
-            ServiceError::Slurm(BackendError::Outage(_)) => {
-                let mut response = message(StatusCode::SERVICE_UNAVAILABLE, &text);
-                response.headers_mut().insert(header::RETRY_AFTER, 10.into());
-                response
-            }
+            ServiceError::Slurm(BackendError::Later(_)) => unavailable(&text, LATER_RETRY_SECONDS),
+            ServiceError::Slurm(BackendError::Outage(_)) => unavailable(&text, OUTAGE_RETRY_SECONDS),
             ServiceError::Index(_) => {
                 tracing::error!(error = text, "the index failed");
                 message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway's launch index failed")

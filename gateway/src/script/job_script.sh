@@ -1,19 +1,36 @@
 #!/bin/bash
 # One GitHub Actions runner as a Slurm job: gets a credential for its launch token, runs one job, leaves nothing behind.
 #
-# It is the same text for every launch. What differs comes in the environment, which Slurm shows to nobody but the
-# user, root and Slurm's operators:
+# It is the same text for every launch, because everything that runs as the same Slurm user can read it. What differs
+# comes in the environment:
 #   GHA_SLURM_TOKEN, GHA_SLURM_TOKEN_URL      the launch token, and where it is exchanged
 #   GHA_SLURM_URL, _NAME, _LABELS             the registration
 #   GHA_SLURM_RUNNER, _RUNNER_SHA256          GitHub's runner: a folder, or a .tar.gz with its checksum
 #   GHA_SLURM_SCRATCH                         where the private folder is made (default: TMPDIR, or /tmp)
 #   GHA_SLURM_CONTAINER                       a command to run the runner in, one word a line; {work} is the private folder
 #   GHA_SLURM_IDLE_SECONDS, _RETRY_SECONDS, _GRACE_SECONDS
+# It ends with the runner's own status, and before there is a runner with
+#     0   there is nothing (any more) to do
+#     1   the runner could not be started
+#    81   the launch token was used before, perhaps by a thief
+#    82   the credential is for another repository
+#   143   told to end
 # shellcheck disable=SC2317  # the functions of traps are reached
 set -euo pipefail
 umask 077
 
 say() { printf '%(%FT%T%z)T gha-slurm: %s\n' -1 "$*"; }
+
+alarm() { say "ALARM: $*" >&2; }
+
+# What a process was started with can be read in /proc for as long as it lives, by all processes of the same user. So the
+# token goes through a pipe to a new process with the same id, and stands in no environment while this one waits or works.
+if [[ -n ${GHA_SLURM_TOKEN:-} ]]; then
+    exec {GHA_SLURM_TOKEN_FD}<<<"$GHA_SLURM_TOKEN"
+    export GHA_SLURM_TOKEN_FD
+    unset GHA_SLURM_TOKEN
+    exec "$BASH" -- "$0"
+fi
 
 # Sleeps so that a signal is heard at once.
 nap() {
@@ -49,7 +66,7 @@ told_meanwhile() {
 }
 
 # What the runner says when it takes a job; the worker's log is the second witness.
-job_taken() { grep -qs 'Running job:' "$log" || compgen -G "$runner/_diag/Worker_*" >/dev/null; }
+job_taken() { { [[ -f $log ]] && grep -qs 'Running job:' "$log"; } || compgen -G "$runner/_diag/Worker_*" >/dev/null; }
 
 # The processes that the runner started, wherever they went.
 strays() { grep -lsFz -- "GHA_SLURM_WORK=$work" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3 || true; }
@@ -96,9 +113,12 @@ clean_up() {
 sweep() {
     local folder held
     for folder in "$1"-*; do
-        [[ -d $folder && -O $folder && ! -L $folder && -e $folder/lock ]] || continue
+        # A build can leave anything here: what is not a file of this user's own, such as a FIFO or a link, is not opened.
+        [[ -d $folder && -O $folder && ! -L $folder ]] || continue
+        [[ -f $folder/lock && -O $folder/lock && ! -L $folder/lock ]] || continue
         [[ -n $(find "$folder" -maxdepth 0 -mmin +5) ]] || continue
-        exec {held}<"$folder/lock" || continue
+        # For reading and writing: were it a FIFO by now, this would not wait for another end.
+        { exec {held}<>"$folder/lock"; } 2>/dev/null || continue
         if flock --nonblock "$held"; then
             say "removes $folder, left by a Slurm job that was killed"
             chmod -R u+rwX -- "$folder" 2>/dev/null || true
@@ -137,8 +157,8 @@ prepare_runner() {
 # Prints the status, 000 without an answer. The token goes in by standard input: an argv can be seen by others.
 ask_for_credential() {
     printf 'header = "Authorization: Bearer %s"\n' "$token" |
-        curl --disable --config - --silent --show-error --connect-timeout 10 --max-time 60 --max-filesize 1000000 \
-            --header 'Content-Type: application/json' --data '{"credential":"jit"}' \
+        curl --disable --globoff --config - --silent --show-error --connect-timeout 10 --max-time 60 \
+            --max-filesize 1000000 --header 'Content-Type: application/json' --data '{"credential":"jit"}' \
             --dump-header "$work/headers" --output "$work/answer" --write-out '%{http_code}' "$token_url" || true
 }
 
@@ -147,31 +167,57 @@ answered() {
     sed -n 's/.*"'"$1"'"[[:space:]]*:[[:space:]]*"\([A-Za-z0-9+/=_.-]*\)".*/\1/p' "$work/answer" | head -n 1
 }
 
+# The app's own words, as a short text of plain characters in this one line.
+app_says() {
+    local text
+    text=$(head -c 65536 -- "$work/answer" 2>/dev/null | tr '\n\r\t' '   ' |
+        sed -n 's/.*"error"[[:space:]]*:[[:space:]]*"\(\([^"\\]\|\\.\)*\)".*/\1/p' | sed 's/\\\(["\\/]\)/\1/g' |
+        LC_ALL=C tr -cd '[:print:]' | cut -c 1-300) || true
+    [[ -z $text ]] || printf ': %s' "${text//"$token"/…}"
+}
+
+# Somebody else has it, or this job itself, when it asked before and the answer was lost. Neither can be told from here.
+token_was_used() {
+    if [[ -n $1 ]]; then
+        alarm "the launch token was used before. An earlier attempt of this job got no proper answer (status $1), so it may have" \
+            "been that one; if not, somebody else has used it to get a credential for $url"
+    else
+        alarm "the launch token was used before, and not by this job: somebody else may have stolen it and got a credential for $url"
+    fi
+    exit 81
+}
+
 get_credential() {
-    local deadline=$((SECONDS + retry)) pause=2 status wanted
+    local deadline=$((SECONDS + retry)) pause=2 unheard='' status words wanted left wait
     while true; do
         rm -f -- "$work/headers" "$work/answer"
         status=$(ask_for_credential)
+        words=$(app_says)
         case $status in
             200) break ;;
-            401) say "the launch token is not valid (any more): nothing to do" && exit 0 ;;
-            409) say "the launch token was exchanged before: nothing to do" && exit 0 ;;
-            410) say "nothing waits for this runner any more: nothing to do" && exit 0 ;;
-            408 | 425 | 429 | 5?? | 000) ;;
-            *) say "the app gives no credential (status $status)" && exit 1 ;;
+            401) say "the launch token is not valid (any more): nothing to do$words" && exit 0 ;;
+            409) token_was_used "$unheard" ;;
+            410) say "nothing waits for this runner any more: nothing to do$words" && exit 0 ;;
+            425 | 429 | 503) ;;                        # not exchanged
+            408 | 5?? | 000) unheard=$status ;;        # perhaps exchanged, and the answer lost
+            *) say "the app gives no credential (status $status)$words" && exit 1 ;;
         esac
-        wanted=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9]\{1,4\}\)[[:space:]]*$/\1/p' "$work/headers" 2>/dev/null || true)
-        ((${wanted:-0} > pause)) && pause=$wanted
-        if ((SECONDS + pause > deadline)); then
-            say "no credential within $retry s (last status $status)"
+        wanted=$(sed -n 's/^Retry-After: *\([0-9]\{1,9\}\)[[:space:]]*$/\1/Ip' "$work/headers" 2>/dev/null || true)
+        ((10#${wanted:-0} > pause)) && pause=$((10#$wanted))
+        left=$((deadline - SECONDS))
+        if ((left <= 0)); then
+            say "no credential within $retry s (last status $status)$words"
             exit 1
         fi
-        say "no credential yet (status $status), tries again in about $pause s"
-        # Of many that failed together, not all come back together.
-        nap "$((pause - 1)).$((RANDOM % 10))"
-        nap "$((RANDOM % (pause + 1))).$((RANDOM % 10))"
+        # Of many that failed together, not all come back together. One that is to wait for longer than it may asks once
+        # more at its end.
+        wait=$((pause + RANDOM % (pause < 32767 ? pause + 1 : 32767)))
+        ((wait < left)) || wait=$left
+        say "no credential yet (status $status)$words, tries again in $wait s"
+        nap "$wait"
         pause=$((pause * 2 > 60 ? 60 : pause * 2))
     done
+    token=''
     jit=$(answered encoded_jit_config)
     registration=$(answered token)
     rm -f -- "$work/headers" "$work/answer"
@@ -179,6 +225,44 @@ get_credential() {
         say "the app's answer holds no credential"
         exit 1
     fi
+}
+
+# A JSON text on standard input in one line, with the escapes undone that GitHub's own may have. Another escape could hide
+# a name from the patterns below: then nothing comes out.
+plain_json() {
+    local text
+    text=$(tr -d '\r\n\0' | sed 's/^\xef\xbb\xbf//; s/\\u002[Bb]/+/g; s/\\\//\//g')
+    [[ $text == *\\* ]] || printf '%s' "$text"
+}
+
+# The gitHubUrl of a runner's settings on standard input, in lower case; nothing unless it is there exactly once.
+page_of_settings() {
+    local all page
+    mapfile -t all < <(plain_json | grep -Eio '"gitHubUrl"[[:space:]]*:[[:space:]]*"[^"]*"')
+    ((${#all[@]} == 1)) || return 0
+    page=${all[0]%\"} page=${page##*\"} page=${page,,} page=${page%/}
+    printf '%s' "${page%.git}"
+}
+
+# The same of a JIT configuration: files for the runner by name, in base64. The settings among them exactly once, and
+# nothing beside them and the credentials.
+page_of_jit() {
+    local text space='[[:space:]]*' file
+    file="$space\"\\.(runner|credentials[a-z_]*)\"$space:$space\"[A-Za-z0-9+/=]*\"$space"
+    text=$(base64 -d <<<"$jit" 2>/dev/null | plain_json) || return 0
+    grep -Eq "^$space\\{($file,)*$file\\}$space\$" <<<"$text" || return 0
+    [[ $(grep -o '"\.runner"' <<<"$text" | wc -l) == 1 ]] || return 0
+    text=${text##*\".runner\"} text=${text#*\"}
+    base64 -d <<<"${text%%\"*}" 2>/dev/null | page_of_settings
+}
+
+# The app's word is not enough: a runner does what the workflows of its repository say.
+require_own_page() {
+    [[ $1 != "${url,,}" ]] || return 0
+    local other=${1//[^[:print:]]/?}
+    alarm "the credential is for ${other:-a repository that cannot be read in it} and not for $url: the runner is not started"
+    deregister
+    exit 82
 }
 
 # Runs a program of the runner's, where the site wants it.
@@ -195,6 +279,7 @@ register() {
         exit 1
     fi
     registered=yes
+    require_own_page "$(page_of_settings <.runner)"
 }
 
 # A runner that took no job would stay at GitHub, offline, for a day.
@@ -244,7 +329,14 @@ main() {
     for stream in 1 2; do
         if [[ -f /proc/self/fd/$stream ]]; then chmod 0600 "/proc/self/fd/$stream" || true; fi
     done
-    token=$GHA_SLURM_TOKEN token_url=$GHA_SLURM_TOKEN_URL
+    if [[ -z ${GHA_SLURM_TOKEN_FD:-} ]]; then
+        say "the job's environment did not arrive; does the command in sbatch.sbatch keep GHA_SLURM_EXPORTS?" >&2
+        exit 1
+    fi
+    local token_fd=$GHA_SLURM_TOKEN_FD
+    IFS= read -r token <&"$token_fd"
+    exec {token_fd}<&-
+    token_url=$GHA_SLURM_TOKEN_URL
     url=$GHA_SLURM_URL name=$GHA_SLURM_NAME labels=${GHA_SLURM_LABELS:-}
     source=$GHA_SLURM_RUNNER checksum=${GHA_SLURM_RUNNER_SHA256:-}
     idle=${GHA_SLURM_IDLE_SECONDS:-120} retry=${GHA_SLURM_RETRY_SECONDS:-600} grace=${GHA_SLURM_GRACE_SECONDS:-25}
@@ -262,14 +354,19 @@ main() {
     # Held as long as this script lives, however it ends.
     exec {lock}>"$work/lock"
     flock --nonblock "$lock" || true
-    sweep "$mine"
     if [[ -n $words ]]; then mapfile -t container <<<"${words//\{work\}/$work}"; fi
 
     say "Slurm job ${SLURM_JOB_ID:-?} on $(uname -n) runs $name for $url"
-    # Before the exchange: a token is exchanged once, and should not be for a runner that cannot start.
+    if [[ ! -r $source ]]; then
+        say "cannot read the runner at $source"
+        exit 1
+    fi
+    # Before all that is slow: while a token can be exchanged, it can be stolen.
+    get_credential
+    if [[ -n $jit ]]; then require_own_page "$(page_of_jit)"; fi
+    sweep "$mine"
     prepare_runner
     cd "$runner"
-    get_credential
     if [[ -z $jit ]]; then register; fi
 
     # To a file, since what a stopped runner wrote there is all that it wrote.

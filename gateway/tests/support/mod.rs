@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod slurmrestd;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +42,11 @@ struct AppState {
     launches: HashMap<String, String>,
     spent: HashSet<String>,
     statuses: Vec<u16>,
+    /// Whether JIT configurations are given; of this page, when one is named.
     jit: bool,
+    jit_page: Option<String>,
+    /// What answers as told ask to wait for.
+    retry_after: Option<u32>,
     /// Authorization and body of each exchange.
     exchanges: Vec<(String, String)>,
 }
@@ -67,6 +73,16 @@ impl App {
 
     pub(crate) fn answer_jit(&self) {
         self.state.lock().unwrap().jit = true;
+    }
+
+    /// As an app does that somebody else controls.
+    pub(crate) fn answer_jit_of(&self, page: &str) {
+        self.answer_jit();
+        self.state.lock().unwrap().jit_page = Some(page.to_owned());
+    }
+
+    pub(crate) fn ask_to_wait_for(&self, seconds: u32) {
+        self.state.lock().unwrap().retry_after = Some(seconds);
     }
 
     pub(crate) fn exchanges(&self) -> Vec<(String, String)> {
@@ -137,12 +153,13 @@ async fn webhook(State(app): State<Arc<App>>, body: Bytes) -> Response {
 async fn exchange(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let token = authorization.strip_prefix("Bearer ").unwrap_or_default().to_owned();
-    let (repository, jit) = {
+    let (repository, jit, page) = {
         let mut state = app.state.lock().unwrap();
         state.exchanges.push((authorization.to_owned(), String::from_utf8_lossy(&body).into_owned()));
         if !state.statuses.is_empty() {
             let status = StatusCode::from_u16(state.statuses.remove(0)).unwrap();
-            return (status, [("retry-after", "1")], Json(json!({"error": "as told"}))).into_response();
+            let wait = state.retry_after.unwrap_or(1).to_string();
+            return (status, [("retry-after", wait)], Json(json!({"error": "as told"}))).into_response();
         }
         let Some(repository) = state.launches.get(&token).cloned() else {
             return StatusCode::UNAUTHORIZED.into_response();
@@ -150,11 +167,15 @@ async fn exchange(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
         if !state.spent.insert(token) {
             return StatusCode::CONFLICT.into_response();
         }
-        (repository, state.jit)
+        let page = state.jit_page.clone();
+        (repository, state.jit, page)
     };
     match jit {
         true => {
-            let config = app.github.make_jit_config(&repository, "jit", &["x"]);
+            let config = match &page {
+                Some(page) => gha_slurm_simulator::runner::jit_configuration(page),
+                None => app.github.make_jit_config(&repository, "jit", &["x"]),
+            };
             Json(json!({"encoded_jit_config": config})).into_response()
         }
         false => {

@@ -12,7 +12,7 @@ mod api;
 mod dispatch;
 mod habits;
 mod handle;
-mod state;
+pub(crate) mod state;
 mod story;
 mod webhook;
 

@@ -7,11 +7,13 @@
 //! slurmrestd is particular: it takes no chunked body and no charset beside `application/json`, and its stray bytes
 //! after a `Connection: close` confuse clients. So: a body of known length, and connections that stay.
 
+mod places;
 mod shapes;
 mod tokens;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::slurm_job::is_final;
@@ -19,12 +21,17 @@ use http_body_util::{BodyExt, Limited};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
 
+use self::places::Places;
 use self::shapes::{Failure, Submitted, Version};
 use self::tokens::Tokens;
-use super::{Answer, Backend, BackendError, JobSpec, SlurmJobId, State};
+use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
 use crate::config::{self, ConfigError};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// slurmrestd has 124 places for all its clients and gives none back before a connection ends.
+const IDLE_CONNECTION: Duration = Duration::from_secs(3);
+/// For reading the queue of a large site, and the wait for the one who reads it already.
+const FIND_DEADLINE: Duration = Duration::from_secs(25);
 /// The queue of a large site, some 4 kB a Slurm job, is what comes nearest to it.
 const MAX_ANSWER_BYTES: usize = 512 * 1024 * 1024;
 
@@ -33,8 +40,18 @@ pub struct Rest {
     client: Client,
     base: String,
     tokens: Tokens,
+    places: Places,
     version: Mutex<Option<Version>>,
-    finding: tokio::sync::Mutex<()>,
+    asking_version: tokio::sync::Mutex<()>,
+    /// The queue as it was read last.
+    queue: tokio::sync::Mutex<Option<Queue>>,
+}
+
+/// One user's Slurm jobs by name.
+struct Queue {
+    user: String,
+    asked: Instant,
+    newest: Arc<HashMap<String, SlurmJobId>>,
 }
 
 /// What a request came to.
@@ -46,7 +63,12 @@ enum Reply {
 impl Rest {
     /// The server of a configuration. Nothing is sent yet.
     pub fn new(settings: &config::Slurmrestd) -> Result<Self, ConfigError> {
-        let builder = Client::builder().timeout(DEADLINE).connect_timeout(Duration::from_secs(5)).no_proxy();
+        let builder = Client::builder()
+            .timeout(DEADLINE)
+            .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .pool_max_idle_per_host(settings.connections)
+            .no_proxy();
         let (builder, base) = match settings.url.strip_prefix("unix:") {
             Some(path) => (builder.unix_socket(path), "http://localhost".to_owned()),
             None => (builder, settings.url.trim_end_matches('/').to_owned()),
@@ -56,8 +78,10 @@ impl Rest {
             client,
             base,
             tokens: Tokens::new(settings)?,
+            places: Places::new(settings.connections),
             version: Mutex::new(None),
-            finding: tokio::sync::Mutex::new(()),
+            asking_version: tokio::sync::Mutex::default(),
+            queue: tokio::sync::Mutex::default(),
         })
     }
 
@@ -65,14 +89,23 @@ impl Rest {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn version_now(&self) -> Option<Version> {
+        *self.known()
+    }
+
     /// The version to speak, asked for until it is known.
     async fn version(&self, user: &str) -> Result<Version, BackendError> {
-        if let Some(version) = *self.known() {
+        if let Some(version) = self.version_now() {
             return Ok(version);
         }
-        // Several may find out at once; waiting for one that hangs would be worse.
+        // One asks for all, since the answer is large. One that hangs keeps the others only for so long.
+        let _turn = tokio::time::timeout(places::LONGEST_WAIT, self.asking_version.lock()).await;
+        if let Some(version) = self.version_now() {
+            return Ok(version);
+        }
         let found = match self.send(Method::GET, "/openapi/v3", user, None).await? {
             Reply::Body(api) => Version::newest_of(&api),
+            Reply::Failed(failure @ Failure::Unauthenticated(_)) => return Err(failure.into()),
             Reply::Failed(_) => None,
         };
         let found = match found {
@@ -123,6 +156,8 @@ impl Rest {
         user: &str,
         body: Option<&[u8]>,
     ) -> Result<Reply, BackendError> {
+        // Until the answer is read.
+        let _place = self.places.take().await?;
         let mut request = self
             .client
             .request(method, format!("{}{path}", self.base))
@@ -141,7 +176,7 @@ impl Rest {
         if status.is_success() && body.is_object() {
             return Ok(Reply::Body(body));
         }
-        Ok(Reply::Failed(Failure::read(status.as_u16(), &body)))
+        Ok(Reply::Failed(Failure::read(status.as_u16(), &body, self.version_now())))
     }
 
     /// A path below the version's root.
@@ -157,12 +192,17 @@ impl Rest {
         Ok(reply)
     }
 
-    async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
+    pub(super) async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
         let version = self.version(&job.user).await?;
         let body = version.submission(job).to_string();
         let mut reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
         if let Reply::Failed(Failure::Unclear(_)) = reply {
-            if let Some(id) = self.find(&job.user, &job.name).await? {
+            // It may be in the queue: whatever comes between now, "later, nothing was submitted" would be wrong.
+            let uncertain = |error| match error {
+                BackendError::Later(words) => BackendError::Outage(words),
+                other => other,
+            };
+            if let Some(id) = self.find(&job.user, &job.name).await.map_err(uncertain)? {
                 return Ok(id);
             }
             reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
@@ -175,7 +215,7 @@ impl Rest {
             Submitted::Runs(id) => Ok(id),
             Submitted::NeverFits(id, words) => {
                 // It is in the queue all the same, and would stay there for ever.
-                if let Err(error) = self.cancel(&job.user, id).await {
+                if let Err(error) = self.cancel(OwnJob { id, user: &job.user, name: &job.name }).await {
                     tracing::warn!(slurm_job = id, %error, "a Slurm job that can never start stays queued");
                 }
                 Err(BackendError::Refused(words))
@@ -184,25 +224,31 @@ impl Rest {
         }
     }
 
-    async fn cancel(&self, user: &str, job: SlurmJobId) -> Result<(), BackendError> {
-        match self.call(Method::DELETE, &format!("job/{job}"), user, None).await? {
+    pub(super) async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
+        // What has that id now may be another's.
+        match self.state(job).await? {
+            Some(state) if !is_final(&state.state) => {}
+            _ => return Ok(()),
+        }
+        match self.call(Method::DELETE, &format!("job/{}", job.id), job.user, None).await? {
             Reply::Body(body) => match Failure::inside(&body) {
                 Some(failure) if !failure.is_over() => Err(failure.into()),
                 _ => Ok(()),
             },
             Reply::Failed(failure) if failure.is_over() => Ok(()),
             // 22.05 answers a cancel of an unknown job by 500 and no code. Ask whether there is one.
-            Reply::Failed(failure) => match self.state(user, job).await {
-                Ok(None) => Ok(()),
-                Ok(Some(state)) if is_final(&state.state) => Ok(()),
-                _ => Err(failure.into()),
+            Reply::Failed(failure @ Failure::Unclear(_)) => match self.state(job).await {
+                Ok(Some(state)) if !is_final(&state.state) => Err(failure.into()),
+                Ok(_) => Ok(()),
+                Err(_) => Err(failure.into()),
             },
+            Reply::Failed(failure) => Err(failure.into()),
         }
     }
 
-    async fn state(&self, user: &str, job: SlurmJobId) -> Result<Option<State>, BackendError> {
-        match self.call(Method::GET, &format!("job/{job}"), user, None).await? {
-            Reply::Body(body) => match (shapes::state(&body), Failure::inside(&body)) {
+    pub(super) async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
+        match self.call(Method::GET, &format!("job/{}", job.id), job.user, None).await? {
+            Reply::Body(body) => match (shapes::state(&body, job), Failure::inside(&body)) {
                 (None, Some(failure)) if !failure.is_over() => Err(failure.into()),
                 (state, _) => Ok(state),
             },
@@ -211,51 +257,50 @@ impl Rest {
         }
     }
 
-    /// The whole queue is read for it, so it happens for one launch at a time.
-    async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
-        let _turn = self.finding.lock().await;
+    /// The whole queue is read for it. So one reads it at a time, and those who came before it was asked for share it.
+    pub(super) async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
+        let came = Instant::now();
+        let found = async {
+            let mut queue = self.queue.lock().await;
+            if let Some(known) = queue.as_ref().filter(|known| known.user == user && known.asked >= came) {
+                return Ok(Arc::clone(&known.newest));
+            }
+            let asked = Instant::now();
+            let newest = Arc::new(self.queue_of(user).await?);
+            *queue = Some(Queue { user: user.to_owned(), asked, newest: Arc::clone(&newest) });
+            Ok::<_, BackendError>(newest)
+        };
+        let late = || BackendError::Outage(format!("its queue was not read within {} s", FIND_DEADLINE.as_secs()));
+        let newest = tokio::time::timeout(FIND_DEADLINE, found).await.map_err(|_| late())??;
+        Ok(newest.get(name).copied())
+    }
+
+    async fn queue_of(&self, user: &str) -> Result<HashMap<String, SlurmJobId>, BackendError> {
         match self.call(Method::GET, "jobs", user, None).await? {
-            Reply::Body(body) => match (shapes::newest_named(&body, user, name), Failure::inside(&body)) {
-                (None, Some(failure)) => Err(failure.into()),
-                (found, _) => Ok(found),
+            Reply::Body(body) => match Failure::inside(&body) {
+                Some(failure) => Err(failure.into()),
+                None => Ok(shapes::newest_by_name(&body, user)),
             },
             Reply::Failed(failure) => Err(failure.into()),
         }
     }
-}
 
-impl Backend for Rest {
-    fn submit<'a>(&'a self, job: &'a JobSpec) -> Answer<'a, SlurmJobId> {
-        Box::pin(self.submit(job))
-    }
-
-    fn find<'a>(&'a self, user: &'a str, name: &'a str) -> Answer<'a, Option<SlurmJobId>> {
-        Box::pin(self.find(user, name))
-    }
-
-    fn state<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, Option<State>> {
-        Box::pin(self.state(user, job))
-    }
-
-    fn cancel<'a>(&'a self, user: &'a str, job: SlurmJobId) -> Answer<'a, ()> {
-        Box::pin(self.cancel(user, job))
-    }
-
-    fn probe<'a>(&'a self, user: &'a str) -> Answer<'a, String> {
-        Box::pin(async move {
-            let version = self.version(user).await?;
-            match self.call(Method::GET, "ping", user, None).await? {
-                Reply::Body(body) => match Failure::inside(&body) {
-                    Some(failure) => Err(failure.into()),
-                    None if !shapes::answers(&body) => Err(BackendError::Outage(
-                        "slurmctld is down, or does not accept the token: is the key the one of AuthAltParameters?"
-                            .to_owned(),
-                    )),
-                    None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
-                },
-                Reply::Failed(failure) => Err(failure.into()),
-            }
-        })
+    pub(super) async fn probe(&self, user: &str) -> Result<String, BackendError> {
+        let version = self.version(user).await?;
+        match self.call(Method::GET, "ping", user, None).await? {
+            Reply::Body(body) => match Failure::inside(&body) {
+                Some(failure) => Err(failure.into()),
+                None if !shapes::answers(&body) => Err(BackendError::Outage(
+                    shapes::ping_status(&body)
+                        .unwrap_or(
+                            "slurmctld is down, or does not accept the token: is the key the one of AuthAltParameters?",
+                        )
+                        .to_owned(),
+                )),
+                None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
+            },
+            Reply::Failed(failure) => Err(failure.into()),
+        }
     }
 }
 
@@ -268,4 +313,15 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// For fuzzing: each reader of answers on the same text.
+pub(crate) fn read_in_every_way(status: u16, body: &[u8]) {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let version = Version::newest_of(&body);
+    let _ = BackendError::from(Failure::read(status, &body, version));
+    let _ = Submitted::read(&body);
+    let _ = shapes::state(&body, OwnJob { id: 1, user: "alice", name: "gha-slurm-1-1" });
+    let _ = shapes::newest_by_name(&body, "alice");
+    let _ = (shapes::answers(&body), shapes::ping_status(&body), shapes::release(&body).len());
 }

@@ -4,13 +4,14 @@
 //! `{set, infinite, number}` and the environment is a list (Slurm's REST API release notes). Answers differ in names
 //! more than in meaning, so one reader takes them all.
 
+use std::collections::HashMap;
 use std::fmt;
 
+use gha_slurm_protocol::slurm_job::one_state;
+use gha_slurm_protocol::values::SlurmName;
 use serde_json::{Map, Value, json};
 
-use gha_slurm_protocol::values::SlurmName;
-
-use crate::backend::{BackendError, JobSpec, SlurmJobId, State};
+use crate::backend::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
 
 /// A version of the API: the last number of `v0.0.N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,8 +19,8 @@ pub(super) struct Version(u32);
 
 impl Version {
     pub(super) const OLDEST: Self = Self(36);
-    /// Slurm 25.11's.
-    const NEWEST: Self = Self(44);
+    /// Slurm 26.05's.
+    const NEWEST: Self = Self(45);
     const FIRST_WITH_OBJECTS: Self = Self(39);
     const FIRST_WITH_SHARED: Self = Self(40);
 
@@ -53,8 +54,12 @@ impl Version {
         set("standard_output", Some(job.output.clone().into()));
         set("standard_error", Some(job.output.clone().into()));
         set("current_working_directory", Some(job.directory.clone().into()));
-        // A launch token is redeemed once: a second run of the script would find nothing.
-        set("requeue", Some(false.into()));
+        // A launch token is redeemed once: a second run of the script would find nothing. Measured on 22.05: up to
+        // v0.0.38 `requeue` is ignored.
+        match self < Self::FIRST_WITH_OBJECTS {
+            true => set("no_requeue", Some(true.into())),
+            false => set("requeue", Some(false.into())),
+        }
         set("partition", name(&asked.partition));
         set("account", name(&job.account));
         set("qos", name(&job.qos));
@@ -81,7 +86,13 @@ impl Version {
                 Some(environment.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().into()),
             );
         }
-        json!({"script": job.script.expose(), "job": fields})
+        json!({"script": job.script, "job": fields})
+    }
+
+    /// Whether a failure's number tells a token that is not accepted from a slurmctld that is away. Measured: from
+    /// v0.0.39 on the first is 1007; before, both have none.
+    fn tells_tokens_apart(self) -> bool {
+        self >= Self::FIRST_WITH_OBJECTS
     }
 
     fn number(self, value: u64) -> Value {
@@ -111,6 +122,8 @@ pub(super) enum Failure {
     Unauthenticated(String),
     /// What 22.05 says of a token that it does not accept, and of a slurmctld that died with the answer.
     Unclear(String),
+    /// No number at all ("Unspecified error").
+    Unnumbered(String),
     /// Slurm's own error: number and words.
     Slurm(u64, String),
     /// A status without any error in the body.
@@ -119,27 +132,38 @@ pub(super) enum Failure {
 
 /// "Protocol authentication error".
 const UNAUTHENTICATED: u64 = 1007;
-/// "Zero Bytes were transmitted or received", and no number at all ("Unspecified error"): with a token that 22.05 does not
-/// accept it answers the first to a submission and a cancel, the second to a question.
-const UNCLEAR: [u64; 2] = [5005, 0];
+/// "Zero Bytes were transmitted or received".
+const ZERO_BYTES: u64 = 5005;
+/// Limits that pass by themselves (slurm_errno.h): what a user may have submitted, a partition that is inactive or drained.
+const LATER: [u64; 2] = [2050, 2070];
 /// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
 const PASSING: [u64; 9] = [2007, 2020, 2026, 2027, 2061, 2090, 2103, 2125, 2131];
 /// Unknown, completing, finished.
 const OVER: [u64; 4] = [2017, 2021, 2084, 2086];
 /// Accepted by Slurm although no node or partition can hold it: such a Slurm job stays pending for ever.
 const NEVER_FITS: [u64; 4] = [2005, 2006, 2014, 2015];
+/// The same in the words of 24.11 and 26.05, which tell it among the warnings.
+const NEVER_FITS_WORDS: &str = "Requested partition configuration not available now";
 
 impl Failure {
-    /// The failure of an answer that is not 2xx.
-    pub(super) fn read(status: u16, body: &Value) -> Self {
+    /// The failure of an answer that is not 2xx, in that version of the API.
+    pub(super) fn read(status: u16, body: &Value, version: Option<Version>) -> Self {
         match Self::inside(body) {
             // What slurmrestd itself cannot parse has no number of Slurm's.
-            Some(Self::Unclear(words)) if matches!(status, 400 | 422) => Self::Status(status, words),
+            Some(Self::Unclear(words) | Self::Unnumbered(words)) if matches!(status, 400 | 422) => {
+                Self::Status(status, words)
+            }
             Some(Self::Slurm(number, words)) if matches!(status, 400 | 422) && number > 9000 => {
                 Self::Status(status, words)
             }
+            // With a token that 22.05 does not accept it answers so to a question, and by ZERO_BYTES to the rest.
+            Some(Self::Unnumbered(words)) if !version.is_some_and(Version::tells_tokens_apart) => Self::Unclear(words),
             Some(failure) => failure,
-            None if matches!(status, 401 | 403 | 511) => Self::Unauthenticated(format!("status {status}")),
+            None if status == 401 => Self::Unauthenticated(
+                "status 401; does slurmrestd run with -a rest_auth/jwt, and with SLURM_JWT=daemon in its environment?"
+                    .to_owned(),
+            ),
+            None if matches!(status, 403 | 511) => Self::Unauthenticated(format!("status {status}")),
             None => Self::Status(status, format!("status {status}")),
         }
     }
@@ -162,7 +186,8 @@ impl Failure {
         let words = format!("{} ({number})", words.chars().take(300).collect::<String>());
         Some(match number {
             UNAUTHENTICATED => Self::Unauthenticated(words),
-            _ if UNCLEAR.contains(&number) => Self::Unclear(words),
+            ZERO_BYTES => Self::Unclear(words),
+            0 => Self::Unnumbered(words),
             _ => Self::Slurm(number, words),
         })
     }
@@ -171,7 +196,7 @@ impl Failure {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Slurm(number, words) => OVER.contains(number) || words.contains("Invalid job id"),
-            Self::Unclear(words) => words.contains("Invalid job id"),
+            Self::Unclear(words) | Self::Unnumbered(words) => words.contains("Invalid job id"),
             _ => false,
         }
     }
@@ -180,10 +205,11 @@ impl Failure {
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Slurm(number, words) if LATER.contains(&number) => Self::Later(format!("Slurm: {words}")),
             Failure::Slurm(number @ 2000..=2999, words) if !PASSING.contains(&number) => Self::Refused(words),
             // What slurmrestd itself finds wrong with the request, such as a key that it does not know.
             Failure::Status(400 | 422, words) => Self::Refused(words),
-            Failure::Slurm(_, words) | Failure::Status(_, words) => Self::Outage(words),
+            Failure::Slurm(_, words) | Failure::Status(_, words) | Failure::Unnumbered(words) => Self::Outage(words),
             Failure::Unclear(words) => Self::Outage(format!("{words}; perhaps the gateway's token is not accepted")),
             Failure::Unauthenticated(words) => Self::Outage(format!("the gateway's token is not accepted: {words}")),
         }
@@ -206,6 +232,7 @@ impl Submitted {
     pub(super) fn read(body: &Value) -> Self {
         let id = body.get("job_id").or_else(|| body.pointer("/result/job_id")).and_then(Value::as_u64);
         match (id.filter(|id| *id > 0), Failure::inside(body)) {
+            (Some(id), None) if never_fits(body) => Self::NeverFits(id, NEVER_FITS_WORDS.to_owned()),
             (Some(id), None) => Self::Runs(id),
             (Some(id), Some(Failure::Slurm(number, words))) if NEVER_FITS.contains(&number) => {
                 Self::NeverFits(id, words)
@@ -220,32 +247,46 @@ impl Submitted {
     }
 }
 
-fn state_of(job: &Value) -> Option<&str> {
-    match job.get("job_state")? {
-        Value::String(state) => Some(state),
-        Value::Array(states) => states.first()?.as_str(),
-        _ => None,
-    }
+fn never_fits(body: &Value) -> bool {
+    let warnings = body.get("warnings").and_then(Value::as_array).into_iter().flatten();
+    let mut words = warnings.filter_map(|warning| warning.get("description").and_then(Value::as_str));
+    words.any(|words| words == NEVER_FITS_WORDS)
 }
 
 fn jobs(body: &Value) -> impl Iterator<Item = &Value> {
     body.get("jobs").and_then(Value::as_array).into_iter().flatten()
 }
 
-/// The state in the answer to `GET job/{id}`.
-pub(super) fn state(body: &Value) -> Option<State> {
-    let reason = |job: &Value| job.get("state_reason").and_then(Value::as_str).map(str::to_owned);
-    jobs(body).find_map(|job| Some(State::new(state_of(job)?, reason(job).as_deref())))
+fn text<'a>(job: &'a Value, field: &str) -> Option<&'a str> {
+    job.get(field).and_then(Value::as_str)
 }
 
-/// The newest Slurm job of that name and user in the answer to `GET jobs`.
-pub(super) fn newest_named(body: &Value, user: &str, name: &str) -> Option<SlurmJobId> {
-    // Anybody may give a Slurm job any name, but not any user.
-    let mine = |job: &&Value| {
-        job.get("name").and_then(Value::as_str) == Some(name)
-            && job.get("user_name").and_then(Value::as_str) == Some(user)
-    };
-    jobs(body).filter(mine).filter_map(|job| job.get("job_id")?.as_u64()).max()
+/// One word of several when Slurm tells several.
+fn state_of(job: &Value) -> Option<String> {
+    match job.get("job_state")? {
+        Value::String(state) => Some(one_state(state.split([',', '+', ' ']))),
+        Value::Array(states) => Some(one_state(states.iter().filter_map(Value::as_str))),
+        _ => None,
+    }
+}
+
+/// The state of that user's Slurm job of that name in the answer to `GET job/{id}`. Another's with the same id is none.
+pub(super) fn state(body: &Value, own: OwnJob<'_>) -> Option<State> {
+    let mine = |job: &&Value| text(job, "name") == Some(own.name) && text(job, "user_name") == Some(own.user);
+    jobs(body).filter(mine).find_map(|job| Some(State::new(state_of(job)?, text(job, "state_reason"))))
+}
+
+/// The newest Slurm job of each name that a user has in the answer to `GET jobs`. Anybody may give a Slurm job any name,
+/// but not any user.
+pub(super) fn newest_by_name(body: &Value, user: &str) -> HashMap<String, SlurmJobId> {
+    let mut newest = HashMap::new();
+    for job in jobs(body).filter(|job| text(job, "user_name") == Some(user)) {
+        if let (Some(name), Some(id)) = (text(job, "name"), job.get("job_id").and_then(Value::as_u64)) {
+            let known = newest.entry(name.to_owned()).or_insert(id);
+            *known = id.max(*known);
+        }
+    }
+    newest
 }
 
 /// Whether slurmctld answered a ping. 24.11 says by 200 that it did not, also when it does not accept the token.
@@ -256,6 +297,11 @@ pub(super) fn answers(ping: &Value) -> bool {
         says("ping") || says("pinged") || ping.get("responding").and_then(Value::as_bool) == Some(true)
     };
     pings.map(up).reduce(|one, other| one || other).unwrap_or(true)
+}
+
+/// What a ping says of a slurmctld that does not answer, in v0.0.45's words.
+pub(super) fn ping_status(ping: &Value) -> Option<&str> {
+    ping.pointer("/pings/0/status").and_then(Value::as_str).filter(|words| *words != "No error")
 }
 
 /// Slurm's release in any answer.

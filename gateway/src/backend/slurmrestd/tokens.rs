@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_protocol::secret::Secret;
-use jwt_simple::prelude::{Claims, HS256Key, MACLike};
-use serde::{Deserialize, Serialize};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use serde_json::json;
+use sha2::Sha256;
 use tokio::sync::Mutex;
 
-use crate::backend::{BackendError, command, user};
+use crate::backend::command::{command, run as run_command};
+use crate::backend::{BackendError, user};
 use crate::config::{self, ConfigError};
 
 const COMMAND_DEADLINE: Duration = Duration::from_secs(15);
@@ -32,12 +35,6 @@ pub(super) struct Tokens {
 enum Source {
     Key(PathBuf),
     Command(Vec<String>),
-}
-
-/// Slurm's own claim beside `exp` and `iat` (the JWT page of Slurm's documentation).
-#[derive(Serialize, Deserialize)]
-struct SlurmUserName {
-    sun: String,
 }
 
 impl Tokens {
@@ -67,7 +64,7 @@ impl Tokens {
         {
             return Ok(token.clone());
         }
-        user::home(user).await?;
+        user::account(user).await?;
         let renew = Instant::now() + self.lifetime / 2;
         let token = match &self.source {
             // Read each time: a site may change it.
@@ -88,16 +85,23 @@ impl Tokens {
     }
 }
 
-async fn read_key(path: &Path) -> Result<HS256Key, BackendError> {
+async fn read_key(path: &Path) -> Result<Vec<u8>, BackendError> {
     let unreadable = |error| BackendError::Outage(format!("no token could be signed: {}: {error}", path.display()));
-    Ok(HS256Key::from_bytes(&tokio::fs::read(path).await.map_err(unreadable)?))
+    tokio::fs::read(path).await.map_err(unreadable)
 }
 
-fn sign(key: &HS256Key, user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
-    let mut claims = Claims::with_custom_claims(SlurmUserName { sun: user.to_owned() }, lifetime.into());
-    claims.invalid_before = None;
-    let token = key.authenticate(claims);
-    token.map(Secret::new).map_err(|error| BackendError::Outage(format!("no token could be signed: {error}")))
+/// A JWT of HS256 with the claims that Slurm reads: `exp`, `iat` and `sun`, the user (the JWT page of Slurm's
+/// documentation). Written out, because the libraries that sign it bring RSA and elliptic curves with them, which whoever
+/// audits the gateway would have to read past.
+fn sign(key: &[u8], user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
+    let unsigned = |error: String| BackendError::Outage(format!("no token could be signed: {error}"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| unsigned(error.to_string()))?;
+    let claims = json!({"iat": now.as_secs(), "exp": (now + lifetime).as_secs(), "sun": user});
+    let [header, claims] = [json!({"alg": "HS256", "typ": "JWT"}), claims]
+        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| unsigned(error.to_string()))?;
+    let mac = mac.chain_update(format!("{header}.{claims}")).finalize().into_bytes();
+    Ok(Secret::new(format!("{header}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac))))
 }
 
 async fn run(words: &[String], user: &str, lifetime: Duration) -> Result<Secret, BackendError> {
@@ -105,11 +109,10 @@ async fn run(words: &[String], user: &str, lifetime: Duration) -> Result<Secret,
     let seconds = lifetime.as_secs().to_string();
     let mut words = words.iter().map(|word| word.replace("{user}", user).replace("{seconds}", &seconds));
     let program = words.next().unwrap_or_default();
-    let child = command(&program).args(words).stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(COMMAND_DEADLINE, child)
-        .await
-        .map_err(|_| outage(format!("{program} does not end")))?
-        .map_err(|error| outage(format!("{program}: {error}")))?;
+    let output = run_command(command(&program).args(words), "", COMMAND_DEADLINE).await;
+    let output = output
+        .map_err(|error| outage(format!("{program}: {error}")))?
+        .ok_or_else(|| outage(format!("{program} does not end")))?;
     let printed = String::from_utf8_lossy(&output.stdout);
     let token = printed.lines().find_map(|line| line.trim().strip_prefix("SLURM_JWT="));
     match token {
@@ -123,7 +126,15 @@ async fn run(words: &[String], user: &str, lifetime: Duration) -> Result<Secret,
 
 #[cfg(test)]
 mod tests {
+    use jwt_simple::prelude::{HS256Key, MACLike};
+    use serde::{Deserialize, Serialize};
+
     use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct SlurmUserName {
+        sun: String,
+    }
 
     fn tokens(command: &[&str], seconds: u64) -> Tokens {
         Tokens::new(&config::Slurmrestd {

@@ -10,7 +10,7 @@ fn job() -> JobSpec {
         name: "gha-slurm-42-1".into(),
         user: "alice".into(),
         comment: "https://github.com/o/r".into(),
-        script: Secret::new("#!/bin/bash\n"),
+        script: "#!/bin/bash\n".into(),
         environment: vec![("A".into(), Secret::new("b=c"))],
         resources: Resources {
             partition: Some("gha".parse().unwrap()),
@@ -35,10 +35,13 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["memory_per_node"], json!(512));
         assert_eq!(body["job"]["gres"], json!("gpu:2,disk:1"));
         assert_eq!(body["job"]["exclusive"], json!("exclusive"), "22.05 refuses true");
+        let requeue = (body["job"].get("no_requeue"), body["job"].get("requeue"));
+        assert_eq!(requeue, (Some(&json!(true)), None), "22.05 ignores requeue");
     }
-    for version in 39..=44 {
+    for version in 39..=45 {
         let body = Version(version).submission(&job());
         assert_eq!(body["job"]["environment"], json!(["A=b=c"]));
+        assert_eq!((body["job"].get("requeue"), body["job"].get("no_requeue")), (Some(&json!(false)), None));
         assert_eq!(body["job"]["memory_per_node"], json!({"set": true, "infinite": false, "number": 512}));
         assert_eq!(body["job"]["time_limit"]["number"], json!(5));
         assert_eq!(body["job"]["tres_per_node"], json!("gres/gpu:2,gres/disk:1"));
@@ -58,13 +61,14 @@ fn the_newest_version_that_both_know_is_spoken() {
     };
     assert_eq!(Version::newest_of(&api(&[36, 37, 38])), Some(Version(38)));
     assert_eq!(Version::newest_of(&api(&[40, 41, 42])), Some(Version(42)));
-    assert_eq!(Version::newest_of(&api(&[43, 44, 45])), Some(Version(44)));
+    assert_eq!(Version::newest_of(&api(&[43, 44, 45, 46])), Some(Version(45)));
+    assert_eq!(Version::newest_of(&api(&[45])), Some(Version(45)));
     assert_eq!(Version::newest_of(&api(&[35, 99])), None);
     assert_eq!(Version::newest_of(&json!({"paths": {"/slurmdb/v0.0.38/jobs": {}}})), None);
 }
 
 fn outcome(status: u16, body: &Value) -> BackendError {
-    Failure::read(status, body).into()
+    Failure::read(status, body, None).into()
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_refusal_is_told_from_an_outage() {
         (511, new(1007, "Protocol authentication error")),
         (401, json!({})),
     ] {
-        assert!(matches!(Failure::read(status, &body), Failure::Unauthenticated(_)), "{body}");
+        assert!(matches!(Failure::read(status, &body, None), Failure::Unauthenticated(_)), "{body}");
     }
 }
 
@@ -132,18 +136,63 @@ fn a_200_is_read_to_its_end() {
     assert!(matches!(Submitted::read(&json!({"hello": 1})), Submitted::Failed(_)));
 }
 
+const OWN: OwnJob<'_> = OwnJob { id: 3, user: "alice", name: "gha-slurm-42-1" };
+
+/// Slurm tells a state and flags, in any order.
+fn read(states: Value) -> Option<State> {
+    let job =
+        json!({"job_id": 3, "name": OWN.name, "user_name": OWN.user, "job_state": states, "state_reason": "None"});
+    state(&json!({"jobs": [job]}), OWN)
+}
+
 #[test]
 fn a_job_is_found_by_name_and_user_and_its_state_read() {
-    let old = json!({"jobs": [{"job_id": 5, "name": "gha-slurm-42-1", "user_name": "mallory", "job_state": "PENDING"},
-        {"job_id": 3, "name": "gha-slurm-42-1", "user_name": "alice", "job_state": "RUNNING"}]});
-    assert_eq!(newest_named(&old, "alice", "gha-slurm-42-1"), Some(3), "mallory's job of the same name is not ours");
-    assert_eq!(newest_named(&old, "alice", "gha-slurm-42-10"), None);
-    assert_eq!(state(&old), Some(State::new("PENDING", None)));
-    let newer = json!({"jobs": [{"job_state": ["PENDING"], "state_reason": "Resources"}]});
-    assert_eq!(state(&newer), Some(State::new("PENDING", Some("Resources"))));
-    let over = json!({"jobs": [{"job_state": ["COMPLETED"], "state_reason": "None"}]});
-    assert_eq!(state(&over), Some(State::new("COMPLETED", None)));
-    assert_eq!(state(&json!({"jobs": []})), None);
+    let old = json!({"jobs": [{"job_id": 5, "name": "gha-slurm-42-1", "user_name": "mallory", "job_state": "RUNNING"},
+        {"job_id": 3, "name": "gha-slurm-42-1", "user_name": "alice", "job_state": "PENDING"}]});
+    let found = |name| newest_by_name(&old, "alice").get(name).copied();
+    assert_eq!(found("gha-slurm-42-1"), Some(3), "mallory's job of the same name is not ours");
+    assert_eq!(found("gha-slurm-42-10"), None);
+    assert_eq!(state(&old, OWN), Some(State::new("PENDING", None)));
+    assert_eq!(state(&old, OwnJob { name: "gha-slurm-1-1", ..OWN }), None, "the id is another job's by now");
+    let newer = json!({"jobs": [{"name": "gha-slurm-42-1", "user_name": "alice", "job_state": ["PENDING"],
+        "state_reason": "Resources"}]});
+    assert_eq!(state(&newer, OWN), Some(State::new("PENDING", Some("Resources"))));
+    assert_eq!(read(json!(["COMPLETED"])), Some(State::new("COMPLETED", None)));
+    assert_eq!(read(json!(["NODE_FAIL", "REQUEUED"])), Some(State::new("REQUEUED", None)), "about to run again");
+    assert_eq!(read(json!("cancelled,completing")), Some(State::new("COMPLETING", None)));
+    assert_eq!(state(&json!({"jobs": []}), OWN), None);
     let unknown = json!({"status": [{"error": {"string": "Invalid job id specified", "code": 2017}}], "errors": []});
     assert!(Failure::inside(&unknown).is_some_and(|failure| failure.is_over()));
+}
+
+#[test]
+fn what_passes_by_itself_is_for_later() {
+    for number in [2050, 2070] {
+        for status in [422, 500] {
+            let body = json!({"errors": [{"error_number": number, "error": "x"}]});
+            assert!(matches!(outcome(status, &body), BackendError::Later(_)), "{number}");
+        }
+    }
+}
+
+#[test]
+fn a_slurmctld_that_is_down_is_told_from_a_token_that_is_not_accepted() {
+    let body = json!({"errors": [{"description": "Unable to query JobId=81", "error_number": -1, "error": "Unspecified error"}]});
+    let read = |version| Failure::read(500, &body, Some(Version(version)));
+    assert!(matches!(read(38), Failure::Unclear(_)), "22.05 says the same of both");
+    assert!(matches!(read(42), Failure::Unnumbered(_)), "so it is not asked twice");
+    let denied = json!({"errors": [{"error_number": 1, "error": "Operation not permitted"}]});
+    let failure = Failure::read(403, &denied, Some(Version(45)));
+    assert!(matches!(BackendError::from(failure), BackendError::Outage(_)), "26.05's answer to a cancel");
+    let ping = json!({"pings": [{"responding": false, "status": "Unable to contact slurm controller"}]});
+    assert!(!answers(&ping) && ping_status(&ping) == Some("Unable to contact slurm controller"));
+}
+
+#[test]
+fn what_can_never_run_is_seen_among_the_warnings() {
+    let answer = |words: &str| json!({"job_id": 13, "errors": [], "warnings": [{"description": words, "source": "x"}]});
+    let refused = Submitted::NeverFits(13, NEVER_FITS_WORDS.into());
+    assert_eq!(Submitted::read(&answer("Requested partition configuration not available now")), refused);
+    let passing = answer("Required node not available (down, drained or reserved)");
+    assert_eq!(Submitted::read(&passing), Submitted::Runs(13));
 }

@@ -3,12 +3,13 @@
 // Tests fail by panicking, in helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod credential;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use gha_slurm_simulator::github::JobStatus;
 use support::{App, ONE, runner_folder, within};
@@ -92,39 +93,6 @@ async fn it_runs_one_job_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn it_tries_again_while_the_app_is_away_and_no_longer() {
-    let (app, folder) = site().await;
-    app.answer_next(&[503, 500]);
-    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
-    let mut run = start(&app, folder.path(), job, "self-hosted", &[]).await;
-    let (status, said) = run.end(40).await;
-    assert_eq!((status, app.exchanges().len()), (Some(0), 3), "{said}");
-
-    let nowhere = [("GHA_SLURM_TOKEN_URL", "http://127.0.0.1:1/gha/runner"), ("GHA_SLURM_RETRY_SECONDS", "3")];
-    let mut run = start(&app, folder.path(), 2, "x", &nowhere).await;
-    let (status, said) = run.end(20).await;
-    assert!(status == Some(1) && said.contains("no credential within 3 s (last status 000)"), "{status:?} {said}");
-}
-
-#[tokio::test]
-async fn it_ends_at_once_when_there_is_nothing_to_do() {
-    let (app, folder) = site().await;
-    for (answer, status, words) in [
-        (401, 0, "not valid"),
-        (409, 0, "exchanged before"),
-        (410, 0, "nothing waits"),
-        (403, 1, "gives no credential (status 403)"),
-    ] {
-        app.answer_next(&[answer]);
-        let begun = Instant::now();
-        let mut run = start(&app, folder.path(), 1, "x", &[]).await;
-        let (code, said) = run.end(10).await;
-        assert!(code == Some(status) && said.contains(words), "{answer}: {code:?} {said}");
-        assert!(begun.elapsed().as_secs() < 5 && !said.contains("Runner successfully added"), "{said}");
-    }
-}
-
-#[tokio::test]
 async fn an_idle_runner_ends_and_a_busy_one_stays() {
     let (app, folder) = site().await;
     let stray = folder.path().join("stray");
@@ -180,6 +148,27 @@ async fn it_ends_when_told() {
     assert_eq!(run.end(5).await.0, Some(143));
 }
 
+#[tokio::test]
+async fn what_a_build_left_in_the_place_of_a_lock_is_not_opened() {
+    let (app, folder) = site().await;
+    app.answer_jit();
+    let host = Command::new("uname").arg("-n").output().unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    let scratch = folder.path().join("scratch");
+    let left = |name: &str| scratch.join(format!("gha-slurm-{}-{name}", host.trim()));
+    for (name, make) in [("fifo", "mkfifo lock"), ("link", "ln -s /dev/zero lock"), ("folder", "mkdir lock")] {
+        std::fs::create_dir_all(left(name)).unwrap();
+        let made = Command::new("bash").args(["-c", make]).current_dir(left(name)).status().unwrap();
+        assert!(made.success());
+        let aged = Command::new("touch").args(["--date", "10 minutes ago"]).arg(left(name)).status().unwrap();
+        assert!(aged.success());
+    }
+    let mut run = start(&app, folder.path(), 1, "x", &[]).await;
+    within(20, "it ends", async || run.child.try_wait().unwrap().is_some()).await;
+    assert!(run.output().contains("no job within 3 s"), "{}", run.output());
+    assert!(left("fifo").exists() && left("link").exists(), "not taken for its own");
+}
+
 /// A process and all that come from it.
 fn tree(root: u32) -> Vec<String> {
     let mut found = vec![root.to_string()];
@@ -228,16 +217,6 @@ async fn a_runner_told_before_the_script_may_still_cancel_its_job() {
     let (status, said) = run.end(30).await;
     assert_eq!(status, Some(143), "{said}");
     assert!(said.contains("Exiting...") && said.contains("ended as told"), "{said}");
-}
-
-#[tokio::test]
-async fn a_jit_configuration_needs_no_registration() {
-    let (app, folder) = site().await;
-    app.answer_jit();
-    let mut run = start(&app, folder.path(), 1, "x", &[]).await;
-    let (status, said) = run.end(20).await;
-    assert!(status == Some(0) && !said.contains("Runner successfully added"), "{said}");
-    assert!(said.contains("Listening for Jobs") && !said.contains("eyJ"), "{said}");
 }
 
 #[tokio::test]
@@ -294,7 +273,12 @@ async fn an_archive_is_checked_and_unpacked() {
     let mut run = start(&app, folder.path(), 2, "x", &[good[0], ("GHA_SLURM_RUNNER_SHA256", &bad)]).await;
     let (status, said) = run.end(20).await;
     assert!(status == Some(1) && said.contains("does not have the checksum"), "{said}");
-    assert_eq!(app.exchanges().len(), 1, "no token is spent on a runner that cannot start");
+    assert_eq!(app.exchanges().len(), 2, "the token is exchanged before the archive is read");
+    let nowhere = [("GHA_SLURM_RUNNER", "/nowhere/runner.tar.gz"), ("GHA_SLURM_RUNNER_SHA256", &*bad)];
+    let mut run = start(&app, folder.path(), 3, "x", &nowhere).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(1) && said.contains("cannot read the runner"), "{said}");
+    assert_eq!(app.exchanges().len(), 2, "no token is spent on a runner that is not there");
 }
 
 /// A container image of nothing but mount points, into which the machine's programs are bound.

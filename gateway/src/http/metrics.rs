@@ -5,17 +5,17 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
 #[derive(Default)]
-pub(crate) struct Metrics {
+pub(super) struct Metrics {
     answers: Mutex<BTreeMap<(&'static str, u16), u64>>,
 }
 
 impl Metrics {
-    pub(crate) fn count(&self, route: &'static str, status: u16) {
+    pub(super) fn count(&self, route: &'static str, status: u16) {
         *self.answers.lock().unwrap_or_else(PoisonError::into_inner).entry((route, status)).or_default() += 1;
     }
 
     /// The text format of Prometheus, version 0.0.4.
-    pub(crate) fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::from(
             "# HELP gha_slurm_gateway_answers_total Answers by route and status.\n\
              # TYPE gha_slurm_gateway_answers_total counter\n",

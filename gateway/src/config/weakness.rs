@@ -1,0 +1,68 @@
+//! What a configuration may say and had better not. None of it is an error, because files of the original service are
+//! read unchanged; all of it is told at the start and by `check`.
+
+use super::Config;
+
+/// `openssl rand -hex 16` has twice as many.
+const SHORTEST_SECRET: usize = 16;
+const LEAST_DIFFERENT: usize = 6;
+
+impl Config {
+    /// One line per weakness, each with the key that it is about.
+    pub fn weaknesses(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        if let Some(why) = weak(self.secret.expose()) {
+            found.push(("ghaSharedSecret", format!("{why}: make one with openssl rand -hex 32")));
+        }
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+            found.push(("insecureHttp", "the shared secret and all launch tokens travel in clear".to_owned()));
+        }
+        match &self.app {
+            None => found.push((
+                "app.url",
+                "not set: whoever has the shared secret decides where job scripts send their launch tokens".to_owned(),
+            )),
+            Some(app) => found.extend(
+                app.in_clear().map(|url| ("app.url", format!("launch tokens travel to {url} in clear: use https"))),
+            ),
+        }
+        for user in self.mapping.users() {
+            let owners = self.mapping.owners(user);
+            if owners.len() > 1 {
+                let owners = owners.into_iter().collect::<Vec<_>>().join(", ");
+                found.push((
+                    "slurmUsers",
+                    format!("{user} runs jobs of {owners}: a Slurm user is one trust domain, so these can read each other's files, processes and credentials"),
+                ));
+            }
+        }
+        found
+    }
+}
+
+fn weak(secret: &str) -> Option<&'static str> {
+    let lower = secret.to_ascii_lowercase();
+    let different = secret.chars().collect::<std::collections::BTreeSet<_>>().len();
+    if lower.starts_with("change") {
+        Some("still the example's")
+    } else if secret.len() < SHORTEST_SECRET {
+        Some("shorter than 16 characters")
+    } else if different < LEAST_DIFFERENT {
+        Some("of fewer than 6 different characters")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weak_secret_is_told() {
+        for bad in ["change-me", "ChangeThisToSomethingSecret", "gateway-secret", "aaaaaaaaaaaaaaaaaaaaaaaa", ""] {
+            assert!(weak(bad).is_some(), "{bad}");
+        }
+        assert_eq!(weak("4d1f0a2b9c8e7f60a1b2c3d4e5f60718"), None);
+    }
+}
