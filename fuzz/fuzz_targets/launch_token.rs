@@ -40,7 +40,9 @@ fuzz_target!(|bytes: &[u8]| {
     if tokens.verify(&token).is_ok() {
         let claims: Value = serde_json::from_slice(bytes).unwrap();
         assert_eq!(claims["iss"], "gha-slurm");
-        assert!(claims["aud"] == AUDIENCE || claims["aud"].as_array().is_some_and(|all| all.contains(&json!(AUDIENCE))));
+        assert!(
+            claims["aud"] == AUDIENCE || claims["aud"].as_array().is_some_and(|all| all.contains(&json!(AUDIENCE)))
+        );
         assert!(claims["exp"].as_f64().unwrap() >= f64::from(1_800_000_000 - 121), "{claims}");
     }
 });
