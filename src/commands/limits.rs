@@ -35,10 +35,10 @@ pub(crate) struct LimitArguments {
     /// How long a client may take to send its headers, or keep an idle connection.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     header_timeout: Duration,
-    /// How long a client may pause while it sends its body.
+    /// How long a client may pause while it sends its body, or takes an answer.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     body_timeout: Duration,
-    /// How fast a client has to send its body, on the average, after a first --body-timeout.
+    /// How fast a client has to send its body, or take an answer: on the average, after a first --body-timeout.
     #[arg(long, value_name = "BYTES_PER_SECOND", default_value_t = Limits::default().body_rate, value_parser = clap::value_parser!(u32).range(1..))]
     min_body_rate: u32,
     /// Open connections; for one more, one that is idle or still sends its request is closed, and where there is none it

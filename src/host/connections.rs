@@ -156,7 +156,9 @@ impl Connection {
     /// A request has come; `None` when its connection is being closed.
     pub(super) fn begin(self: &Arc<Self>) -> Option<Busy> {
         self.slot.since.store(self.connections.now(), Ordering::Relaxed);
-        self.slot.change(IDLE, RECEIVING).then(|| Busy(Arc::clone(self)))
+        // The answer before may be at its very end.
+        let begun = self.slot.change(IDLE, RECEIVING) || self.slot.change(WORKING, RECEIVING);
+        begun.then(|| Busy(Arc::clone(self)))
     }
 }
 

@@ -23,9 +23,10 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// How long a client may take over its headers, or keep an idle connection.
     pub header_deadline: Duration,
-    /// How long a client may pause while it sends its body.
+    /// How long a client may pause while it sends its body, or takes an answer.
     pub body_deadline: Duration,
-    /// How many bytes of its body a client has to send in a second, on the average and after its first pause.
+    /// How many bytes a client has to send of its body, or to take of an answer, in a second: on the average and after its
+    /// first pause.
     pub body_rate: u32,
     /// Open connections; for one more, one that is idle or sends slowly is closed, and where there is none it is refused.
     pub connections: usize,

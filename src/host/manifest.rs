@@ -126,7 +126,7 @@ struct Tools {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requests {
-    /// Headers without which the answer is 400, in lower case.
+    /// Headers without which a request with a body gets 400, in lower case.
     #[serde(default)]
     pub required_headers: Vec<String>,
     /// The longest body in bytes, where that is less than the host's own limit; past it the answer is 413.

@@ -17,6 +17,7 @@ pub mod key_value;
 pub mod limits;
 pub mod manifest;
 pub mod outbound;
+mod paced_writes;
 mod permits;
 pub mod precompiled;
 pub mod private_files;

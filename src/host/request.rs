@@ -102,7 +102,7 @@ impl App {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, connection: &Busy) -> Answer {
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         if head.uri.path() == HEALTH {
             return Response::new(Full::new(Bytes::from("OK")).map_err(|never| match never {}).boxed_unsync());
         }
@@ -121,7 +121,8 @@ impl App {
         let target = Arc::clone(found.target);
         let required = target.requests.required_headers.iter();
         let missing: Vec<_> = required.filter(|name| !head.headers.contains_key(*name)).map(String::as_str).collect();
-        if !missing.is_empty() {
+        // Without a body there is nothing to spare: what is missing may not be what is wrong.
+        if !missing.is_empty() && !body.is_end_stream() {
             let why = format!("Required headers missing: {}", missing.join(", "));
             return refuse(&head, body, answer(StatusCode::BAD_REQUEST, &why)).await;
         }
@@ -132,13 +133,13 @@ impl App {
             return refuse(&head, body, too_long()).await;
         }
         let terms = Terms { limit, pause: self.limits.body_deadline, least_rate: self.limits.body_rate };
-        let body = match Whole::read(body, terms, &self.budget).await {
-            Ok(body) => body,
+        let whole = match Whole::read(&mut body, terms, &self.budget).await {
+            Ok(whole) => whole,
             Err(BodyError::Late) => {
                 return closing(answer(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"));
             }
             Err(BodyError::Broken) => return closing(answer(StatusCode::BAD_REQUEST, "the body ended early")),
-            Err(BodyError::TooLong) => return closing(too_long()),
+            Err(BodyError::TooLong) => return refuse(&head, body, too_long()).await,
             Err(BodyError::Crowded) => return closing(busy("too many long bodies at once")),
         };
         if !connection.work() {
@@ -148,7 +149,7 @@ impl App {
         let client = self.proxies.client(peer, &mut head.headers);
         spin_headers::set(&mut head, &found, client);
         let id = &target.guest.id;
-        match self.run(Arc::clone(&target.guest), Request::from_parts(head, body), permit).await {
+        match self.run(Arc::clone(&target.guest), Request::from_parts(head, whole), permit).await {
             Ok(response) => response,
             Err(Failure::Late(why)) => {
                 tracing::error!(component = %id, "{why}");

@@ -17,6 +17,7 @@ use super::client_address::TrustedProxies;
 use super::connections::Connections;
 use super::engine::Engine;
 use super::limits::Limits;
+use super::paced_writes::PacedWrites;
 use super::request::{App, Target};
 use super::routing::Router;
 
@@ -101,6 +102,7 @@ impl Server {
                 let (app, busy) = (Arc::clone(&app), its.begin());
                 async move { Ok::<_, Evicted>(app.serve(request, peer, busy.ok_or(Evicted)?).await) }
             });
+            let stream = PacedWrites::new(stream, self.limits.body_deadline, self.limits.body_rate);
             let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
                 tokio::select! {

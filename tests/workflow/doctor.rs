@@ -9,7 +9,7 @@ use jwt_simple::prelude::RS256KeyPair;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET};
+use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, program};
 
 /// An application in order, with a store on disk.
 struct Patient {
@@ -179,10 +179,7 @@ async fn the_gateway_the_public_url_and_the_store() {
 
 #[test]
 fn without_a_manifest_it_says_which_flag_names_it() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
-        .args(["doctor", "--from", "/no/such/spin.toml"])
-        .output()
-        .unwrap();
+    let output = program().args(["doctor", "--from", "/no/such/spin.toml"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && text.contains("--from"), "{text}");
 }

@@ -24,8 +24,10 @@ mod replicas;
 mod setup;
 mod spin;
 mod start;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap;
+mod tls;
 mod wasm;
 mod webhook_bad_input;
