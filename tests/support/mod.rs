@@ -71,8 +71,8 @@ const ELSEWHERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 /// Builds a component of tests/components; the path of its file.
 pub(crate) fn built_for_tests(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    built();
     let _turn = ONE_AT_A_TIME.lock().unwrap();
+    gha_slurm::building::add_target(&|line| eprintln!("{line}")).expect("the Wasm target is there");
     let package = format!("gha-slurm-test-{}", name.replace('_', "-"));
     let build = ["build", "--locked", "--target", "wasm32-wasip1", "--profile", "wasm", "--target-dir", "target", "-p"];
     let cargo = Command::new("cargo").args(build).arg(package).current_dir(env!("CARGO_MANIFEST_DIR")).status();

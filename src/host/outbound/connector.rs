@@ -16,6 +16,7 @@ use http_body_util::Empty;
 use hyper::Uri;
 use hyper::header::{HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use thiserror::Error;
@@ -47,6 +48,30 @@ fn is_tls(destination: &Uri) -> bool {
     destination.scheme_str() == Some("https")
 }
 
+/// There is no address for a name.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct Unresolved(io::Error);
+
+/// The system's resolver, with an error that can be told from others.
+#[derive(Clone)]
+struct Resolver(GaiResolver);
+
+impl Service<Name> for Resolver {
+    type Response = GaiAddrs;
+    type Error = Unresolved;
+    type Future = Pin<Box<dyn Future<Output = Result<GaiAddrs, Unresolved>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+        self.0.poll_ready(cx).map_err(Unresolved)
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolving = self.0.call(name);
+        Box::pin(async { resolving.await.map_err(Unresolved) })
+    }
+}
+
 /// What the proxy did not do.
 #[derive(Debug, Error)]
 pub(super) enum ProxyError {
@@ -63,20 +88,24 @@ pub(super) enum ProxyError {
 /// Makes connections for the HTTP client.
 #[derive(Clone)]
 pub(super) struct Connector {
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     proxies: Arc<Proxies>,
 }
 
 impl Connector {
     pub(super) fn new(deadline: Duration, proxies: &Arc<Proxies>) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(deadline));
         Self { tcp, proxies: Arc::clone(proxies) }
     }
 
-    async fn connect(mut tcp: HttpConnector, destination: Uri, proxy: Option<Intercept>) -> Result<Stream, BoxError> {
+    async fn connect(
+        mut tcp: HttpConnector<Resolver>,
+        destination: Uri,
+        proxy: Option<Intercept>,
+    ) -> Result<Stream, BoxError> {
         let Some(proxy) = proxy else {
             return Ok(Stream { io: Box::new(tcp.call(destination).await?), proxied: false });
         };

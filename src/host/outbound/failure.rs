@@ -9,7 +9,7 @@ use hyper_util::client::legacy;
 use rustls::{AlertDescription, CertificateError};
 use wasmtime_wasi_http::Error;
 
-use super::connector::ProxyError;
+use super::connector::{ProxyError, Unresolved};
 
 /// What a request met instead of an answer. Its text is for people, and holds no secret.
 #[derive(Debug)]
@@ -100,8 +100,7 @@ impl Cause {
         if let Some(error) = error.downcast_ref::<hyper::Error>() {
             return (error.is_incomplete_message() || error.is_canceled() || error.is_closed()).then_some(Self::Ended);
         }
-        // The resolver's error has no public name: the connector's own says what it was doing.
-        error.to_string().starts_with("dns error").then(|| Self::Unknown("name not found".to_owned()))
+        error.downcast_ref::<Unresolved>().map(|error| Self::Unknown(error.to_string()))
     }
 
     fn of_io(error: &io::Error) -> Self {
