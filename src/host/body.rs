@@ -254,7 +254,9 @@ mod tests {
         let begun = Instant::now();
         let sending = tokio::spawn(async move {
             for part in parts {
-                tokio::time::sleep(pause).await;
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 if sender.send(part).await.is_err() {
                     return;
                 }

@@ -59,8 +59,8 @@ async fn variables_and_profiles() {
     let patient = Patient::healthy().await;
     patient.says("healthy", &[], 0);
     let profile = |name: &str, labels: &str| format!("[[profile]]\nname = '{name}'\nlabels = {labels}\n");
-    let unreachable = profile("all", "['self-hosted', 'slurm']") + &profile("few", "['slurm']");
-    let overlap = profile("cpu", "['self-hosted', 'x64']") + &profile("gpu", "['self-hosted', 'gpu']");
+    let unreachable = profile("all", "['self-hosted', 'slurm']") + profile("few", "['slurm']").as_str();
+    let overlap = profile("cpu", "['self-hosted', 'x64']") + profile("gpu", "['self-hosted', 'gpu']").as_str();
     for (name, changes) in [
         ("public-url-missing", &[("public_url", "")][..]),
         ("gateway-url-malformed", &[("gateway_url", "gateway")]),

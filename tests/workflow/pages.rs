@@ -198,7 +198,7 @@ fn fill(file: &std::path::Path) {
                 json(json!({
                     "repository_id": 1, "repository": REPOSITORY, "html_url": format!("https://github.com/{REPOSITORY}"),
                     "installation": 1, "labels": ["self-hosted", "slurm"], "run_attempt": 1, "profile": "default",
-                    "max_running": null, "resources": gha_slurm_core::resources::Resources::default(), "created_at": at, "at": at,
+                    "max_running": null, "resources": gha_slurm_protocol::resources::Resources::default(), "created_at": at, "at": at,
                 })),
             );
             let runner = format!("gha-slurm-{job}-1");
