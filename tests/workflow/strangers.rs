@@ -162,15 +162,13 @@ async fn two_hosts_or_none_are_400() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_does_not_take_his_answer_keeps_neither_instance_nor_connection() {
-    let host = Host::start(&["--max-instances", "2", "--body-timeout", "0.5", "--request-timeout", "60"]);
+    let host = Host::start(&["--max-instances", "2", "--body-timeout", "1", "--request-timeout", "60"]);
     let large = b"POST /rogue/large HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let mut deaf: Vec<TcpStream> = (0..2).map(|_| host.connect()).collect();
     deaf.iter_mut().for_each(|stream| stream.write_all(large).unwrap());
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(host.status("/floor").await, 503, "both instances are taken");
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(host.status("/floor").await, 200);
     assert!(deaf.iter_mut().all(|stream| answer(stream).len() < 32 << 20));
-    let taken = host.client.post(format!("http://{}/rogue/large", host.address)).send().await.unwrap();
-    assert_eq!(taken.bytes().await.unwrap().len(), 32 << 20);
 }

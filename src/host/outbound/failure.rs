@@ -121,7 +121,8 @@ impl Cause {
     fn of_tls(error: &rustls::Error) -> Self {
         match error {
             rustls::Error::InvalidCertificate(why) => match why {
-                CertificateError::UnknownIssuer => Self::Issuer,
+                // The second is an issuer of the same name with another key.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::Issuer,
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::OtherName,
