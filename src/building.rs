@@ -57,7 +57,8 @@ pub fn build(manifest: &Path, progress: &dyn Fn(&str)) -> Result<(), BuildError>
     Ok(())
 }
 
-fn add_target(progress: &dyn Fn(&str)) -> Result<(), BuildError> {
+/// Installs the Wasm target, where it is missing.
+pub fn add_target(progress: &dyn Fn(&str)) -> Result<(), BuildError> {
     let way_out = "Rust is needed: see https://rustup.rs";
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])

@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gha_slurm::host::variables::Provider;
-use gha_slurm::host::{State, runtime_config};
+use gha_slurm::host::State;
+use gha_slurm::host::private_files::{self, ReadableByOthers};
+use gha_slurm::host::runtime_config::RuntimeConfig;
+use gha_slurm::host::variables::{self, Provider};
 
 #[derive(Args)]
 pub(crate) struct Application {
@@ -19,7 +21,8 @@ pub(crate) struct Application {
     /// The folder of the key-value store [default: .spin beside the manifest]; empty keeps it in memory.
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<OsString>,
-    /// Where the key-value store is, in Spin's form: `[key_value_store.default]` with `type = "redis"` and `url`.
+    /// Where the key-value store is, and whose certificates are believed, in Spin's form: `[key_value_store.default]` with
+    /// `type = "redis"` and `url`, and `[[client_tls]]`.
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
 }
@@ -30,16 +33,24 @@ impl Application {
         Provider::new(&self.variable, Path::new("."))
     }
 
+    /// What the runtime configuration says.
+    pub(crate) fn runtime_config(&self) -> Result<RuntimeConfig, String> {
+        self.runtime_config_file.as_deref().map(RuntimeConfig::read).transpose().map(Option::unwrap_or_default)
+    }
+
     /// Where its key-value store is.
-    pub(crate) fn state(&self) -> Result<State, String> {
-        let state = match &self.state_dir {
+    pub(crate) fn state(&self, config: &RuntimeConfig) -> State {
+        match &self.state_dir {
             Some(folder) if folder.is_empty() => State::Memory,
-            Some(folder) => State::Folder(folder.into()),
-            None => State::Folder(self.from.with_file_name(".spin")),
-        };
-        match (&self.runtime_config_file, state) {
-            (Some(file), State::Folder(folder)) => runtime_config::state(file, folder),
-            (_, state) => Ok(state),
+            Some(folder) => config.state(folder.into()),
+            None => config.state(self.from.with_file_name(".spin")),
         }
+    }
+
+    /// Files with secrets that other users of this machine can read.
+    pub(crate) fn open_secrets(&self, config: &RuntimeConfig) -> Vec<ReadableByOthers> {
+        let with_secrets = self.runtime_config_file.as_deref().filter(|_| config.holds_secrets());
+        let files = [Some(Path::new(variables::FILE)), with_secrets];
+        files.into_iter().flatten().filter_map(private_files::readable_by_others).collect()
     }
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use gha_slurm::host::outbound::Client;
 use gha_slurm::host::variables::Provider;
 use gha_slurm_console::explain::Explained;
 use gha_slurm_core::ports::{HttpMethod, HttpRequest};
@@ -62,7 +63,8 @@ fn explain(arguments: &Arguments) -> Result<String, (String, u8)> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(error.to_string()))?;
     let progress = Progress::new();
     progress.say(&format!("asking {url}"));
-    let answered = runtime.block_on(async { tokio::time::timeout(DEADLINE, exchange(&request)).await });
+    let client = Client::new(1, Vec::new()).map_err(|error| usage(error.to_string()))?;
+    let answered = runtime.block_on(async { tokio::time::timeout(DEADLINE, exchange(&client, &request)).await });
     drop(progress);
     let response = answered
         .map_err(|_| failed(format!("{url} did not answer within {} s", DEADLINE.as_secs())))?

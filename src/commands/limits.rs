@@ -9,7 +9,8 @@ use gha_slurm::host::limits::Limits;
 #[derive(Args)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArguments {
-    /// Requests that components serve at once; one more gets 503.
+    /// Requests that components serve at once; one more gets 503. A quarter is divided among the components, so that none
+    /// takes all.
     #[arg(long, value_name = "N", default_value_t = Limits::default().instances, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_instances: u32,
     /// The most memory of one instance.
@@ -27,15 +28,26 @@ pub(crate) struct LimitArguments {
     /// The longest body of a request.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().body_bytes, value_parser = whole(1, 1 << 30))]
     max_body_bytes: usize,
+    /// Memory for the bodies of all requests, beside the first 64 KiB of each; when it is used up, the longest body that is
+    /// still being sent gives way.
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().bodies_bytes / MIB, value_parser = whole(1, 1 << 20))]
+    max_bodies_memory: usize,
     /// How long a client may take to send its headers, or keep an idle connection.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     header_timeout: Duration,
-    /// How long a client may pause while it sends its body.
+    /// How long a client may pause while it sends its body, or takes an answer.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     body_timeout: Duration,
-    /// Open connections; one more is refused with 503.
+    /// How fast a client has to send its body, or take an answer: on the average, after a first --body-timeout.
+    #[arg(long, value_name = "BYTES_PER_SECOND", default_value_t = Limits::default().body_rate, value_parser = clap::value_parser!(u32).range(1..))]
+    min_body_rate: u32,
+    /// Open connections; for one more, one that is idle or still sends its request is closed, and where there is none it
+    /// is refused with 503.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections, value_parser = whole(1, 1 << 20))]
     max_connections: usize,
+    /// The same for one address, not counting this machine's own and trusted proxies; 0 for no bound.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections_per_address, value_parser = whole(0, 1 << 20))]
+    max_connections_per_address: usize,
 }
 
 const MIB: usize = 1024 * 1024;
@@ -63,7 +75,10 @@ impl From<LimitArguments> for Limits {
             body_bytes: arguments.max_body_bytes,
             header_deadline: arguments.header_timeout,
             body_deadline: arguments.body_timeout,
+            bodies_bytes: arguments.max_bodies_memory.saturating_mul(MIB),
+            body_rate: arguments.min_body_rate,
             connections: arguments.max_connections,
+            connections_per_address: arguments.max_connections_per_address,
         }
     }
 }

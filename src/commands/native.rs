@@ -8,30 +8,40 @@ use bytes::Bytes;
 use chrono::DateTime;
 use gha_slurm::host::key_value::{KeyValue, KeyValueError};
 use gha_slurm::host::manifest::Manifest;
+use gha_slurm::host::outbound::tls::ClientTls;
+use gha_slurm::host::outbound::{Client, Deadlines};
 use gha_slurm::host::variables::Provider;
 use gha_slurm_core::ports::{
     Clock, Http, HttpMethod, HttpRequest, HttpResponse, MAX_RESPONSE_BYTES, Random, SendError, Store, StoreError,
     VariableError, Variables,
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use tokio::runtime::Handle;
-use wasmtime_wasi_http::{Error, RequestOptions};
 
 const STORE: &str = "default";
+/// A command asks one thing after the other.
+const IDLE_CONNECTIONS: usize = 1;
 
 /// Blocks: to be used on a thread that may wait.
 pub(crate) struct Native {
     runtime: Handle,
     manifest: Manifest,
     variables: Provider,
+    client: Client,
     store: RefCell<Option<KeyValue>>,
     skew: Cell<Option<i64>>,
 }
 
 impl Native {
     /// An application's world, without a store so far.
-    pub(crate) fn new(runtime: Handle, manifest: Manifest, variables: Provider) -> Self {
-        Self { runtime, manifest, variables, store: RefCell::default(), skew: Cell::default() }
+    pub(crate) fn new(
+        runtime: Handle,
+        manifest: Manifest,
+        variables: Provider,
+        client_tls: Vec<ClientTls>,
+    ) -> Result<Self, String> {
+        let client = Client::new(IDLE_CONNECTIONS, client_tls).map_err(|error| error.to_string())?;
+        Ok(Self { runtime, manifest, variables, client, store: RefCell::default(), skew: Cell::default() })
     }
 
     /// Uses this store from now on.
@@ -113,7 +123,7 @@ impl Random for Native {
 impl Http for Native {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
         let deadline = request.deadline;
-        let exchange = async { tokio::time::timeout(deadline, exchange(request)).await };
+        let exchange = async { tokio::time::timeout(deadline, exchange(&self.client, request)).await };
         let response = self.wait(exchange).map_err(|_| SendError::Deadline(deadline))??;
         if let Some(theirs) = response.header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
             let ours = i64::try_from(self.unix_seconds()).unwrap_or(i64::MAX);
@@ -124,7 +134,7 @@ impl Http for Native {
 }
 
 /// Sends a request and reads its answer; the caller bounds the whole time.
-pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, SendError> {
+pub(crate) async fn exchange(client: &Client, request: &HttpRequest) -> Result<HttpResponse, SendError> {
     let broken = |error: &dyn std::fmt::Display| SendError::Broken(error.to_string());
     let method = match request.method {
         HttpMethod::Get => "GET",
@@ -139,35 +149,15 @@ pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, Send
     for (name, value) in &request.headers {
         builder = builder.header(*name, value);
     }
-    let body = Full::new(Bytes::from(request.body.clone())).map_err(|never| match never {});
-    let outgoing = builder.body(body).map_err(|error| broken(&error))?;
-    let within = Some(request.deadline);
-    let options = RequestOptions { connect_timeout: within, first_byte_timeout: within, between_bytes_timeout: within };
-    let (response, driving) =
-        wasmtime_wasi_http::default_send_request(outgoing, Some(options)).await.map_err(|error| match error {
-            Error::ConnectionTimeout | Error::ConnectionReadTimeout | Error::HttpResponseTimeout => {
-                SendError::Deadline(request.deadline)
-            }
-            Error::Connect(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                SendError::Broken("the connection was refused".to_owned())
-            }
-            other => SendError::Broken(other.to_string()),
-        })?;
-    let read = async {
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| broken(&error))?;
-        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        Ok(HttpResponse { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
-    };
-    // The connection is driven beside; its own end is no answer.
-    let mut read = std::pin::pin!(read);
-    let mut driving = std::pin::pin!(driving);
-    let mut driven = false;
-    loop {
-        tokio::select! {
-            answer = &mut read => return answer,
-            _ = &mut driving, if !driven => driven = true,
-        }
-    }
+    let outgoing = builder.body(Bytes::from(request.body.clone())).map_err(|error| broken(&error))?;
+    let deadlines = Deadlines { first_byte: request.deadline, pause: request.deadline };
+    let response = client.send_bytes(outgoing, deadlines).await.map_err(|failure| match failure.is_late() {
+        true => SendError::Deadline(request.deadline),
+        false => SendError::Broken(failure.to_string()),
+    })?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await.map_err(|error| broken(&error))?;
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    Ok(HttpResponse { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
 }

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use super::componentize::componentize;
 use super::limits::Limits;
 use super::precompiled::Precompiled;
-use super::sandbox::{Offers, State};
+use super::sandbox::{Imports, State};
 
 /// How often a computing guest lets others run.
 const EPOCH: Duration = Duration::from_millis(10);
@@ -58,7 +58,7 @@ impl Engine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        Offers::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+        Imports::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
 
         let ticker = engine.weak();
         std::thread::spawn(move || {

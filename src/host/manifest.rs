@@ -1,15 +1,17 @@
 //! `spin.toml`: the subset of manifest version 2 that this host runs.
 //!
 //! An unknown key is an error that names it, because to run an application while ignoring a part of its manifest is to
-//! run another application.
+//! run another application. What this host knows beyond Spin stands in `[component.….tool.gha-slurm]`: `tool` is where
+//! Spin lets each tool keep its settings, and ignores them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hyper::header::HeaderName;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::routing::RouteError;
+use super::routing::{RouteError, Router};
 use super::variables::{self, Provider, VariableError};
 
 /// A manifest as read.
@@ -100,6 +102,35 @@ pub struct Component {
     pub variables: BTreeMap<String, String>,
     /// How it is built.
     pub build: Option<Build>,
+    /// Settings of tools; only this host's are looked at.
+    #[serde(default)]
+    tool: Tools,
+}
+
+impl Component {
+    /// What a request must be to reach this component.
+    pub fn requests(&self) -> &Requests {
+        &self.tool.own
+    }
+}
+
+/// `[component.….tool]`
+#[derive(Debug, Default, Deserialize)]
+struct Tools {
+    #[serde(default, rename = "gha-slurm")]
+    own: Requests,
+}
+
+/// `[component.….tool.gha-slurm]`: what a request must be to reach a component. One that is not is refused before its body
+/// is read.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requests {
+    /// Headers without which a request with a body gets 400, in lower case.
+    #[serde(default)]
+    pub required_headers: Vec<String>,
+    /// The longest body in bytes, where that is less than the host's own limit; past it the answer is 413.
+    pub max_body_bytes: Option<usize>,
 }
 
 /// `[component.….build]`
@@ -134,17 +165,6 @@ pub enum ManifestError {
         /// Where and what.
         why: String,
     },
-    /// A route names a component that is not there.
-    #[error("the route {route} is for the component {component}, which the manifest does not have")]
-    NoSuchComponent {
-        /// The route.
-        route: String,
-        /// The component's id.
-        component: String,
-    },
-    /// A route is malformed.
-    #[error(transparent)]
-    Route(RouteError),
     /// An entry of `allowed_outbound_hosts` is malformed.
     #[error("component {component}: allowed_outbound_hosts has {entry:?}: {why}")]
     AllowedHost {
@@ -165,7 +185,9 @@ impl Manifest {
         Self::parse(&text).map_err(|why| ManifestError::Unsupported { path: path.to_path_buf(), why })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// Reads the text of a manifest, and checks all that can be checked without looking at another file. The error names
+    /// what is wrong, and the line.
+    pub fn parse(text: &str) -> Result<Self, String> {
         let manifest: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         if manifest.spin_manifest_version != 2 {
             return Err(format!("spin_manifest_version = {}: only 2 is", manifest.spin_manifest_version));
@@ -176,7 +198,23 @@ impl Manifest {
                     return Err(format!("[component.{id}] key_value_stores = [{store:?}]: only \"default\" is"));
                 }
             }
+            for name in &component.requests().required_headers {
+                let lower = HeaderName::from_lowercase(name.as_bytes());
+                lower.map_err(|_| {
+                    format!(
+                        "[component.{id}.tool.gha-slurm] required_headers: {name:?} is no header's name in lower case"
+                    )
+                })?;
+            }
         }
+        for trigger in &manifest.trigger.http {
+            if !manifest.component.contains_key(&trigger.component) {
+                let (route, component) = (&trigger.route, &trigger.component);
+                return Err(format!("the route {route} is for the component {component}, which is not there"));
+            }
+        }
+        let routes = manifest.trigger.http.iter().map(|trigger| (trigger.route.clone(), ()));
+        Router::new(routes.collect()).map_err(|error: RouteError| error.to_string())?;
         Ok(manifest)
     }
 
@@ -240,6 +278,10 @@ mod tests {
             ("ai_models = ['m']", "ai_models"),
             ("key_value_stores = ['other']", "other"),
             ("[component.x.dependencies]\n'a:b' = '1'", "dependencies"),
+            ("[component.x.tool.gha-slurm]\nmax_instances = 1", "max_instances"),
+            ("[component.x.tool.gha-slurm]\nrequired_headers = ['X-Given']", "X-Given"),
+            ("[[trigger.http]]\nroute = '/y'\ncomponent = 'y'", "component y"),
+            ("[[trigger.http]]\nroute = '/x/'\ncomponent = 'x'", "/x/"),
             ("[[trigger.redis]]\nchannel = 'c'\ncomponent = 'x'", "redis"),
             ("[component.y]\nsource = { url = 'https://x', digest = 'd' }", "source"),
         ] {
@@ -248,6 +290,20 @@ mod tests {
         }
         let error = Manifest::parse(&MINIMAL.replace("version = 2", "version = 1")).unwrap_err();
         assert!(error.contains("spin_manifest_version"), "{error}");
+    }
+
+    #[test]
+    fn what_a_request_must_be_stands_where_spin_keeps_the_settings_of_tools() {
+        let text = format!(
+            "{MINIMAL}\n[component.x.tool.gha-slurm]\nrequired_headers = ['x-given']\nmax_body_bytes = 9\n\
+             [component.x.tool.other]\nanything = true"
+        );
+        let manifest = Manifest::parse(&text).unwrap();
+        let requests = manifest.component["x"].requests();
+        assert_eq!(
+            (requests.required_headers.as_slice(), requests.max_body_bytes),
+            (&["x-given".to_owned()][..], Some(9))
+        );
     }
 
     #[test]

@@ -10,18 +10,24 @@
 #![warn(missing_docs)]
 
 mod body;
+mod budget;
+pub mod client_address;
 pub mod componentize;
+mod connections;
 pub mod engine;
-mod handling;
 pub mod key_value;
 pub mod limits;
 pub mod manifest;
-pub mod outbound_http;
+pub mod outbound;
+mod paced_writes;
+mod permits;
 pub mod precompiled;
+pub mod private_files;
+mod request;
 pub mod routing;
 pub mod runtime_config;
 pub mod sandbox;
-pub mod serving;
+pub mod server;
 mod spin_headers;
 pub mod variables;
 
@@ -32,15 +38,20 @@ use std::sync::Arc;
 use thiserror::Error;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
+use self::client_address::TrustedProxies;
 use self::engine::Engine;
 use self::key_value::KeyValue;
 use self::limits::Limits;
 use self::manifest::Manifest;
-use self::outbound_http::{AllowedHosts, Client};
+use self::outbound::tls::{ClientTls, TlsError};
+use self::outbound::{AllowedHosts, Client};
+use self::permits::Permits;
 use self::precompiled::Precompiled;
+use self::private_files::PrivacyError;
+use self::request::Target;
 use self::routing::Router;
 use self::sandbox::Guest;
-use self::serving::Server;
+use self::server::Server;
 use self::variables::Provider;
 
 /// Where the key-value store is.
@@ -81,6 +92,10 @@ pub struct Options {
     pub limits: Limits,
     /// Where compiled code is kept, if it is.
     pub compiled: Option<PathBuf>,
+    /// Certificates of some components and hosts.
+    pub client_tls: Vec<ClientTls>,
+    /// Who may say whose request he passes on.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Why an application does not run.
@@ -111,6 +126,12 @@ pub enum Error {
     /// The store cannot be opened.
     #[error("the key-value store cannot be opened: {0}")]
     KeyValue(#[from] key_value::KeyValueError),
+    /// The store's files are open to others.
+    #[error("the key-value store is not used: {0}")]
+    Privacy(#[from] PrivacyError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {why}")]
     Listen {
@@ -124,7 +145,7 @@ pub enum Error {
 impl Error {
     /// Whether the way out is to change the manifest or a flag.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Manifest(_) | Self::NotBuilt { .. } | Self::Listen { .. })
+        matches!(self, Self::Manifest(_) | Self::NotBuilt { .. } | Self::Tls(_) | Self::Listen { .. })
     }
 }
 
@@ -132,7 +153,10 @@ impl Error {
 pub async fn start(options: Options) -> Result<Server, Error> {
     let manifest = Manifest::read(&options.manifest)?;
     let key_value = match &options.state {
-        State::Folder(folder) => KeyValue::open(folder)?,
+        State::Folder(folder) => {
+            private_files::secure(folder, &KeyValue::files(folder))?;
+            KeyValue::open(folder)?
+        }
         State::Memory => KeyValue::in_memory()?,
         State::Redis(url) => KeyValue::redis(url).await?,
     };
@@ -141,14 +165,15 @@ pub async fn start(options: Options) -> Result<Server, Error> {
     });
     let limits = options.limits;
     let engine = Engine::new(&limits, precompiled).map_err(|error| Error::Engine(format!("{error:#}")))?;
-    let client = Client::new(limits.instances as usize);
+    let client = Client::new(limits.instances as usize, options.client_tls)?;
     let folder = options.manifest.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
     let sources: Vec<_> = manifest.component.values().map(|component| folder.join(&component.source)).collect();
     // Compilation takes seconds of pure computing, unless it was done before.
     let loaded = tokio::task::block_in_place(|| load(&engine, &sources));
     let mut routes = Vec::new();
-    let mut guests = std::collections::HashMap::new();
-    for ((id, component), loaded) in manifest.component.iter().zip(loaded) {
+    let mut targets = std::collections::HashMap::new();
+    let permits = Permits::divide(limits.instances as usize, manifest.component.len());
+    for (((id, component), loaded), permits) in manifest.component.iter().zip(loaded).zip(permits) {
         let pre = loaded.map_err(|why| why.of(id))?;
         let allowed = AllowedHosts::resolve(id, &component.allowed_outbound_hosts, |template| {
             variables::render(template, &|name| manifest.variable(name, &options.variables))
@@ -164,19 +189,18 @@ pub async fn start(options: Options) -> Result<Server, Error> {
             memory_limit: limits.memory,
             quiet: options.quiet,
         };
-        guests.insert(id.clone(), Arc::new(guest));
+        let target = Target { guest: Arc::new(guest), permits, requests: component.requests().clone() };
+        targets.insert(id.as_str(), Arc::new(target));
     }
+    let unsupported = |why| manifest::ManifestError::Unsupported { path: options.manifest.clone(), why };
     for trigger in &manifest.trigger.http {
-        let guest =
-            guests.get(&trigger.component).cloned().ok_or_else(|| manifest::ManifestError::NoSuchComponent {
-                route: trigger.route.clone(),
-                component: trigger.component.clone(),
-            })?;
+        let none = || unsupported(format!("no component {}", trigger.component));
+        let target = targets.get(trigger.component.as_str()).cloned().ok_or_else(none)?;
         tracing::info!(route = %trigger.route, component = %trigger.component, "route");
-        routes.push((trigger.route.clone(), guest));
+        routes.push((trigger.route.clone(), target));
     }
-    let router = Router::new(routes).map_err(manifest::ManifestError::Route)?;
-    Server::bind(options.listen, engine, router, limits).await
+    let router = Router::new(routes).map_err(|error| unsupported(error.to_string()))?;
+    Server::bind(options.listen, engine, router, limits, options.trusted_proxies).await
 }
 
 /// Why one component is not loaded.

@@ -9,13 +9,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use super::private_files;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ impl Precompiled {
     /// Makes the folder, for its owner alone, or says why it is not to be trusted.
     pub fn open(folder: PathBuf) -> Result<Self, String> {
         let failed = |error: io::Error| format!("{}: {error}", folder.display());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        private_files::make_folder(&folder).map_err(failed)?;
         private(&fs::metadata(&folder).map_err(failed)?).map_err(|why| format!("{} {why}", folder.display()))?;
         Ok(Self(folder))
     }
@@ -123,8 +125,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 /// Whether something belongs to this process's user, and only he may write to it.
 fn private(metadata: &fs::Metadata) -> Result<(), String> {
-    // What this process makes belongs to its user; there is no safer way to ask without unsafe code.
-    let own = fs::metadata("/proc/self").map(|own| own.uid()).map_err(|error| error.to_string())?;
+    let own = private_files::own_user().map_err(|error| error.to_string())?;
     if metadata.uid() != own {
         return Err("belongs to another user".to_owned());
     }

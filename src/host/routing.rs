@@ -1,7 +1,6 @@
-//! Which component serves a path: Spin's rules. A route is exact (`/x`), a prefix (`/x/...`), and may have single
-//! segments by name (`/:user/x`). The longest match wins, an exact route before a prefix.
-
-use std::sync::Arc;
+//! Which component serves a path, by Spin's rules and Spin's own router. A route is exact (`/x`), a prefix (`/x/...`), and
+//! may have single segments by name (`/:user/x`). Segment by segment, one that is named in the route wins over one that may
+//! be anything, and that over the rest of a prefix.
 
 use thiserror::Error;
 
@@ -9,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum RouteError {
     /// Not of the form that Spin has.
-    #[error("the route {0:?} must begin with / and may have ... only at its end")]
+    #[error("the route {0:?} must begin with /, may have ... only at its end, and nothing but ASCII")]
     Malformed(String),
     /// Two routes for the same paths.
     #[error("the routes {0:?} and {1:?} are for the same paths")]
@@ -18,27 +17,20 @@ pub enum RouteError {
 
 /// Routes with what serves them.
 #[derive(Debug)]
-pub struct Router<T>(Vec<Route<T>>);
+pub struct Router<T>(routefinder::Router<Route<T>>);
 
 #[derive(Debug)]
 struct Route<T> {
     text: String,
-    segments: Vec<Segment>,
     prefix: bool,
-    target: Arc<T>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Segment {
-    Literal(String),
-    Parameter(String),
+    target: T,
 }
 
 /// A path's route.
 #[derive(Debug)]
 pub struct Match<'a, T> {
     /// What serves it.
-    pub target: &'a Arc<T>,
+    pub target: &'a T,
     /// The route as the manifest has it.
     pub route: &'a str,
     /// Whether it ends in `/...`.
@@ -46,85 +38,58 @@ pub struct Match<'a, T> {
     /// What comes after a prefix, with its leading `/`; empty for an exact route.
     pub rest: String,
     /// The values of the named segments.
-    pub parameters: Vec<(&'a str, String)>,
+    pub parameters: Vec<(String, String)>,
 }
 
 impl<T> Router<T> {
-    /// Checks the routes and puts the longest first.
-    pub fn new(routes: Vec<(String, Arc<T>)>) -> Result<Self, RouteError> {
-        let mut parsed: Vec<Route<T>> = Vec::new();
+    /// Checks the routes.
+    pub fn new(routes: Vec<(String, T)>) -> Result<Self, RouteError> {
+        let mut router = routefinder::Router::new();
+        let mut known: Vec<(String, String)> = Vec::new();
         for (text, target) in routes {
-            let route = Route::parse(text, target)?;
-            if let Some(same) = parsed.iter().find(|other| other.same_paths(&route)) {
-                return Err(RouteError::Duplicate(same.text.clone(), route.text));
+            let (pattern, prefix) = pattern(&text).ok_or_else(|| RouteError::Malformed(text.clone()))?;
+            let paths = paths(&pattern);
+            if let Some((_, same)) = known.iter().find(|(other, _)| *other == paths) {
+                return Err(RouteError::Duplicate(same.clone(), text));
             }
-            parsed.push(route);
+            known.push((paths, text.clone()));
+            let route = Route { text: text.clone(), prefix, target };
+            router.add(pattern, route).map_err(|_| RouteError::Malformed(text))?;
         }
-        let literals = |route: &Route<T>| route.segments.iter().filter(|s| matches!(s, Segment::Literal(_))).count();
-        parsed.sort_by_key(|route| (route.prefix, usize::MAX - route.segments.len(), usize::MAX - literals(route)));
-        Ok(Self(parsed))
+        Ok(Self(router))
     }
 
     /// The route of a request's path.
     pub fn find(&self, path: &str) -> Option<Match<'_, T>> {
-        let segments = split(path);
-        self.0.iter().find_map(|route| route.matches(&segments))
+        let found = self.0.best_match(path)?;
+        let (route, captures) = (found.handler(), found.captures());
+        let rest =
+            captures.wildcard().filter(|rest| !rest.is_empty()).map(|rest| format!("/{rest}")).unwrap_or_default();
+        let parameters = captures.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(Match { target: &route.target, route: &route.text, prefix: route.prefix, rest, parameters })
     }
 }
 
-fn split(path: &str) -> Vec<&str> {
-    path.split('/').filter(|segment| !segment.is_empty()).collect()
+/// A route in the router's own form, and whether it is a prefix.
+fn pattern(route: &str) -> Option<(String, bool)> {
+    let path = route.strip_prefix('/')?;
+    let (path, prefix) = match path.strip_suffix("...") {
+        Some(path) if path.is_empty() || path.ends_with('/') => (path, true),
+        Some(_) => return None,
+        None => (path, false),
+    };
+    if path.contains("...") || path.contains('*') || !path.is_ascii() {
+        return None;
+    }
+    Some((format!("/{path}{}", if prefix { "*" } else { "" }), prefix))
 }
 
-impl<T> Route<T> {
-    fn parse(text: String, target: Arc<T>) -> Result<Self, RouteError> {
-        let malformed = || RouteError::Malformed(text.clone());
-        let path = text.strip_prefix('/').ok_or_else(malformed)?;
-        let (path, prefix) = match path.strip_suffix("...") {
-            Some(path) if path.is_empty() || path.ends_with('/') => (path, true),
-            Some(_) => return Err(malformed()),
-            None => (path, false),
-        };
-        if path.contains("...") || path.contains('*') {
-            return Err(malformed());
-        }
-        let segments = split(path)
-            .into_iter()
-            .map(|segment| match segment.strip_prefix(':') {
-                Some(name) => Segment::Parameter(name.to_owned()),
-                None => Segment::Literal(segment.to_owned()),
-            })
-            .collect();
-        Ok(Self { segments, prefix, target, text })
-    }
-
-    fn same_paths(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Segment, &Segment)| match (a, b) {
-            (Segment::Literal(a), Segment::Literal(b)) => a == b,
-            (Segment::Parameter(_), Segment::Parameter(_)) => true,
-            _ => false,
-        };
-        self.prefix == other.prefix
-            && self.segments.len() == other.segments.len()
-            && self.segments.iter().zip(&other.segments).all(same)
-    }
-
-    fn matches(&self, path: &[&str]) -> Option<Match<'_, T>> {
-        let fits = if self.prefix { path.len() >= self.segments.len() } else { path.len() == self.segments.len() };
-        if !fits {
-            return None;
-        }
-        let mut parameters = Vec::new();
-        for (segment, text) in self.segments.iter().zip(path) {
-            match segment {
-                Segment::Literal(literal) if literal == text => {}
-                Segment::Literal(_) => return None,
-                Segment::Parameter(name) => parameters.push((name.as_str(), (*text).to_owned())),
-            }
-        }
-        let rest = path.iter().skip(self.segments.len()).map(|segment| format!("/{segment}")).collect();
-        Some(Match { target: &self.target, route: &self.text, prefix: self.prefix, rest, parameters })
-    }
+/// A pattern without the names of its segments, and with one `/` between them.
+fn paths(pattern: &str) -> String {
+    let segments = pattern.split('/').filter(|segment| !segment.is_empty());
+    segments
+        .map(|segment| if segment.starts_with(':') { "/:" } else { segment })
+        .fold(String::new(), |paths, segment| paths + "/" + segment)
 }
 
 #[cfg(test)]
@@ -132,7 +97,7 @@ mod tests {
     use super::*;
 
     fn router(routes: &[&str]) -> Result<Router<()>, RouteError> {
-        Router::new(routes.iter().map(|route| ((*route).to_owned(), Arc::new(()))).collect())
+        Router::new(routes.iter().map(|route| ((*route).to_owned(), ())).collect())
     }
 
     #[test]
@@ -151,7 +116,7 @@ mod tests {
             assert_eq!(router.find(path).map(|found| found.route), Some(route), "{path}");
         }
         let found = router.find("/api/7/x").unwrap();
-        assert_eq!(found.parameters, [("id", "7".to_owned())]);
+        assert_eq!(found.parameters, [("id".to_owned(), "7".to_owned())]);
         assert_eq!(router.find("/api/a/b").unwrap().rest, "/a/b");
     }
 
@@ -165,9 +130,11 @@ mod tests {
 
     #[test]
     fn a_route_that_cannot_be_is_refused() {
-        for bad in ["", "a", "/a...", "/.../a", "/*"] {
+        for bad in ["", "a", "/a...", "/.../a", "/*", "/a/*/b", "/:", "/\u{e9}/:a"] {
             assert!(matches!(router(&[bad]), Err(RouteError::Malformed(_))), "{bad:?}");
         }
-        assert!(matches!(router(&["/:a", "/:b"]), Err(RouteError::Duplicate(..))));
+        for (one, same) in [("/:a", "/:b"), ("/a", "/a/"), ("/a/...", "/a/...")] {
+            assert!(matches!(router(&[one, same]), Err(RouteError::Duplicate(..))), "{one} {same}");
+        }
     }
 }

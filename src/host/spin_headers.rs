@@ -16,7 +16,7 @@ const BASE_PATH: HeaderName = HeaderName::from_static("spin-base-path");
 const CLIENT_ADDR: HeaderName = HeaderName::from_static("spin-client-addr");
 
 /// Replaces the `spin-*` headers, which a client must not be able to set, by what Spin tells a component.
-pub(super) fn set<T>(head: &mut Parts, found: &Match<'_, T>, peer: SocketAddr) {
+pub(super) fn set<T>(head: &mut Parts, found: &Match<'_, T>, client: SocketAddr) {
     let headers = &mut head.headers;
     let foreign: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("spin-")).cloned().collect();
     for name in foreign {
@@ -37,7 +37,7 @@ pub(super) fn set<T>(head: &mut Parts, found: &Match<'_, T>, peer: SocketAddr) {
     insert(RAW_COMPONENT_ROUTE, found.route);
     insert(COMPONENT_ROUTE, base);
     insert(BASE_PATH, "/");
-    insert(CLIENT_ADDR, &peer.to_string());
+    insert(CLIENT_ADDR, &client.to_string());
     for (name, value) in &found.parameters {
         if let Ok(name) = HeaderName::try_from(format!("spin-path-match-{}", name.to_lowercase())) {
             insert(name, value);

@@ -30,13 +30,15 @@ impl fmt::Debug for Provider {
     }
 }
 
+/// Where variables may stand, in the current folder.
+pub const FILE: &str = ".env";
 const PREFIX: &str = "SPIN_VARIABLE_";
 
 impl Provider {
     /// The flags `NAME=VALUE` or `NAME=@FILE`, over the process's environment, over `.env` in `folder`.
     pub fn new(flags: &[String], folder: &Path) -> Result<Self, String> {
         let mut environment = BTreeMap::new();
-        let file = folder.join(".env");
+        let file = folder.join(FILE);
         if file.exists() {
             let entries = dotenvy::from_path_iter(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             for entry in entries {

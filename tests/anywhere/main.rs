@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The simulated GitHub and the simulated gateway listen at these two addresses, which the application must reach; how it
-//! must be configured is what `--print-variables` prints. Without `--base-url` the application is this project's own, on
+//! must be configured is what `--write-variables FILE` writes. Without `--base-url` the application is this project's own, on
 //! its own host, so that plain `cargo test` proves this way of testing. The tests themselves are those of
 //! `tests/workflow` that ask nothing of the host around the application.
 
@@ -16,8 +16,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -81,9 +83,9 @@ struct Arguments {
     /// Where the application is; without it, one is started for the time of the tests.
     #[arg(long)]
     base_url: Option<Url>,
-    /// Print the variables that the application at --base-url needs, as lines of an `.env` file, and end.
-    #[arg(long, requires = "base_url")]
-    print_variables: bool,
+    /// Write the variables that the application at --base-url needs into a new file, as `.env` has them, and end.
+    #[arg(long, value_name = "FILE", requires = "base_url")]
+    write_variables: Option<PathBuf>,
     /// The App's private key, made where there is none.
     #[arg(long, value_name = "FILE", default_value = "anywhere.pem")]
     key_file: PathBuf,
@@ -124,11 +126,14 @@ fn main() -> ExitCode {
         eprintln!("anywhere: {}: {why}; name another file by --key-file", elsewhere.key_file.display());
         return ExitCode::from(2);
     }
-    if arguments.print_variables {
-        for (name, value) in elsewhere.variables() {
-            println!("SPIN_VARIABLE_{}=\"{}\"", name.to_uppercase(), value.trim().replace('\n', "\\n"));
-        }
-        return ExitCode::SUCCESS;
+    if let Some(file) = &arguments.write_variables {
+        return match write_variables(file, &elsewhere) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("anywhere: {}: {error}; a file that is there is left as it is", file.display());
+                ExitCode::from(2)
+            }
+        };
     }
     let chosen = chosen(&arguments.filter);
     if chosen.is_empty() {
@@ -143,6 +148,15 @@ fn main() -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(101),
     }
+}
+
+/// Secrets are among them, and an operator's own `.env` may have the same name.
+fn write_variables(file: &Path, elsewhere: &Elsewhere) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    for (name, value) in elsewhere.variables() {
+        writeln!(file, "SPIN_VARIABLE_{}=\"{}\"", name.to_uppercase(), value.trim().replace('\n', "\\n"))?;
+    }
+    Ok(())
 }
 
 /// What is to run of each module.
@@ -195,7 +209,7 @@ impl OwnHost {
     fn start(listen: SocketAddr, elsewhere: &Elsewhere, state: &Path) -> Self {
         support::built();
         let variables = elsewhere.variables().into_iter();
-        let mut host = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
+        let mut host = support::program()
             .args(["up", "--quiet", "--listen", &listen.to_string(), "--from", support::MANIFEST, "--state-dir"])
             .arg(state)
             .envs(variables.map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value)))

@@ -32,6 +32,8 @@ fn main() -> std::process::ExitCode {
             replicas::of_64_redemptions_at_once_on_three_hosts_one_gets_the_credential,
             replicas::of_64_deliveries_at_once_on_three_hosts_one_launches,
             replicas::a_server_that_was_away_has_lost_nothing_and_hung_nobody,
+            replicas::an_idle_connection_that_the_server_ends_costs_nobody_an_answer,
+            replicas::redis_with_tls_a_private_ca_and_a_user_of_its_own,
         ],
         trials![promtool => prometheus::promtool_finds_nothing_wrong],
         trials![python => prometheus::its_python_client_reads_every_sample],

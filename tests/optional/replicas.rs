@@ -1,6 +1,7 @@
 //! Three hosts on one Redis: what holds on one holds across them, also while the server is away.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,8 @@ use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{GitHub, sign};
 use tokio::task::JoinSet;
 
-use crate::support::{AT_ONCE, App, REPOSITORY, WEBHOOK_SECRET, json, queued, rounds};
+use crate::support::ca::Ca;
+use crate::support::{AT_ONCE, App, MANIFEST, REPOSITORY, WEBHOOK_SECRET, json, program, queued, rounds};
 
 struct Redis {
     process: Child,
@@ -42,6 +44,15 @@ impl Redis {
     fn stop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Says something to it; what it answers.
+    fn say(&self, command: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.write_all(format!("{command}\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer
     }
 
     fn start_again(&mut self) {
@@ -165,5 +176,67 @@ pub(crate) async fn a_server_that_was_away_has_lost_nothing_and_hung_nobody() {
     assert_eq!(back(11).await, "launched");
     for job in accepted {
         assert_eq!(back(job).await, "duplicate", "job {job} is known after the restart");
+    }
+}
+
+pub(crate) async fn an_idle_connection_that_the_server_ends_costs_nobody_an_answer() {
+    let redis = Redis::start();
+    let app = replicas(&redis, 1).await.pop().unwrap();
+    app.gateway.hold(true);
+    let decision = async |job| json(delivery(&app, job).send().await.unwrap()).await;
+    assert_eq!(decision(1).await.1["decision"], "launched");
+    for round in 0..3 {
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        assert!(redis.say("CLIENT KILL TYPE normal SKIPME yes").starts_with(':'));
+        let mut at_once = JoinSet::new();
+        for job in 0..10 {
+            let request = delivery(&app, 100 * (round + 1) + job);
+            at_once.spawn(async move { json(request.send().await.unwrap()).await });
+        }
+        for (status, answer) in at_once.join_all().await {
+            assert_eq!((status, &answer["decision"]), (200, &"launched".into()), "round {round}: {answer}");
+        }
+    }
+    // A failover: what was the master refuses to write, and is it again soon.
+    assert!(redis.say("REPLICAOF 127.0.0.1 1").starts_with("+OK"));
+    assert_eq!(decision(2).await.0, 503);
+    assert!(redis.say("REPLICAOF NO ONE").starts_with("+OK"));
+    assert_eq!(decision(2).await.1["decision"], "launched");
+}
+
+pub(crate) async fn redis_with_tls_a_private_ca_and_a_user_of_its_own() {
+    let ca = Ca::new();
+    let (certificate, key) = ca.issue("localhost", 30);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Command::new("redis-server");
+    server.args(["--bind", "127.0.0.1", "--port", "0", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
+    server
+        .arg("--tls-cert-file")
+        .arg(certificate)
+        .arg("--tls-key-file")
+        .arg(key)
+        .args(["--tls-ca-cert-file", &ca.root()]);
+    server.args(["--save", "", "--user", "default", "off", "--user", "app", "on", ">hunter2", "~*", "+@all", "--dir"]);
+    let process = server.arg(folder.path()).stdout(Stdio::null()).spawn().unwrap();
+    let redis = Redis { process, port, folder };
+    await_server(port);
+    let events = Events::default();
+    let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
+    let url = format!("rediss://app:hunter2@localhost:{port}");
+    let mut app = App::start_beside(github, events, &url, &[("SSL_CERT_FILE", &ca.root())]).await;
+    app.held_launch().await;
+    assert!(!app.end().contains("hunter2"));
+
+    let file = redis.folder.path().join("runtime-config.toml");
+    for (url, expected) in [
+        (url.as_str(), "nknownIssuer"),
+        (&url.replace("rediss", "redis"), "Redis"),
+        (&url.replace("hunter2", "hunter3"), "nknownIssuer"),
+    ] {
+        std::fs::write(&file, format!("[key_value_store.default]\ntype = \"redis\"\nurl = {url:?}\n")).unwrap();
+        let refused = program().args(["up", "--from", MANIFEST, "--runtime-config-file"]).arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(expected) && !said.contains("hunter"), "{said}");
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test target uses its part")]
 
+pub(crate) mod ca;
 pub(crate) mod elsewhere;
 pub(crate) mod gateway;
 
@@ -66,11 +67,21 @@ pub(crate) fn rounds() -> u64 {
     std::env::var("GHA_SLURM_RACES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(10)
 }
 
+/// The program, where no `.env` of a developer is: it would be read.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+    command.current_dir(ELSEWHERE);
+    command
+}
+
+/// A folder without a `.env`.
+const ELSEWHERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+
 /// Builds a component of tests/components; the path of its file.
 pub(crate) fn built_for_tests(name: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    built();
     let _turn = ONE_AT_A_TIME.lock().unwrap();
+    gha_slurm::building::add_target(&|line| eprintln!("{line}")).expect("the Wasm target is there");
     let package = format!("gha-slurm-test-{}", name.replace('_', "-"));
     let build = ["build", "--locked", "--target", "wasm32-wasip1", "--profile", "wasm", "--target-dir", "target", "-p"];
     let cargo = Command::new("cargo").args(build).arg(package).current_dir(env!("CARGO_MANIFEST_DIR")).status();
@@ -112,6 +123,11 @@ fn end(host: &mut Option<Child>) {
     }
     let _ = host.kill();
     let _ = host.wait();
+}
+
+/// Whether a change of a test's is one of the environment, and not of the application's variables.
+fn is_environment(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
 }
 
 /// The variables of an application between that GitHub and that gateway.
@@ -170,7 +186,8 @@ impl App {
         Self::start_with(&[("profiles", PROFILES)]).await
     }
 
-    /// Starts with some variables set otherwise; an empty value leaves one out.
+    /// Starts with some variables set otherwise; an empty value leaves one out. A name in capitals is one of the process's
+    /// own environment.
     pub(crate) async fn start_with(changes: &[(&str, &str)]) -> Self {
         if let Some(elsewhere) = Elsewhere::asked_for() {
             return elsewhere.app(changes).await;
@@ -201,15 +218,20 @@ impl App {
         github.set_webhook_url(&format!("{url}/api/github/webhooks"));
         let mut command = match on_spin() {
             true => Command::new("spin"),
-            false => Command::new(env!("CARGO_BIN_EXE_gha-slurm")),
+            false => program(),
         };
+        command.current_dir(ELSEWHERE).arg("up");
+        if !on_spin() {
+            // Tests stand in for clients behind a proxy.
+            command.args(["--trusted-proxy", "127.0.0.1"]);
+        }
         command
-            .args(["up", "--listen", &format!("127.0.0.1:{port}"), "--from"])
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--from"])
             .arg(manifest)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let config = tempfile::NamedTempFile::new().unwrap();
-        if state.starts_with("redis://") {
+        if state.starts_with("redis") {
             let text = format!("[key_value_store.default]\ntype = \"redis\"\nurl = \"{state}\"\n");
             std::fs::write(config.path(), text).unwrap();
             command.arg("--runtime-config-file").arg(config.path());
@@ -231,6 +253,7 @@ impl App {
             .map(|(name, value)| (format!("SPIN_VARIABLE_{}", name.to_uppercase()), value))
             .collect();
         command.envs(environment.clone());
+        command.envs(changes.iter().filter(|(name, _)| is_environment(name)).copied());
         if on_spin() {
             command.process_group(0);
         }
@@ -283,7 +306,7 @@ impl App {
     /// A command of the program that looks at this application, with its store in `state` and some variables set
     /// otherwise.
     pub(crate) fn command(&self, name: &str, state: &Path, changes: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gha-slurm"));
+        let mut command = program();
         command.args([name, "--from", MANIFEST, "--state-dir"]).arg(state).envs(self.environment.clone());
         for (name, value) in changes {
             let name = format!("SPIN_VARIABLE_{}", name.to_uppercase());

@@ -6,7 +6,7 @@ use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::GitHub;
 use jwt_simple::prelude::RS256KeyPair;
 
-use crate::support::{App, MANIFEST, REPOSITORY, WEBHOOK_SECRET, built, json, queued};
+use crate::support::{App, MANIFEST, REPOSITORY, WEBHOOK_SECRET, built, json, program, queued};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_variable_is_500_with_its_name_at_the_first_webhook() {
@@ -94,11 +94,7 @@ fn a_manifest_with_something_unsupported_is_refused_by_name() {
         let changed = text.replacen(from, to, 1).replace("target/", concat!(env!("CARGO_MANIFEST_DIR"), "/target/"));
         assert!(changed != text, "{from}");
         std::fs::write(&manifest, changed).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
-            .args(["up", "--state-dir", "", "--from"])
-            .arg(&manifest)
-            .output()
-            .unwrap();
+        let output = program().args(["up", "--state-dir", "", "--from"]).arg(&manifest).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(named), "{error}");

@@ -10,7 +10,7 @@ use gha_slurm_simulator::github::{GitHub, run_of};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, json};
+use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, json, program};
 
 async fn get(app: &App, path: &str) -> (u16, Value) {
     json(app.client.get(format!("{}{path}", app.url)).bearer_auth(ADMIN_TOKEN).send().await.unwrap()).await
@@ -18,7 +18,7 @@ async fn get(app: &App, path: &str) -> (u16, Value) {
 
 /// Runs `gha-slurm explain` beside the app: exit code, stdout, stderr.
 fn explain(app: &App, arguments: &[&str], token: &str) -> (i32, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
+    let output = program()
         .args(["explain", "--url", &app.url])
         .args(arguments)
         .env("SPIN_VARIABLE_ADMIN_TOKEN", token)
@@ -97,10 +97,8 @@ async fn explain_says_what_is_wrong_with_the_question() {
         assert!(stderr.contains(named), "{arguments:?}: {stderr}");
     }
     let closed = app.url.replace("http://127.0.0.1", "http://127.0.0.2");
-    let output = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
-        .args(["explain", REPOSITORY, "1", "--url", &closed, "--admin-token", ADMIN_TOKEN])
-        .output()
-        .unwrap();
+    let output =
+        program().args(["explain", REPOSITORY, "1", "--url", &closed, "--admin-token", ADMIN_TOKEN]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && text.contains("--url"), "{text}");
 }

@@ -9,7 +9,7 @@ use jwt_simple::prelude::RS256KeyPair;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET};
+use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, program};
 
 /// An application in order, with a store on disk.
 struct Patient {
@@ -55,8 +55,8 @@ async fn variables_and_profiles() {
     let patient = Patient::healthy().await;
     patient.says("healthy", &[], 0);
     let profile = |name: &str, labels: &str| format!("[[profile]]\nname = '{name}'\nlabels = {labels}\n");
-    let unreachable = profile("all", "['self-hosted', 'slurm']") + &profile("few", "['slurm']");
-    let overlap = profile("cpu", "['self-hosted', 'x64']") + &profile("gpu", "['self-hosted', 'gpu']");
+    let unreachable = profile("all", "['self-hosted', 'slurm']") + profile("few", "['slurm']").as_str();
+    let overlap = profile("cpu", "['self-hosted', 'x64']") + profile("gpu", "['self-hosted', 'gpu']").as_str();
     for (name, changes) in [
         ("public-url-missing", &[("public_url", "")][..]),
         ("gateway-url-malformed", &[("gateway_url", "gateway")]),
@@ -175,10 +175,7 @@ async fn the_gateway_the_public_url_and_the_store() {
 
 #[test]
 fn without_a_manifest_it_says_which_flag_names_it() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
-        .args(["doctor", "--from", "/no/such/spin.toml"])
-        .output()
-        .unwrap();
+    let output = program().args(["doctor", "--from", "/no/such/spin.toml"]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && text.contains("--from"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! The host itself, seen from outside: what Spin's users rely on besides the application.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Events;
@@ -9,7 +9,7 @@ use gha_slurm_simulator::gateway::Fault;
 use gha_slurm_simulator::github::{GitHub, sign};
 use reqwest::Method;
 
-use crate::support::{App, LABELS, MANIFEST, REPOSITORY, WEBHOOK_SECRET, built, json, queued};
+use crate::support::{App, LABELS, MANIFEST, REPOSITORY, WEBHOOK_SECRET, built, json, program, queued};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_that_it_is_healthy_without_a_component() {
@@ -73,7 +73,7 @@ async fn what_was_launched_before_a_restart_is_redeemed_after_it_once() {
 #[test]
 fn its_log_is_one_json_object_a_line_when_asked_for() {
     built();
-    let mut host = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
+    let mut host = program()
         .args(["up", "--from", MANIFEST, "--state-dir", "", "--listen", "127.0.0.1:0", "--log-format", "json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -102,7 +102,7 @@ fn wrong_usage_says_what_is_right() {
         (&["--version"], 0, env!("CARGO_PKG_VERSION")),
         (&["up", "--help"], 0, "--state-dir"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_gha-slurm")).args(arguments).output().unwrap();
+        let output = program().args(arguments).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
         assert!(text.contains(said), "{arguments:?}: {text}");

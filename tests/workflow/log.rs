@@ -8,7 +8,7 @@ use gha_slurm_simulator::github::JobStatus;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::support::{App, LABELS, REPOSITORY, json, queued};
+use crate::support::{App, LABELS, REPOSITORY, json, program, queued};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_decision_is_one_line_with_its_delivery_job_and_launch_at_a_level_that_means_something() {
@@ -53,7 +53,7 @@ async fn each_decision_is_one_line_with_its_delivery_job_and_launch_at_a_level_t
 #[test]
 fn shells_and_man_are_told_every_command() {
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_gha-slurm")).args(arguments).output().unwrap();
+        let output = program().args(arguments).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     };
     for (shell, checked_by) in [("bash", Some("bash")), ("zsh", None), ("fish", None)] {

@@ -21,8 +21,10 @@ mod redeem_bad_input;
 mod repair;
 mod setup;
 mod start;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod swap;
+mod tls;
 mod wasm;
 mod webhook_bad_input;

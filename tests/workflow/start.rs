@@ -3,15 +3,15 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::built_for_tests;
+use crate::support::{built_for_tests, program};
 
 /// Runs a host until it listens or gives up; what it logged, and how long that took.
 fn start(manifest: &Path, flags: &[&str]) -> (bool, String, Duration) {
     let begun = Instant::now();
-    let mut host = Command::new(env!("CARGO_BIN_EXE_gha-slurm"))
+    let mut host = program()
         .args(["up", "--listen", "127.0.0.1:0", "--from"])
         .arg(manifest)
         .args(flags)
@@ -107,4 +107,52 @@ fn a_store_that_cannot_be_used_is_named_with_the_reason() {
     }
     let (listens, log, _) = start(&manifest, &flags);
     assert!(!listens && log.contains("sqlite_key_value.db") && log.contains("no SQLite database"), "{log}");
+}
+
+#[test]
+fn a_store_is_its_owners_alone_also_where_it_was_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), &built_for_tests("floor"));
+    let state = folder.path().join("state");
+    let flags = ["--state-dir", state.to_str().unwrap(), "--compiled-dir", ""];
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let modes = || {
+        let files = std::fs::read_dir(&state).unwrap().map(|file| mode(&file.unwrap().path()));
+        (mode(&state), files.collect::<std::collections::BTreeSet<_>>())
+    };
+    assert!(start(&manifest, &flags).0);
+    assert_eq!(modes(), (0o700, [0o600].into()));
+    let file = state.join("sqlite_key_value.db");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let doctor = program().args(["doctor", "--from"]).arg(&manifest).arg("--state-dir").arg(&state).output().unwrap();
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.contains("mode 0644") && said.contains("chmod go="), "{said}");
+    assert_eq!(mode(&file), 0o644, "the doctor changes nothing");
+    let (listens, log, _) = start(&manifest, &flags);
+    assert!(listens && log.contains("0644") && log.contains("0777"), "{log}");
+    assert_eq!(modes(), (0o755, [0o600].into()));
+}
+
+#[test]
+fn a_file_with_secrets_that_others_can_read_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = manifest(folder.path(), &built_for_tests("floor"));
+    let file = folder.path().join("runtime-config.toml");
+    std::fs::write(&file, "[key_value_store.default]\ntype = \"redis\"\nurl = \"redis://:hunter2@127.0.0.1:1\"\n")
+        .unwrap();
+    for (mode, told) in [(0o640, true), (0o600, false)] {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (listens, log, _) =
+            start(&manifest, &["--compiled-dir", "", "--runtime-config-file", file.to_str().unwrap()]);
+        assert_eq!((listens, log.contains("runtime-config.toml can be read")), (false, told), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+    let env = folder.path().join(".env");
+    std::fs::write(&env, "SPIN_VARIABLE_X=hunter2\n").unwrap();
+    std::fs::set_permissions(&env, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let mut doctor = program();
+    let said = doctor.current_dir(folder.path()).args(["doctor", "--state-dir", ""]).output().unwrap().stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(said.contains(".env can be read") && !said.contains("hunter2"), "{said}");
 }

@@ -5,8 +5,8 @@
 //! nothing but a counter of its own in the store. No check prints a secret, and each ends in seconds.
 
 mod app;
-mod here;
 mod report;
+mod settings;
 mod store;
 
 use std::io::{IsTerminal, Write};
@@ -55,22 +55,25 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 fn examine(application: &Application) -> Result<Report, String> {
     let variables = application.variables()?;
-    let state = application.state()?;
+    let config = application.runtime_config()?;
+    let state = application.state(&config);
+    let open = application.open_secrets(&config);
     let manifest = Manifest::read(&application.from).map_err(|error| error.to_string())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
-    let native = Native::new(runtime.handle().clone(), manifest, variables);
+    let native = Native::new(runtime.handle().clone(), manifest, variables, config.client_tls)?;
     let progress = Progress::new();
     let mut findings = Vec::new();
     let mut check = |what: &str, check: &dyn Fn() -> Vec<Finding>| {
         progress.say(what);
         findings.extend(check());
     };
-    check("variables", &|| here::variables(&native));
-    check("profiles", &|| here::profiles(&native));
-    check("store", &|| vec![store::check(&native, &state)]);
+    check("variables", &|| settings::variables(&native));
+    check("files", &|| open.iter().map(settings::open_file).collect());
+    check("profiles", &|| settings::profiles(&native));
+    check("store", &|| store::check(&native, &state));
     check("GitHub", &|| app::check(&native));
-    check("gateway", &|| vec![here::gateway(&native)]);
-    check("public URL", &|| vec![here::public_url(&native)]);
+    check("gateway", &|| vec![settings::gateway(&native)]);
+    check("public URL", &|| vec![settings::public_url(&native)]);
     drop(progress);
     Ok(Report::new(findings))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gha_slurm::host::State;
 use gha_slurm::host::key_value::KeyValue;
+use gha_slurm::host::private_files;
 use gha_slurm_core::ledger::keys;
 use gha_slurm_core::ports::{Random, Store, StoreError};
 
@@ -12,16 +13,26 @@ use crate::commands::native::Native;
 
 const CHECK: &str = "store";
 const DEADLINE: Duration = Duration::from_secs(5);
-/// The file that Spin uses as well.
-const FILE: &str = "sqlite_key_value.db";
 
-pub(super) fn check(native: &Native, state: &State) -> Finding {
+pub(super) fn check(native: &Native, state: &State) -> Vec<Finding> {
+    let mut findings = vec![opens_and_counts(native, state)];
+    if let State::Folder(folder) = state {
+        let files = KeyValue::files(folder);
+        findings.extend(files.iter().filter_map(|file| private_files::readable_by_others(file)).map(|file| {
+            let mend = format!("chmod go= {}; `gha-slurm up` does that by itself at its start", file.path.display());
+            Finding::wrong(CHECK, file.to_string(), mend)
+        }));
+    }
+    findings
+}
+
+fn opens_and_counts(native: &Native, state: &State) -> Finding {
     let (place, opened) = match state {
         State::Memory => {
             empty(native);
             return Finding::ok(CHECK, "in memory: all is forgotten with the process");
         }
-        State::Folder(folder) if !folder.join(FILE).exists() => {
+        State::Folder(folder) if !KeyValue::files(folder)[0].exists() => {
             empty(native);
             // To make it here could make it somebody else's than the application's.
             let found = format!("there is none in {} so far: the application makes it", folder.display());

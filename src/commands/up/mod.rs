@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use gha_slurm::host::client_address::{IpNet, TrustedProxies};
 use gha_slurm::host::precompiled::Precompiled;
 use gha_slurm::host::{self, Options};
 use gha_slurm::logging::{self, Format};
@@ -33,6 +34,10 @@ pub(crate) struct Arguments {
     /// Where compiled code is kept for the next start [default: gha-slurm in the user's cache folder]; empty keeps none.
     #[arg(long, value_name = "FOLDER")]
     compiled_dir: Option<OsString>,
+    /// A reverse proxy, as an address or a network, whose X-Forwarded-For is believed; may be given more than once. From
+    /// anybody else such headers are removed.
+    #[arg(long, value_name = "CIDR", value_parser = TrustedProxies::parse)]
+    trusted_proxy: Vec<IpNet>,
     #[command(flatten)]
     limits: LimitArguments,
     /// How the log on stderr looks [default: human on a terminal, json elsewhere].
@@ -83,7 +88,11 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         building::build(&application.from, &|line| tracing::info!("{line}"))
             .map_err(|error| failed(error.to_string()))?;
     }
-    let state = application.state().map_err(usage)?;
+    let config = application.runtime_config().map_err(usage)?;
+    let state = application.state(&config);
+    for file in application.open_secrets(&config) {
+        tracing::warn!("{file}: run `chmod go=` on it");
+    }
     let setup_link = SetupLink::prepare(&mut variables);
     let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
     let compiled = match arguments.compiled_dir {
@@ -99,6 +108,8 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         quiet: arguments.quiet,
         limits: arguments.limits.into(),
         compiled,
+        client_tls: config.client_tls,
+        trusted_proxies: TrustedProxies::new(arguments.trusted_proxy),
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| failed(error.to_string()))?;
     runtime.block_on(async {

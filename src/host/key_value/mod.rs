@@ -3,7 +3,7 @@
 mod redis;
 mod sqlite;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -34,7 +34,12 @@ impl std::fmt::Debug for KeyValue {
 }
 
 impl KeyValue {
-    /// Opens or makes `sqlite_key_value.db` in `folder`.
+    /// The files of a store in `folder`, whether they are there or not.
+    pub fn files(folder: &Path) -> [PathBuf; 3] {
+        Sqlite::files(folder)
+    }
+
+    /// Opens or makes `sqlite_key_value.db` in `folder`; what is made is for its owner alone.
     pub fn open(folder: &Path) -> Result<Self, KeyValueError> {
         Sqlite::open(folder).map(Self::Sqlite)
     }

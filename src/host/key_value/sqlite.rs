@@ -8,7 +8,7 @@
 mod opening;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -37,7 +37,12 @@ struct Inner {
 }
 
 impl Sqlite {
-    /// Opens or makes `sqlite_key_value.db` in `folder`, which only its owner may enter when it is made here.
+    /// The files of a store in `folder`, whether they are there or not. What SQLite writes beside the first takes its mode.
+    pub fn files(folder: &Path) -> [PathBuf; 3] {
+        ["", "-wal", "-shm"].map(|end| folder.join(format!("{}{end}", opening::FILE)))
+    }
+
+    /// Opens or makes `sqlite_key_value.db` in `folder`; what is made is for its owner alone.
     pub fn open(folder: &Path) -> Result<Self, KeyValueError> {
         Self::at(Place::in_folder(folder)?)
     }

@@ -1,9 +1,9 @@
 //! One fresh, bounded instance per request. A guest is trusted with nothing: it sees no file and no environment, only the
 //! variables, stores and hosts that the manifest names for it.
 
-pub mod offers;
+pub mod imports;
 
-pub(super) use self::offers::bindings::Offers;
+pub(super) use self::imports::bindings::Imports;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::key_value::KeyValue;
-use super::outbound_http::{AllowedHosts, Client, OutboundHttp};
+use super::outbound::{AllowedHosts, Client, OutboundHttp};
 use super::variables::VariableError;
 
 /// What a guest may print for one request.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use gha_slurm_protocol::secret::Secret;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use gha_slurm_protocol::secret::Secret;
 use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::Sha256;
@@ -97,8 +97,8 @@ fn sign(key: &[u8], user: &str, lifetime: Duration) -> Result<Secret, BackendErr
     let unsigned = |error: String| BackendError::Outage(format!("no token could be signed: {error}"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|error| unsigned(error.to_string()))?;
     let claims = json!({"iat": now.as_secs(), "exp": (now + lifetime).as_secs(), "sun": user});
-    let [header, claims] = [json!({"alg": "HS256", "typ": "JWT"}), claims]
-        .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
+    let [header, claims] =
+        [json!({"alg": "HS256", "typ": "JWT"}), claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
     let mac = Hmac::<Sha256>::new_from_slice(key).map_err(|error| unsigned(error.to_string()))?;
     let mac = mac.chain_update(format!("{header}.{claims}")).finalize().into_bytes();
     Ok(Secret::new(format!("{header}.{claims}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac))))

@@ -8,6 +8,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::KeyValueError;
 use super::writer::explained;
+use crate::host::private_files;
+
+/// Spin's file.
+pub(super) const FILE: &str = "sqlite_key_value.db";
 
 /// How long to wait for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,12 +34,11 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn in_folder(folder: &Path) -> Result<Self, KeyValueError> {
-        let failed = |error: std::io::Error| KeyValueError(format!("{}: {error}", folder.display()));
-        let mut builder = std::fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder).map_err(failed)?;
-        Ok(Self { uri: String::new(), path: Some(folder.join("sqlite_key_value.db")), anchor: None })
+        let path = folder.join(FILE);
+        private_files::make_folder(folder)
+            .and_then(|()| private_files::make(&path))
+            .map_err(|error| KeyValueError(format!("{}: {error}", path.display())))?;
+        Ok(Self { uri: String::new(), path: Some(path), anchor: None })
     }
 
     pub(super) fn in_memory() -> Self {

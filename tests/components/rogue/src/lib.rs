@@ -1,5 +1,5 @@
-//! Spin component that misbehaves as its path says: `/loop`, `/bomb`, `/trap`, `/silent`, or `/slow`, which holds its
-//! instance for a second. Any other path is answered.
+//! Spin component that misbehaves as its path says: `/loop`, `/bomb`, `/trap`, `/silent`, `/slow`, which holds its
+//! instance for a second, or `/large`, which answers 32 MiB. Any other path is answered.
 
 #![cfg(target_family = "wasm")]
 // The macro's exported function is unsafe by nature; nothing else here is.
@@ -34,6 +34,16 @@ fn rogue(request: IncomingRequest, out: ResponseOutparam) {
     let body = response.body();
     out.set(response);
     if let Ok(body) = body {
+        if path.ends_with("/large")
+            && let Ok(stream) = body.write()
+        {
+            let part = [b'x'; 4096];
+            for _ in 0..8192 {
+                if stream.blocking_write_and_flush(&part).is_err() {
+                    return;
+                }
+            }
+        }
         let _ = OutgoingBody::finish(body, None);
     }
 }

@@ -1,4 +1,4 @@
-//! What the host offers a guest besides WASI: variables and key-value stores, in the interfaces that Spin has for them.
+//! What a guest may import besides WASI: variables and key-value stores, in the interfaces that Spin has for them.
 
 use wasmtime::component::Resource;
 
@@ -9,9 +9,9 @@ use crate::host::variables::VariableError;
 pub(super) mod bindings {
     wasmtime::component::bindgen!({
         inline: "
-            package host:offers;
+            package host:imports;
 
-            world offers {
+            world imports {
                 import fermyon:spin/variables@2.0.0;
                 import fermyon:spin/key-value@2.0.0;
                 import wasi:keyvalue/store@0.2.0-draft2;

@@ -1,5 +1,6 @@
-//! What this side has to be right about: variables, profiles, the way to the gateway, the address that others use.
+//! What the operator has set: variables, profiles, the way to the gateway, the address that others use.
 
+use gha_slurm::host::private_files::ReadableByOthers;
 use gha_slurm_core::gateway::{GatewayError, check_gateway};
 use gha_slurm_core::ports::{Clock, Http, HttpMethod, HttpRequest, SendError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
@@ -39,6 +40,11 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         (Some(_), Ok(_)) => {}
     }
     findings
+}
+
+/// A file with secrets that others can read.
+pub(super) fn open_file(file: &ReadableByOthers) -> Finding {
+    Finding::wrong("files", file.to_string(), format!("chmod go= {}", file.path.display()))
 }
 
 /// Whether they can be read, and whether each can get a job.

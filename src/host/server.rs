@@ -1,8 +1,7 @@
-//! Serving: HTTP/1.1 in, bounded in connections, headers and time; what becomes of a request is in [`handling`].
+//! Serving: HTTP/1.1 in, bounded in connections, headers and time; what becomes of a request is in [`request`].
 //!
-//! [`handling`]: super::handling
+//! [`request`]: super::request
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +10,26 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
-use super::Error;
+use super::client_address::TrustedProxies;
+use super::connections::Connections;
 use super::engine::Engine;
-use super::handling::App;
 use super::limits::Limits;
+use super::paced_writes::PacedWrites;
+use super::request::{App, Target};
 use super::routing::Router;
-use super::sandbox::Guest;
 
 const DRAIN: Duration = Duration::from_secs(10);
 /// What one connection too many is told, as far as that can be written at once.
 const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The connection was chosen to be closed for another one.
+#[derive(Debug, Error)]
+#[error("closed to make room")]
+struct Evicted;
 
 /// A bound application.
 pub struct Server {
@@ -32,6 +37,7 @@ pub struct Server {
     address: SocketAddr,
     limits: Limits,
     app: Arc<App>,
+    proxies: Arc<TrustedProxies>,
     // Keeps the epochs going.
     _engine: Engine,
 }
@@ -40,14 +46,16 @@ impl Server {
     pub(super) async fn bind(
         address: SocketAddr,
         engine: Engine,
-        router: Router<Guest>,
+        router: Router<Arc<Target>>,
         limits: Limits,
-    ) -> Result<Self, Error> {
-        let listen = |why| Error::Listen { address, why };
+        proxies: TrustedProxies,
+    ) -> Result<Self, super::Error> {
+        let listen = |why| super::Error::Listen { address, why };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let app = Arc::new(App::new(router, limits.clone()));
-        Ok(Self { listener, address, limits, app, _engine: engine })
+        let proxies = Arc::new(proxies);
+        let app = Arc::new(App::new(router, limits.clone(), Arc::clone(&proxies)));
+        Ok(Self { listener, address, limits, app, proxies, _engine: engine })
     }
 
     /// Where it listens.
@@ -67,7 +75,8 @@ impl Server {
         http.timer(TokioTimer::new())
             .header_read_timeout(self.limits.header_deadline)
             .max_buf_size(self.limits.header_bytes);
-        let places = Arc::new(Semaphore::new(self.limits.connections));
+        let connections =
+            Connections::new(self.limits.connections, self.limits.connections_per_address, Arc::clone(&self.proxies));
         tokio::pin!(stop);
         loop {
             let (stream, peer) = tokio::select! {
@@ -82,22 +91,25 @@ impl Server {
                 },
                 () = &mut stop => break,
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Some(place) = connections.admit(peer.ip()).map(Arc::new) else {
                 refuse(&stream);
                 continue;
             };
             // Headers and body are small segments; together with delayed acknowledgements they would wait 40 ms.
             let _ = stream.set_nodelay(true);
-            let app = Arc::clone(&self.app);
+            let (app, its) = (Arc::clone(&self.app), Arc::clone(&place));
             let service = service_fn(move |request| {
-                let app = Arc::clone(&app);
-                async move { Ok::<_, Infallible>(app.serve(request, peer).await) }
+                let (app, busy) = (Arc::clone(&app), its.begin());
+                async move { Ok::<_, Evicted>(app.serve(request, peer, busy.ok_or(Evicted)?).await) }
             });
+            let stream = PacedWrites::new(stream, self.limits.body_deadline, self.limits.body_rate);
             let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
             tokio::spawn(async move {
-                let _place = place;
-                if let Err(error) = connection.await {
-                    tracing::debug!("a connection broke: {error}");
+                tokio::select! {
+                    ended = connection => if let Err(error) = ended {
+                        tracing::debug!("a connection broke: {error}");
+                    },
+                    () = place.evicted() => tracing::debug!("a connection was closed to make room"),
                 }
             });
         }

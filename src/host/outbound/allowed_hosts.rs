@@ -1,25 +1,9 @@
-//! Outbound HTTP: only to the hosts that the manifest names, never without a deadline, over connections that are kept.
+//! `allowed_outbound_hosts`: where one component may go.
 
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
-use http_body_util::BodyExt;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{self, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use url::{Host, Url};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::body::Paced;
-use super::manifest::ManifestError;
-use super::variables::VariableError;
-
-/// No guest may wait longer for one step of a request.
-const LONGEST: Duration = Duration::from_secs(30);
-/// How long an idle connection is kept. Shorter than most servers keep theirs, because a request that meets the end of
-/// its connection is lost.
-const IDLE: Duration = Duration::from_secs(15);
+use crate::host::manifest::ManifestError;
+use crate::host::variables::VariableError;
 
 /// The hosts that one component may reach.
 #[derive(Debug, Default)]
@@ -63,7 +47,7 @@ impl AllowedHosts {
         Ok(Self(allowed))
     }
 
-    fn allows(&self, uri: &hyper::Uri) -> bool {
+    pub(super) fn allows(&self, uri: &hyper::Uri) -> bool {
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else { return false };
         let port = uri.port_u16().or_else(|| default_port(scheme));
         let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
@@ -126,98 +110,6 @@ fn exact(host: &str) -> Option<String> {
         _ if !plain => None,
         Host::Ipv6(address) => Some(address.to_string()),
         other => Some(other.to_string()),
-    }
-}
-
-/// Sends guests' requests, over connections that are kept for the next one. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Client(legacy::Client<HttpsConnector<HttpConnector>, WasiBody>);
-
-impl Client {
-    /// A client that keeps at most `idle` idle connections per host.
-    pub fn new(idle: usize) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(LONGEST));
-        let connector =
-            HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().wrap_connector(tcp);
-        let client = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(idle)
-            .build(connector);
-        Self(client)
-    }
-
-    /// Sends a request; its answer's body ends with an error when the other side pauses for longer than `pause`.
-    async fn send(
-        &self,
-        request: hyper::Request<WasiBody>,
-        first_byte: Duration,
-        pause: Duration,
-    ) -> Result<hyper::Response<WasiBody>, Error> {
-        // TLS has no time-out of its own.
-        let sent = tokio::time::timeout(first_byte, self.0.request(request)).await;
-        let response = sent.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failure)?;
-        Ok(response
-            .map(|body| Paced::new(body.map_err(Error::from), pause, || Error::ConnectionReadTimeout).boxed_unsync()))
-    }
-}
-
-/// What a guest is told of a failure: whether there was a connection at all.
-fn failure(error: legacy::Error) -> Error {
-    let mut cause: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(why) = cause {
-        if let Some(io) = why.downcast_ref::<io::Error>() {
-            let io = io::Error::new(io.kind(), io.to_string());
-            // rustls tells of a certificate or a protocol that is wrong by this kind.
-            return if io.kind() == io::ErrorKind::InvalidData { Error::Tls(io) } else { Error::Connect(io) };
-        }
-        cause = why.source();
-    }
-    if error.is_connect() { Error::DestinationUnavailable } else { Error::HttpResponseIncomplete }
-}
-
-/// Decides on, and bounds, each request of one guest.
-#[derive(Debug)]
-pub struct OutboundHttp {
-    component: String,
-    allowed: Arc<AllowedHosts>,
-    client: Client,
-}
-
-impl OutboundHttp {
-    /// For the component of that id.
-    pub fn new(component: &str, allowed: &Arc<AllowedHosts>, client: &Client) -> Self {
-        Self { component: component.to_owned(), allowed: Arc::clone(allowed), client: client.clone() }
-    }
-}
-
-type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
-
-impl WasiHttpHooks for OutboundHttp {
-    fn send_request(
-        &mut self,
-        request: hyper::Request<WasiBody>,
-        options: Option<RequestOptions>,
-        _written: Io,
-    ) -> Box<dyn Future<Output = Result<(hyper::Response<WasiBody>, Io), Error>> + Send> {
-        if !self.allowed.allows(request.uri()) {
-            let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(component = %self.component, "refused to reach {authority}: not in allowed_outbound_hosts");
-            return Box::new(async { Err(Error::HttpRequestDenied) });
-        }
-        let options = options.unwrap_or_default();
-        let within = |limit: Option<Duration>| limit.unwrap_or(LONGEST).min(LONGEST);
-        let first_byte = within(options.connect_timeout) + within(options.first_byte_timeout);
-        let pause = within(options.between_bytes_timeout);
-        let client = self.client.clone();
-        Box::new(async move {
-            let response = client.send(request, first_byte, pause).await?;
-            // The connection drives itself.
-            Ok((response, Box::new(async { Ok(()) }) as Io))
-        })
     }
 }
 
