@@ -1,5 +1,5 @@
-//! What the domain needs of the world, lent to a command by this process: the variables, the key-value store and
-//! outbound HTTP as the host has them, so that a command finds what the application finds.
+//! The domain's ports for a command: variables, key-value store and outbound HTTP as the host provides them, so that a
+//! command sees what the application sees.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{Error, RequestOptions};
 
 const STORE: &str = "default";
 
-/// Blocks: to be used on a thread that may wait.
+/// Its calls block: use it on a thread that may wait.
 pub(crate) struct Native {
     runtime: Handle,
     manifest: Manifest,
@@ -29,7 +29,7 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    /// An application's world, without a store so far.
+    /// The ports of an application, without a store yet.
     pub(crate) fn new(runtime: Handle, manifest: Manifest, variables: Provider) -> Self {
         Self { runtime, manifest, variables, store: RefCell::default(), skew: Cell::default() }
     }
@@ -39,12 +39,12 @@ impl Native {
         *self.store.borrow_mut() = Some(store);
     }
 
-    /// Waits for something of the host's.
+    /// Waits for a future of the host.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// By how many seconds this machine's clock is ahead of the server that last answered, if it told its time.
+    /// By how many seconds this machine's clock is ahead of the last server that answered with its time.
     pub(crate) fn clock_ahead(&self) -> Option<i64> {
         self.skew.get()
     }
@@ -91,7 +91,7 @@ impl Store for Native {
 
 impl Variables for Native {
     fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
-        // What has no value is not set, for a component as well.
+        // A variable without a value is not set, as for a component.
         Ok(self.manifest.variable(name, &self.variables).ok())
     }
 }
@@ -123,7 +123,7 @@ impl Http for Native {
     }
 }
 
-/// Sends a request and reads its answer; the caller bounds the whole time.
+/// Sends a request and reads its answer; the caller limits the time.
 pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, SendError> {
     let broken = |error: &dyn std::fmt::Display| SendError::Broken(error.to_string());
     let method = match request.method {
@@ -160,7 +160,7 @@ pub(crate) async fn exchange(request: &HttpRequest) -> Result<HttpResponse, Send
         let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
         Ok(HttpResponse { status: head.status.as_u16(), headers, body: body.to_bytes().to_vec() })
     };
-    // The connection is driven beside; its own end is no answer.
+    // The connection is driven concurrently; its end is not an answer.
     let mut read = std::pin::pin!(read);
     let mut driving = std::pin::pin!(driving);
     let mut driven = false;
