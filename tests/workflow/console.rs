@@ -79,7 +79,10 @@ async fn what_left_no_fact_is_explained_as_well() {
     app.gateway.fail(Fault::Status(503));
     let (job, _) = app.github.queue_job(REPOSITORY, LABELS).await;
     let text = said(&app, job);
-    assert!(text.contains("The gateway has not taken the launch") && text.contains("the gateway answers"), "{text}");
+    assert!(
+        text.contains("The gateway has not accepted the launch") && text.contains("The gateway answers now"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! The gateway's client: launches, cancellations and questions about Slurm jobs, and how the answers are read.
+//! The gateway's client: it submits launches, cancels them, asks about Slurm jobs, and interprets the answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::ledger::FailureKind;
 use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
 use crate::settings::GatewaySettings;
 
-/// Why a launch is not known to be submitted.
+/// Why the gateway did not do what it was asked to.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum GatewayError {
     /// It could not be reached, or its answer was lost.
@@ -23,7 +23,7 @@ pub enum GatewayError {
     /// 401.
     #[error("the gateway refused the shared secret: gateway_secret must be the same on both sides")]
     Unauthorized,
-    /// Another 4xx: it will not do it as things stand.
+    /// Another 4xx: it will not do this as things are.
     #[error("the gateway refused ({status}): {message}")]
     Refused {
         /// The status.
@@ -31,11 +31,11 @@ pub enum GatewayError {
         /// The gateway's words, often Slurm's.
         message: String,
     },
-    /// 5xx, or what no gateway answers.
+    /// 5xx, or a status that no gateway sends.
     #[error("the gateway failed ({0})")]
     Failed(u16),
-    /// A success without the gateway's body: something else answers at that address.
-    #[error("the answer is not a gateway's: check gateway_url")]
+    /// A success without the body that a gateway sends: something else answers at that address.
+    #[error("the answer does not come from a gateway: check gateway_url")]
     NotAGateway,
 }
 
@@ -51,7 +51,7 @@ impl GatewayError {
     }
 }
 
-/// Submits one launch. `Ok` is the Slurm job's id, when the gateway tells it.
+/// Submits a launch. `Ok` is the Slurm job's ID, if the gateway tells it.
 pub fn start_runner(
     http: &impl Http,
     gateway: &GatewaySettings,
@@ -61,13 +61,13 @@ pub fn start_runner(
     accepted(&send(http, gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline)?)
 }
 
-/// Whether the gateway is there and takes the secret, asked by a launch that is none: the gateway says what is missing in
-/// it, the original service fails on it, and neither starts anything.
+/// Checks that the gateway is there and accepts the secret, by sending an empty launch: the gateway says what is missing,
+/// the original service fails, and neither starts anything.
 pub fn check_gateway(http: &impl Http, gateway: &GatewaySettings, deadline: Duration) -> Result<(), GatewayError> {
     let ask = |gateway| send(http, gateway, HttpMethod::Post, "runner/start", b"{}".to_vec(), deadline);
     match ask(gateway) {
         Err(GatewayError::Refused { status: 422, .. }) => Ok(()),
-        // Whatever is broken fails so as well; the original tells a wrong secret apart.
+        // Anything that is broken may fail like this. The original service answers a wrong secret differently.
         Err(GatewayError::Failed(500)) => {
             let other = GatewaySettings { url: gateway.url.clone(), secret: Secret::new("not-the-secret") };
             match ask(&other) {
@@ -95,7 +95,7 @@ pub fn cancel_runner(
     }
 }
 
-/// Asks for a launch's Slurm job. `None` when the gateway does not know the launch, or has no such route.
+/// Asks about a launch's Slurm job. `None` if the gateway does not know the launch, or has no such route.
 pub fn slurm_job(
     http: &impl Http,
     gateway: &GatewaySettings,

@@ -1,7 +1,7 @@
 //! The application's variables as typed settings.
 //!
-//! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is told at
-//! the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
+//! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is reported
+//! by the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::secret::Secret;
@@ -25,16 +25,16 @@ pub enum SettingError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The App is set up neither by this variable nor in the browser.
+    /// Neither this variable nor the setup in the browser provides the App.
     #[error(
-        "the App is not set up yet: the variable {name} is not set, and the set-up in the browser, whose link \
-         `gha-slurm up` prints, was not done; open that link, or {}", how_to_set(.name)
+        "there is no GitHub App yet: the variable {name} is not set, and the setup in the browser was not completed; \
+         open the link that `gha-slurm up` prints, or {}", how_to_set(.name)
     )]
     Unconfigured {
         /// The variable.
         name: &'static str,
     },
-    /// What the set-up in the browser kept cannot be read.
+    /// What the setup in the browser stored cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -53,23 +53,23 @@ fn how_to_set(name: &str) -> String {
 }
 
 impl SettingError {
-    /// What is wrong, without the way to mend it.
+    /// What is wrong, without how to fix it.
     pub fn problem(&self) -> String {
         match self {
             Self::Variable { name, problem } => format!("the variable {name} {problem}"),
             Self::Unconfigured { name } => {
-                format!("the variable {name} is not set, and no set-up in the browser was done")
+                format!("the variable {name} is not set, and the setup in the browser was not completed")
             }
             Self::Store(error) => error.to_string(),
         }
     }
 
-    /// How to put it right.
-    pub fn mend(&self) -> String {
+    /// How to fix it.
+    pub fn fix(&self) -> String {
         match self {
             Self::Variable { name, .. } => how_to_set(name),
             Self::Unconfigured { .. } => "open the link that `gha-slurm up` prints".to_owned(),
-            Self::Store(_) => "see the check of the store".to_owned(),
+            Self::Store(_) => "see the check \"store\"".to_owned(),
         }
     }
 
@@ -87,7 +87,7 @@ pub struct GatewaySettings {
     pub secret: Secret,
 }
 
-/// Who this application is at GitHub.
+/// Which App this application is on GitHub.
 #[derive(Debug, Clone)]
 pub struct GitHubSettings {
     /// The App's id or client id.
@@ -110,7 +110,7 @@ impl<V: Variables> Settings<'_, V> {
         Ok(Secret::new(token))
     }
 
-    /// `open_metrics`: whether metrics are for everybody.
+    /// `open_metrics`: whether metrics need no token.
     pub fn open_metrics(&self) -> Result<bool, SettingError> {
         match self.read("open_metrics")?.unwrap_or_default().trim() {
             "true" => Ok(true),
@@ -126,7 +126,7 @@ impl<V: Variables> Settings<'_, V> {
         if !secret.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(SettingError::new(
                 "gateway_secret",
-                "must be visible ASCII without blanks, to stand in a header",
+                "must consist of printable ASCII characters without spaces, because it is sent in a header",
             ));
         }
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
@@ -145,7 +145,7 @@ impl<V: Variables> Settings<'_, V> {
     /// `profiles`; blank means the built-in default.
     pub fn profiles(&self) -> Result<Profiles, SettingError> {
         let text = self.read("profiles")?.unwrap_or_default();
-        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is wrong: {error}")))
+        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is malformed: {error}")))
     }
 
     /// `github_api_url`: the base of the REST API, ending with `/`.
@@ -174,7 +174,7 @@ impl<V: Variables> Settings<'_, V> {
         Ok(Some(app_id))
     }
 
-    /// `setup_secret`: the secret of the set-up link; without it there is no set-up in the browser.
+    /// `setup_secret`: the secret of the setup link; without it there is no setup in the browser.
     pub fn setup_secret(&self) -> Result<Option<Secret>, SettingError> {
         match self.optional("setup_secret")? {
             Some(secret) if secret.len() < 16 => {
@@ -184,11 +184,11 @@ impl<V: Variables> Settings<'_, V> {
         }
     }
 
-    /// `setup_expires`: the end of the set-up link in seconds of Unix time; without it the link lives for a while after
-    /// it was first opened.
+    /// `setup_expires`: when the setup link expires, as a Unix time in seconds; without it the link is valid for a
+    /// while after it was first opened.
     pub fn setup_expires(&self) -> Result<Option<u64>, SettingError> {
         let Some(text) = self.optional("setup_expires")? else { return Ok(None) };
-        let seconds = text.parse().map_err(|_| SettingError::new("setup_expires", "must be seconds of Unix time"))?;
+        let seconds = text.parse().map_err(|_| SettingError::new("setup_expires", "must be a Unix time in seconds"))?;
         Ok(Some(seconds))
     }
 
@@ -216,7 +216,7 @@ impl<V: Variables> Settings<'_, V> {
     }
 }
 
-/// Who the App is: the variables win, and what the set-up in the browser kept stands in for those that are not set.
+/// The App: the variables win; what the setup in the browser stored is used for those that are not set.
 impl<V: Variables + Store> Settings<'_, V> {
     /// `github_webhook_secret`
     pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
@@ -242,7 +242,7 @@ impl<V: Variables + Store> Settings<'_, V> {
     /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
     pub fn app_key(&self) -> Result<AppKey, SettingError> {
         AppKey::from_pem(self.private_key()?.expose()).ok_or_else(|| {
-            let problem = "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)";
+            let problem = "is not an RSA private key in PEM form as downloaded from GitHub (BEGIN RSA PRIVATE KEY)";
             SettingError::new(PRIVATE_KEY, problem)
         })
     }
@@ -269,7 +269,7 @@ impl<V: Variables + Store> Settings<'_, V> {
 
 /// A base URL, with `/` at its end so that paths can be joined to it.
 fn parse_base_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text.trim()).map_err(|error| format!("is no URL ({error})"))?;
+    let mut url = Url::parse(text.trim()).map_err(|error| format!("is not a URL ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must begin with https:// or http://".to_owned());
     }
@@ -298,7 +298,7 @@ fn api_base(origin: Url) -> Result<Url, String> {
 }
 
 fn join(base: &Url, path: &str) -> Result<Url, String> {
-    base.join(path).map_err(|error| format!("is no base URL ({error})"))
+    base.join(path).map_err(|error| format!("is not a base URL ({error})"))
 }
 
 #[cfg(test)]

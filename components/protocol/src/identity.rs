@@ -9,6 +9,7 @@ use thiserror::Error;
 /// The id of a GitHub `workflow_job`. A re-run has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobId(pub u64);
 
 impl fmt::Display for JobId {
@@ -25,6 +26,7 @@ pub struct MalformedName(pub &'static str);
 /// `owner/name`, only of characters that GitHub allows, so that it can stand in a URL's path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RepositoryName {
     full: String,
     slash: usize,
@@ -75,6 +77,7 @@ impl From<RepositoryName> for String {
 /// One attempt to start a runner for a job: `{job}-{number}`. It is the launch token's `jti`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaunchId {
     /// The job that it was started for.
     pub job: JobId,
