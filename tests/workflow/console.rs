@@ -1,7 +1,6 @@
 //! What shows: the API, the metrics and `explain`, over HTTP and by the command, also with 50,000 jobs in the store.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_simulator::event::Events;

@@ -6,12 +6,15 @@ use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::admin::authorize;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
-use gha_slurm_overview::{Deliveries, Figures, Filter, JobDetail, JobPage, State, StateFilter};
+#[cfg(test)]
+use gha_slurm_overview::{Deliveries, Figures, JobPage};
+use gha_slurm_overview::{Filter, JobDetail, State, StateFilter};
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use gha_slurm_protocol::slurm_job::SlurmJob;
 use serde::Serialize;
 use serde_json::json;
 
+#[cfg(test)]
 use crate::explain::Explained;
 use crate::explain::known::ask_gateway;
 

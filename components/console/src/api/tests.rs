@@ -1,4 +1,4 @@
-//! The API's answers and its types, both compared with the OpenAPI document. `GHA_SLURM_BLESS=1` writes the schemas of the
+//! The API's answers and its types, both compared with the OpenAPI document. `EXPECTORATE=overwrite` writes the schemas of the
 //! types into the document.
 
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ fn the_document_has_the_routes_and_the_types_of_the_code() {
     let (before, _) = OPENAPI.split_once("\"schemas\":").unwrap();
     let lines = types.as_object().unwrap().iter().map(|(name, schema)| format!("      \"{name}\": {schema}"));
     let text = format!("{before}\"schemas\": {{\n{}\n    }}\n  }}\n}}\n", lines.collect::<Vec<_>>().join(",\n"));
-    if std::env::var_os("GHA_SLURM_BLESS").is_some() {
+    if std::env::var_os("EXPECTORATE").is_some_and(|how| how == "overwrite") {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/openapi.json"), &text).unwrap();
     }
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
