@@ -5,6 +5,7 @@
 
 mod clean;
 mod deliveries;
+mod ends;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
 mod remove;
