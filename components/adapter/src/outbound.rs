@@ -8,7 +8,8 @@ use std::time::Instant;
 use gha_slurm_core::ports::{Http, HttpMethod, HttpRequest, HttpResponse, MAX_RESPONSE_BYTES, SendError};
 use spin_sdk::wit::wasi::http0_2_0::outgoing_handler;
 use spin_sdk::wit::wasi::http0_2_0::types::{
-    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions,
+    Scheme,
 };
 
 use wasi::io::streams::OutputStream;

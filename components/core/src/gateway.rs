@@ -66,10 +66,7 @@ pub fn start_runners(
     deadline: Duration,
 ) -> Vec<Result<Option<String>, GatewayError>> {
     let request = |launch| request(gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline);
-    send_many(http, launches.iter().map(request).collect())
-        .into_iter()
-        .map(|response| accepted(&response?))
-        .collect()
+    send_many(http, launches.iter().map(request).collect()).into_iter().map(|response| accepted(&response?)).collect()
 }
 
 /// Whether the gateway is there and takes the secret, asked by a launch that is none: the gateway says what is missing in

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_core::text::Text;
@@ -142,7 +142,7 @@ impl JobSummary {
         let state = state_of(record, launch, now);
         let last = record.launches.last();
         let since = match state {
-            State::Unconfirmed | State::InLine | State::Unsubmitted => {
+            State::Unconfirmed | State::InLine | State::Unsubmitted | State::Refused => {
                 // A second launch waits since the first was lost.
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).or(times.received)
@@ -197,6 +197,9 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         Some(launch) if launch.redeemed.is_some() => State::Starting,
         Some(launch) if launch.launched.is_some() => State::Pending,
         _ if requested.needs_confirmation() && record.confirmed.is_none() => State::Unconfirmed,
+        Some(launch) if launch.submissions.last.as_ref().is_some_and(|last| last.kind == FailureKind::Refused) => {
+            State::Refused
+        }
         // It draws its ticket before it is tried: one without a failure is in line, or on its way this moment.
         Some(launch) if launch.ticket.is_some() && launch.submissions.last.is_none() => State::InLine,
         _ => State::Unsubmitted,
@@ -212,10 +215,21 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
         }
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
-            let places = requested.max_running?;
-            Some(format!("profile {} runs as many launches as it may (max_running = {places})", requested.profile))
+            let profile = &requested.profile;
+            Some(match (requested.max_running, requested.max_running_per_repository) {
+                (Some(places), None) => {
+                    format!("profile {profile} runs as many launches as it may (max_running = {places})")
+                }
+                (None, Some(share)) => format!(
+                    "profile {profile} runs as many launches of the repository as it may (max_running_per_repository = {share})"
+                ),
+                (Some(places), Some(share)) => format!(
+                    "profile {profile} runs as many launches as it may (max_running = {places}, max_running_per_repository = {share})"
+                ),
+                (None, None) => return None,
+            })
         }
-        State::Unsubmitted => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
+        State::Unsubmitted | State::Refused => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
             Some(failure) => Some(failure.why.clone()),
             None => last_lost(),
         },

@@ -61,8 +61,8 @@ impl<P: Platform> Tick<'_, P> {
             let begun = launch.redeemed.unwrap_or(launched.at);
             let heard = launch.asked.unwrap_or(0).max(begun);
             // The end of its job is news of a runner that took none.
-            let news = launch.redeemed.is_some()
-                && over.is_some_and(|over| launch.asked.is_none_or(|asked| asked < over));
+            let news =
+                launch.redeemed.is_some() && over.is_some_and(|over| launch.asked.is_none_or(|asked| asked < over));
             if news || heard.saturating_add(distance) <= now {
                 let idle = launch.redeemed.is_some() && launch.took.is_none() && over.is_some();
                 let unheard = idle && begun.saturating_add(UNHEARD_SECONDS) <= now;
@@ -92,8 +92,7 @@ impl<P: Platform> Tick<'_, P> {
         ended.sort_by(|one, other| one.requested.profile.cmp(&other.requested.profile));
         ended.dedup_by(|one, other| one.requested.profile == other.requested.profile);
         for question in &ended {
-            self.report.launched +=
-                start_line(self.platform, &self.destination, &question.requested, &mut self.pace)?;
+            self.report.launched += start_line(self.platform, &self.destination, &question.requested, &mut self.pace)?;
         }
         Ok(())
     }

@@ -11,3 +11,5 @@ mod entry;
 mod remove;
 mod repair;
 pub mod run;
+#[cfg(test)]
+mod tests;

@@ -226,7 +226,8 @@ impl<P: Platform> Tick<'_, P> {
         match state.status {
             JobStatus::Queued => {
                 Ledger(self.platform).job(job).record_confirmed()?;
-                if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, Patience::Due)? {
+                if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, Patience::Due)?
+                {
                     self.report.launched += 1;
                 }
                 Ok(false)

@@ -16,8 +16,8 @@ use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::admin::authorize;
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
-use gha_slurm_protocol::identity::JobId;
 use gha_slurm_overview::digest;
+use gha_slurm_protocol::identity::JobId;
 use serde_json::json;
 
 use crate::ends::Question;

@@ -33,7 +33,7 @@ pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<E
     let mut told = match job.state {
         State::Unconfirmed => teller.unconfirmed(),
         State::InLine => teller.in_line(),
-        State::Unsubmitted => teller.unsubmitted()?,
+        State::Unsubmitted | State::Refused => teller.unsubmitted()?,
         State::Pending => teller.pending(),
         State::Starting => teller.starting(),
         State::GivenUp => teller.given_up(),

@@ -123,6 +123,7 @@ fn step(moment: &Moment, earlier: Option<u64>) -> Markup {
         Event::Finished => ("Finished", "good"),
         Event::Withdrawn => ("Launch withdrawn", ""),
         Event::Cancelled => ("Slurm job cancelled", ""),
+        Event::Ended => ("Slurm job ended", ""),
     };
     let failed = moment.event == Event::Finished && moment.detail.as_deref() != Some("success");
     let class = if failed { "bad" } else { class };
@@ -150,6 +151,7 @@ fn open_step(state: State) -> Option<(&'static str, &'static str)> {
         State::Unconfirmed => Some(("Waits for GitHub's word", "Is this old job still queued?")),
         State::InLine => Some(("Waits in its profile's line", "A launch begins when another one ends.")),
         State::Unsubmitted => Some(("Waits for the gateway", "The repair submits it again.")),
+        State::Refused => Some(("Refused by the gateway", "The repair asks again now and then.")),
         State::Pending => Some(("Waits in Slurm's queue", "The Slurm job redeems its launch token when it starts.")),
         State::Starting => Some(("Waits for the runner", "It registers at GitHub and takes one job.")),
         State::Running => Some(("Runs", "The runner ends with the job.")),
@@ -206,6 +208,7 @@ fn became(launch: &LaunchDetail, now: u64) -> Markup {
     html! {
         @for text in said.into_iter().flatten() { div { (text) } }
         @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": nothing needed it" } }
+        @if let (Some(at), Some(how)) = (launch.ended_at, &launch.ended) { div { "Slurm job ended " (ago(at, now)) ": " (how) } }
         @if let Some(at) = launch.cancelled_at { div { "Slurm job cancelled " (ago(at, now)) } }
     }
 }

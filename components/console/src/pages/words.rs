@@ -25,6 +25,7 @@ impl Look {
             State::Unconfirmed => ("waits", CLOCK, "to be confirmed"),
             State::InLine => ("waits", CLOCK, "in line"),
             State::Unsubmitted => ("waits", CLOCK, "not submitted"),
+            State::Refused => ("bad", CROSS, "refused by the gateway"),
             State::Pending => ("holds", LAYERS, "in Slurm"),
             State::Starting => ("holds", PLAY, "runner starts"),
             State::GivenUp => ("bad", CROSS, "given up"),

@@ -70,11 +70,7 @@ pub fn retry_overdue<P: Platform>(platform: &P, destination: &Destination) -> Re
 
 /// Retries all that is due, as fast as the gateway takes it; when it takes some, also what waits only because the gateway
 /// was away. Returns how many were launched.
-pub fn retry_all_overdue<P: Platform>(
-    platform: &P,
-    destination: &Destination,
-    pace: &mut Pace,
-) -> Result<u64, Fault> {
+pub fn retry_all_overdue<P: Platform>(platform: &P, destination: &Destination, pace: &mut Pace) -> Result<u64, Fault> {
     let mut launched = 0;
     for patience in [Patience::Due, Patience::GatewayIsBack] {
         let Some((low, last)) = Overdue(platform).ends()? else { break };

@@ -47,9 +47,7 @@ impl Pace {
 
     /// Learns from the results of one round.
     pub(super) fn observe(&mut self, round: &[Result<Progress, Fault>]) {
-        let away = |result: &&Result<Progress, Fault>| {
-            matches!(result, Ok(Progress::Deferred(_, Delay::Failed(failure))) if failure.kind == FailureKind::Away)
-        };
+        let away = |result: &&Result<Progress, Fault>| matches!(result, Ok(Progress::Deferred(_, Delay::Failed(failure))) if failure.kind == FailureKind::Away);
         self.learn(round.len(), round.iter().filter(away).count());
     }
 

@@ -256,11 +256,7 @@ fn prepare<'a, P: Platform>(
     Ok(Step::Submit(Box::new(Attempt { id, number, requested, start })))
 }
 
-fn submit_one<P: Platform>(
-    platform: &P,
-    destination: &Destination,
-    attempt: Attempt<'_>,
-) -> Result<Progress, Fault> {
+fn submit_one<P: Platform>(platform: &P, destination: &Destination, attempt: Attempt<'_>) -> Result<Progress, Fault> {
     let id = attempt.id;
     submit(platform, destination, vec![attempt]).pop().unwrap_or(Ok(Progress::UnderWay(id)))
 }
@@ -272,10 +268,8 @@ fn submit<P: Platform>(
     attempts: Vec<Attempt<'_>>,
 ) -> Vec<Result<Progress, Fault>> {
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
-    let (starts, of): (Vec<_>, Vec<_>) = attempts
-        .into_iter()
-        .map(|Attempt { id, number, requested, start }| (start, (id, number, requested)))
-        .unzip();
+    let (starts, of): (Vec<_>, Vec<_>) =
+        attempts.into_iter().map(|Attempt { id, number, requested, start }| (start, (id, number, requested))).unzip();
     start_runners(platform, &destination.gateway, &starts, deadline)
         .into_iter()
         .zip(of)
