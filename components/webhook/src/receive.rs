@@ -12,7 +12,7 @@ use gha_slurm_core::github::credentials::forget;
 use gha_slurm_core::identity::{DeliveryId, RepositoryId};
 use gha_slurm_core::ledger::{Ledger, Requested};
 use gha_slurm_core::lifecycle::{
-    Destination, Fault, Patience, Progress, advance, begin, ours, retry_overdue, settle, start_waiting,
+    Destination, Fault, Progress, WrittenDown, begin, ours, retry_overdue, settle, start_waiting, write_down,
 };
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::profile::Match;
@@ -161,11 +161,11 @@ impl<P: Platform> Receiver<'_, P> {
             return ignored("a runner took the job before");
         }
         let now = self.platform.unix_seconds();
-        let (requested, known) = match view.requested {
+        let (requested, written) = match view.requested {
             Some(requested) if requested.expired(now) => {
                 return ignored("GitHub gives a job up after 24 h in the queue");
             }
-            Some(requested) => (requested, true),
+            Some(requested) => (requested, WrittenDown::Shared),
             None => {
                 let requested = Requested {
                     repository_id: event.repository.id,
@@ -185,16 +185,12 @@ impl<P: Platform> Receiver<'_, P> {
                     created_at: job.created_at.unwrap_or(now),
                     at: now,
                 };
-                facts.record_requested(&requested)?;
-                (requested, false)
+                let written = write_down(self.platform, job.id, &requested)?;
+                (requested, written)
             }
         };
         // From here on the job is not lost, so the answer is a 2xx whatever happens.
-        let progress = if known {
-            advance(self.platform, destination, job.id, &requested, Patience::AtOnce)
-        } else {
-            begin(self.platform, destination, job.id, &requested)
-        };
+        let progress = begin(self.platform, destination, job.id, &requested, written);
         let progress = match progress {
             Ok(progress) => progress,
             Err(error) => {

@@ -93,7 +93,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn notify(&mut self, action: &'static str, id: u64) {
-        let nameless = action != "queued" && std::mem::take(&mut self.nameless);
+        let told = action != "queued" && self.jobs[&id].runner.is_some();
+        let nameless = told && std::mem::take(&mut self.nameless);
+        self.adversities += usize::from(nameless);
         let job = &self.jobs[&id];
         let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
         let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();

@@ -20,8 +20,8 @@ pub use self::pace::Pace;
 pub use self::settle::{ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
 pub use self::submit::{
-    Delay, Destination, Patience, Progress, advance, advance_all, begin, place_in_line, retry_at, start_line,
-    start_waiting, trim_line,
+    Delay, Destination, Patience, Progress, WrittenDown, advance, advance_all, begin, place_in_line, retry_at,
+    start_line, start_waiting, trim_line, write_down,
 };
 
 use thiserror::Error;

@@ -28,6 +28,8 @@ const LAST_RETRY_SECONDS: u64 = 10 * 60;
 /// What the gateway refuses, it refuses until somebody changes a setting.
 const FIRST_REFUSED_SECONDS: u64 = 10 * 60;
 const LAST_REFUSED_SECONDS: u64 = 60 * 60;
+/// Steps of the store between the claim of a job's first submission and its request.
+const WRITER_STEPS: usize = 3;
 /// How often a line is looked at again after launches left it.
 const ROUNDS: usize = 8;
 
@@ -137,17 +139,49 @@ enum Step<'a> {
     Submit(Box<Attempt<'a>>),
 }
 
-/// Submits the first launch of a job that the caller has just written down. Nearly always nobody else has seen the job,
-/// and the claim alone proves that: what [`advance`] would look up first cannot be there.
+/// What writing a queued job down brought to light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenDown {
+    /// Nobody else has seen the job, and the first attempt to submit its launch is the caller's.
+    WithFirstAttempt,
+    /// Somebody else may deal with it.
+    Shared,
+}
+
+/// Writes a queued job down. The claim of its first submission comes before, so that of duplicates that race one alone
+/// takes a slot of the journal; the others see what it writes, or, should it have died, write it themselves.
+pub fn write_down<P: Platform>(platform: &P, job: JobId, requested: &Requested) -> Result<WrittenDown, StoreError> {
+    let facts = Ledger(platform).job(job);
+    let at_once = !requested.needs_confirmation() && !requested.has_line();
+    if at_once {
+        let submissions = Ledger(platform).launch(LaunchId { job, number: 1 }).submissions();
+        if submissions.claim_first()? {
+            facts.record_requested(requested)?;
+            return Ok(WrittenDown::WithFirstAttempt);
+        }
+        for _ in 0..WRITER_STEPS {
+            // A step that stands in the same queue as those of the writer.
+            submissions.touch_first()?;
+            if facts.view()?.requested.is_some() {
+                return Ok(WrittenDown::Shared);
+            }
+        }
+    }
+    facts.record_requested(requested)?;
+    Ok(WrittenDown::Shared)
+}
+
+/// Submits the first launch of a job that was just written down. Nearly always nobody else has seen the job, and the
+/// claim alone proves that: what [`advance`] would look up first cannot be there.
 pub fn begin<P: Platform>(
     platform: &P,
     destination: &Destination,
     job: JobId,
     requested: &Requested,
+    written: WrittenDown,
 ) -> Result<Progress, Fault> {
-    let id = LaunchId { job, number: 1 };
-    let at_once = !requested.needs_confirmation() && Line::of(platform, requested).is_none();
-    if at_once && !destination.late(platform) && Ledger(platform).launch(id).submissions().claim_first()? {
+    if written == WrittenDown::WithFirstAttempt {
+        let id = LaunchId { job, number: 1 };
         let start = start_of(platform, destination, id, requested)?;
         return submit_one(platform, destination, Attempt { id, number: 1, requested, start });
     }
@@ -406,7 +440,35 @@ pub fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::ledger::Bucket;
+    use crate::testing::Memory;
+
+    #[test]
+    fn of_racing_duplicates_one_takes_a_slot_of_the_journal() {
+        let platform = Memory::configured();
+        let request = json!({
+            "repository_id": 7, "repository": "octo/repo", "html_url": "https://github.com/octo/repo",
+            "installation": 9, "labels": ["slurm"], "run_attempt": 1, "profile": "default", "resources": {},
+            "created_at": platform.unix_seconds(), "at": platform.unix_seconds(),
+        });
+        let requested: Requested = serde_json::from_value(request).unwrap();
+        // All of them looked before any of them wrote.
+        assert_eq!(write_down(&platform, JobId(1), &requested), Ok(WrittenDown::WithFirstAttempt));
+        for _ in 0..63 {
+            assert_eq!(write_down(&platform, JobId(1), &requested), Ok(WrittenDown::Shared));
+        }
+        let slots = |platform| Ledger(platform).journal().slots(Bucket::at(1_800_000_000));
+        assert_eq!(slots(&platform), Ok(1));
+        // Whoever won died before he wrote anything: the next one does.
+        let first = LaunchId { job: JobId(2), number: 1 };
+        assert_eq!(Ledger(&platform).launch(first).submissions().claim_first(), Ok(true));
+        assert_eq!(write_down(&platform, JobId(2), &requested), Ok(WrittenDown::Shared));
+        assert!(Ledger(&platform).job(JobId(2)).view().unwrap().requested.is_some());
+        assert_eq!(slots(&platform), Ok(2));
+    }
 
     #[test]
     fn retries_keep_their_distance_and_do_not_come_all_at_once() {
