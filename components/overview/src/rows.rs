@@ -61,7 +61,8 @@ struct Head {
     upto: i64,
 }
 
-const FORM: u8 = 1;
+/// Counted up when a state is added as well: digests hold their numbers.
+const FORM: u8 = 2;
 
 impl Digest {
     fn encode(&self) -> Option<Vec<u8>> {

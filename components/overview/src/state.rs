@@ -16,6 +16,8 @@ pub enum State {
     InLine,
     /// The gateway has not accepted its launch yet.
     Unsubmitted,
+    /// The gateway refuses its launch as things stand; it is asked again now and then.
+    Refused,
     /// Slurm has it, and its Slurm job has not fetched the credential yet.
     Pending,
     /// The credential was handed out, and the runner has not taken the job yet.
@@ -32,10 +34,11 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unconfirmed,
         Self::InLine,
         Self::Unsubmitted,
+        Self::Refused,
         Self::Pending,
         Self::Starting,
         Self::GivenUp,
@@ -50,6 +53,7 @@ impl State {
             Self::Unconfirmed => "unconfirmed",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
+            Self::Refused => "refused",
             Self::Pending => "pending",
             Self::Starting => "starting",
             Self::GivenUp => "given_up",

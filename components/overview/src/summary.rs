@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_core::text::Text;
@@ -156,7 +156,7 @@ impl JobSummary {
         let state = state_of(record, launch, now);
         let last = record.launches.last();
         let since = match state {
-            State::Unconfirmed | State::InLine | State::Unsubmitted => {
+            State::Unconfirmed | State::InLine | State::Unsubmitted | State::Refused => {
                 // A second launch waits since the first was lost.
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).or(times.received)
@@ -211,6 +211,9 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         Some(launch) if launch.redeemed.is_some() => State::Starting,
         Some(launch) if launch.launched.is_some() => State::Pending,
         _ if requested.needs_confirmation() && record.confirmed.is_none() => State::Unconfirmed,
+        Some(launch) if launch.submissions.last.as_ref().is_some_and(|last| last.kind == FailureKind::Refused) => {
+            State::Refused
+        }
         // It draws its ticket before it is tried: one without a failure is in line, or on its way this moment.
         Some(launch) if launch.ticket.is_some() && launch.submissions.last.is_none() => State::InLine,
         _ => State::Unsubmitted,
@@ -226,9 +229,13 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
         State::Unconfirmed => Some(Why::Unconfirmed),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
-            Some(Why::AtCap { profile: requested.profile.clone(), max_running: requested.max_running? })
+            Some(Why::AtCap {
+                profile: requested.profile.clone(),
+                max_running: requested.max_running,
+                per_repository: requested.max_running_per_repository,
+            })
         }
-        State::Unsubmitted => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
+        State::Unsubmitted | State::Refused => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
             Some(failure) => Some(Why::NotSubmitted(failure.why.clone())),
             None => last_lost(),
         },

@@ -53,6 +53,10 @@ pub struct LaunchDetail {
     pub withdrawn_at: Option<u64>,
     /// When its Slurm job was cancelled.
     pub cancelled_at: Option<u64>,
+    /// How its Slurm job ended, when the gateway told: Slurm's state.
+    pub ended: Option<String>,
+    /// When that became known.
+    pub ended_at: Option<u64>,
 }
 
 /// Something that happened.
@@ -98,6 +102,8 @@ pub enum Event {
     Withdrawn,
     /// The launch's Slurm job was cancelled.
     Cancelled,
+    /// The launch's Slurm job is over.
+    Ended,
 }
 
 /// All that is known of a job; `None` when nothing is (any more).
@@ -144,6 +150,8 @@ impl From<&LaunchRecord> for LaunchDetail {
             redeemed_at: record.redeemed,
             withdrawn_at: record.withdrawn,
             cancelled_at: record.cancelled,
+            ended: record.ended.as_ref().map(|ended| ended.how.to_string()),
+            ended_at: record.ended.as_ref().map(|ended| ended.at),
         }
     }
 }
@@ -194,6 +202,7 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         lost,
         launch.withdrawn.map(|at| moment(at, Event::Withdrawn, None)),
         launch.cancelled.map(|at| moment(at, Event::Cancelled, None)),
+        launch.ended.as_ref().map(|ended| moment(ended.at, Event::Ended, Some(ended.how.to_string()))),
     ]
     .into_iter()
     .flatten()

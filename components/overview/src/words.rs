@@ -22,7 +22,9 @@ pub enum Why {
         /// The profile.
         profile: String,
         /// Its limit.
-        max_running: u32,
+        max_running: Option<u32>,
+        /// Its limit for one repository.
+        per_repository: Option<u32>,
     },
     /// The gateway's last answer to its launch.
     NotSubmitted(String),
@@ -42,8 +44,12 @@ impl fmt::Display for Why {
             Self::Unconfirmed => {
                 f.write_str("the job is older than 24 h, so GitHub is asked first whether it is still queued")
             }
-            Self::AtCap { profile, max_running } => {
-                write!(f, "profile {profile} already has as many launches as it may have (max_running = {max_running})")
+            Self::AtCap { profile, max_running, per_repository } => {
+                let whose = if max_running.is_none() { " of the repository" } else { "" };
+                write!(f, "profile {profile} already has as many launches{whose} as it may have (")?;
+                let limits = [("max_running", max_running), ("max_running_per_repository", per_repository)];
+                let limits = limits.into_iter().filter_map(|(name, limit)| Some(format!("{name} = {}", (*limit)?)));
+                write!(f, "{})", limits.collect::<Vec<_>>().join(", "))
             }
             Self::NotSubmitted(answer) => f.write_str(answer),
             Self::NoCredential(answer) => write!(f, "GitHub gave no credential: {answer}"),
@@ -78,6 +84,7 @@ impl State {
             Self::Unconfirmed => "to be confirmed",
             Self::InLine => "in line",
             Self::Unsubmitted => "not submitted",
+            Self::Refused => "refused by the gateway",
             Self::Pending => "in Slurm",
             Self::Starting => "runner starting",
             Self::GivenUp => "given up",
@@ -101,6 +108,9 @@ impl State {
                 "The periodic repair submits the launch again.",
                 "being submitted to the gateway",
             ),
+            Self::Refused => {
+                ("Refused by the gateway", "The periodic repair asks again now and then.", "refused by the gateway")
+            }
             Self::Pending => (
                 "Waiting in Slurm's queue",
                 "The Slurm job redeems its launch token when it starts.",
@@ -134,6 +144,7 @@ impl Event {
             Self::Finished => "Finished",
             Self::Withdrawn => "Launch withdrawn",
             Self::Cancelled => "Slurm job cancelled",
+            Self::Ended => "Slurm job ended",
         }
     }
 

@@ -5,8 +5,11 @@
 
 mod clean;
 mod deliveries;
+mod ends;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
 mod remove;
 mod repair;
 pub mod run;
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use gha_slurm_core::github::credentials::forget;
 use gha_slurm_core::identity::{DeliveryId, RepositoryId};
 use gha_slurm_core::ledger::{Ledger, Requested};
 use gha_slurm_core::lifecycle::{
-    Destination, Fault, Progress, advance, begin, ours, retry_overdue, settle, start_waiting,
+    Destination, Fault, Progress, WrittenDown, begin, ours, retry_overdue, settle, start_waiting, write_down,
 };
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::profile::Match;
@@ -140,7 +140,7 @@ impl<P: Platform> Receiver<'_, P> {
             Action::Queued => self.queued(event, delivery, found, &destination),
             _ => self.closed(event, delivery, &destination),
         }?;
-        Ok(verdict.followed_by(retry_overdue(self.platform, &destination).map(drop)))
+        Ok(verdict.followed_by(retry_overdue(self.platform, &destination)))
     }
 
     fn queued(
@@ -161,11 +161,11 @@ impl<P: Platform> Receiver<'_, P> {
             return ignored("a runner took the job before");
         }
         let now = self.platform.unix_seconds();
-        let (requested, known) = match view.requested {
+        let (requested, written) = match view.requested {
             Some(requested) if requested.expired(now) => {
                 return ignored("GitHub gives a job up after 24 h in the queue");
             }
-            Some(requested) => (requested, true),
+            Some(requested) => (requested, WrittenDown::Shared),
             None => {
                 let requested = Requested {
                     repository_id: event.repository.id,
@@ -176,6 +176,7 @@ impl<P: Platform> Receiver<'_, P> {
                     run_attempt: job.run_attempt,
                     profile: found.profile,
                     max_running: found.max_running,
+                    max_running_per_repository: found.max_running_per_repository,
                     resources: found.resources,
                     name: job.name.clone(),
                     workflow: job.workflow_name.clone(),
@@ -184,16 +185,12 @@ impl<P: Platform> Receiver<'_, P> {
                     created_at: job.created_at.unwrap_or(now),
                     at: now,
                 };
-                facts.record_requested(&requested)?;
-                (requested, false)
+                let written = write_down(self.platform, job.id, &requested)?;
+                (requested, written)
             }
         };
         // From here on the job is not lost, so the answer is a 2xx whatever happens.
-        let progress = if known {
-            advance(self.platform, destination, job.id, &requested, false)
-        } else {
-            begin(self.platform, destination, job.id, &requested)
-        };
+        let progress = begin(self.platform, destination, job.id, &requested, written);
         let progress = match progress {
             Ok(progress) => progress,
             Err(error) => {
@@ -302,7 +299,12 @@ impl Verdict {
             Progress::LaunchedBefore(id) => Decision::Duplicate.because("the job was launched before").with_launch(*id),
             Progress::UnderWay(id) => Decision::Duplicate.because("the job is being launched").with_launch(*id),
             // It is tried again.
-            Progress::Deferred(id, why) => Decision::Deferred.because(why).with_launch(*id).at(Level::Warn),
+            Progress::Deferred(id, delay) => {
+                Decision::Deferred.because(delay.to_string()).with_launch(*id).at(Level::Warn)
+            }
+            Progress::Refused(id, refusal) => {
+                Decision::Deferred.because(refusal.why.clone()).with_launch(*id).at(Level::Warn)
+            }
             // A full profile is no reason to worry.
             Progress::InLine(id) => Decision::Deferred
                 .because(format!("profile {} runs as many launches as it may (max_running)", requested.profile))

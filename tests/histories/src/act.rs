@@ -18,6 +18,14 @@ pub(crate) enum Act {
     Kill(usize),
     /// GitHub gives a queued job to a fitting idle runner.
     Assign(usize, usize),
+    /// A runner's Slurm job ends under it: its node failed, somebody cancelled it. GitHub fails the job that it ran.
+    Crash(usize),
+    /// Somebody else's runner takes a queued job.
+    Strange(usize),
+    /// The next webhook tells no runner's name.
+    Nameless,
+    /// The gateway refuses the launches of a job as things stand, or not any more.
+    Refuse(usize),
     /// A running job ends.
     Finish(usize),
     /// A job is cancelled, queued or running.
@@ -49,6 +57,10 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         5 => (index.clone(), index.clone()).prop_map(|(job, runner)| Act::Assign(job, runner)),
         2 => index.clone().prop_map(Act::Finish),
         1 => index.clone().prop_map(Act::Cancel),
+        1 => index.clone().prop_map(Act::Crash),
+        1 => index.clone().prop_map(Act::Strange),
+        1 => Just(Act::Nameless),
+        1 => index.clone().prop_map(Act::Refuse),
         1 => index.prop_map(Act::Idle),
         2 => Just(Act::Tick),
         1 => prop_oneof![Just(1), Just(30), Just(301), Just(2000)].prop_map(Act::Wait),

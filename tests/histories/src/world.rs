@@ -29,6 +29,8 @@ pub(crate) struct Job {
 pub(crate) struct SlurmJob {
     pub(crate) start: Value,
     pub(crate) pending: bool,
+    /// Its last state in Slurm's word, once it is over.
+    pub(crate) end: &'static str,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,12 @@ pub(crate) struct World {
     pub(crate) failed: Vec<Webhook>,
     pub(crate) away: bool,
     pub(crate) lose_answer: bool,
+    /// The gateway is the original one, which cannot be asked for a Slurm job.
+    pub(crate) mute: bool,
+    /// The next webhook tells no runner's name.
+    pub(crate) nameless: bool,
+    /// Jobs whose launches the gateway refuses.
+    pub(crate) refused: BTreeSet<u64>,
     /// What may cost a job one launch more.
     pub(crate) adversities: usize,
     pub(crate) credentials: BTreeMap<String, u32>,
@@ -85,6 +93,9 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn notify(&mut self, action: &'static str, id: u64) {
+        let told = action != "queued" && self.jobs[&id].runner.is_some();
+        let nameless = told && std::mem::take(&mut self.nameless);
+        self.adversities += usize::from(nameless);
         let job = &self.jobs[&id];
         let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
         let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
@@ -92,7 +103,7 @@ impl World {
             "action": action,
             "workflow_job": {
                 "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
-                "runner_name": job.runner, "created_at": created_at,
+                "runner_name": job.runner.as_ref().filter(|_| !nameless), "created_at": created_at,
             },
             "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
             "installation": {"id": 9},
@@ -145,6 +156,31 @@ impl World {
         Some((**id, *idle.get(runner % idle.len().max(1))?))
     }
 
+    /// A runner's Slurm job ends under it.
+    pub(crate) fn crash(&mut self, runner: usize) {
+        let runner = self.runners.remove(runner);
+        self.adversities += 1;
+        if let Some(job) = self.slurm.iter_mut().find(|job| job.start["runnerName"] == runner.name.as_str()) {
+            job.end = "NODE_FAIL";
+        }
+        if let Some(job) = runner.job {
+            self.finish(job, "failure");
+        }
+    }
+
+    /// Somebody else's runner takes a queued job.
+    pub(crate) fn strange(&mut self, id: u64) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.status = Status::Running;
+        job.runner = Some("somebody-elses".to_owned());
+        self.notify("in_progress", id);
+    }
+
+    fn refuses(&self, start: &Value) -> bool {
+        let job = start["launch"].as_str().unwrap().split('-').next().unwrap();
+        self.refused.contains(&job.parse().unwrap())
+    }
+
     /// What the gateway tells of a launch's Slurm job.
     fn slurm_job(&self, launch: &str) -> Result<HttpResponse, SendError> {
         let Some(index) = self.slurm.iter().position(|job| job.start["launch"] == launch) else {
@@ -154,7 +190,7 @@ impl World {
         let state = match self.slurm[index].pending {
             true => "PENDING",
             false if self.runners.iter().any(|runner| *name == runner.name) => "RUNNING",
-            false => "COMPLETED",
+            false => self.slurm[index].end,
         };
         answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
     }
@@ -196,13 +232,17 @@ impl World {
                 return Err(SendError::Broken("connection refused".to_owned()));
             }
             if request.method == HttpMethod::Get {
+                if self.mute {
+                    return answer(404, &json!({}));
+                }
                 return self.slurm_job(path.trim_start_matches("/runner/"));
             }
             let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
             let reply = match (path, known) {
                 ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
+                ("/runner/start", None) if self.refuses(&body) => answer(403, &json!({"message": "no Slurm user"})),
                 ("/runner/start", None) => {
-                    self.slurm.push(SlurmJob { start: body, pending: true });
+                    self.slurm.push(SlurmJob { start: body, pending: true, end: "COMPLETED" });
                     self.most_living = self.most_living.max(self.living());
                     answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
                 }

@@ -151,6 +151,18 @@ impl Scene {
         self.deliver_in(repository, "queued", job, json!({}))
     }
 
+    /// A job of the repository with this id.
+    pub fn queue_of(&self, job: u64, repository: u64) -> Answer {
+        let name = format!("octo/repo{repository}");
+        let event = json!({
+            "action": "queued",
+            "workflow_job": {"id": job, "labels": ["slurm"]},
+            "repository": {"id": repository, "full_name": name, "html_url": format!("https://github.com/{name}")},
+            "installation": {"id": 9},
+        });
+        receive(&self.platform, &delivery(&event))
+    }
+
     pub fn redeem(&self, launch: &str) -> Answer {
         let token = self.world.borrow().tokens[launch].clone();
         redeem(&self.platform, &authorized(&token))

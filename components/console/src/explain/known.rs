@@ -40,7 +40,7 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
     Ok(match job.state {
         State::Unconfirmed => Finding::Unconfirmed { age },
         State::InLine => Finding::AtCap { profile: job.profile.clone().unwrap_or_default(), place: detail.place, age },
-        State::Unsubmitted => match serving {
+        State::Unsubmitted | State::Refused => match serving {
             Some(launch) => unsubmitted(platform, launch, age)?,
             None => Finding::Submitting { age },
         },

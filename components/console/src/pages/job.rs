@@ -181,6 +181,7 @@ fn outcome(launch: &LaunchDetail, now: u64) -> Markup {
     html! {
         @for text in said.into_iter().flatten() { div { (text) } }
         @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": no longer needed" } }
+        @if let (Some(at), Some(how)) = (launch.ended_at, &launch.ended) { div { "Slurm job ended " (ago(at, now)) ": " (how) } }
         @if let Some(at) = launch.cancelled_at { div { "Slurm job cancelled " (ago(at, now)) } }
     }
 }

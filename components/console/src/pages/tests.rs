@@ -44,6 +44,7 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         run_attempt: 1,
         profile: profile.to_owned(),
         max_running: None,
+        max_running_per_repository: None,
         resources: gha_slurm_protocol::resources::Resources::default(),
         name: Text::of(label),
         workflow: Text::of(label),

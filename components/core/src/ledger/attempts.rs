@@ -68,6 +68,11 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         Ok(self.store.increment(&keys::attempt(&self.key, 1), 1)? == 1)
     }
 
+    /// A step of the store that is worth nothing but the time that it takes.
+    pub fn touch_first(&self) -> Result<(), StoreError> {
+        self.store.increment(&keys::attempt(&self.key, 1), 0).map(drop)
+    }
+
     /// Claims the next attempt, unless one is under way that was first met less than `lease` ago.
     pub fn claim(&self, lease: Duration) -> Result<Claim, StoreError> {
         let hint = self.next()?;

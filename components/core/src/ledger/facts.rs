@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Attempts, Entry, Ledger, encode, read, write};
+use super::{Attempts, End, Ended, Entry, Ledger, encode, read, write};
 use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
@@ -39,6 +39,9 @@ pub struct Requested {
     /// How many launches of the profile may live at once; `None` is no limit.
     #[serde(default)]
     pub max_running: Option<u32>,
+    /// How many of them may be of one repository; `None` is no limit.
+    #[serde(default)]
+    pub max_running_per_repository: Option<u32>,
     /// What it asks of Slurm.
     pub resources: Resources,
     /// Its name in its workflow. Strangers choose it, as they do the next two; nothing is decided by it.
@@ -70,6 +73,11 @@ impl Requested {
     /// GitHub must say which before anything is launched.
     pub fn needs_confirmation(&self) -> bool {
         self.created_at.saturating_add(QUEUE_LIMIT_SECONDS) < self.at
+    }
+
+    /// Whether its profile has a limit, and so a line.
+    pub fn has_line(&self) -> bool {
+        self.max_running.or(self.max_running_per_repository).is_some()
     }
 
     /// Whether GitHub has given the job up by now.
@@ -177,6 +185,17 @@ impl View {
         let started = self.started.as_ref().and_then(|fact| fact.delivery.as_ref());
         let finished = self.finished.as_ref().and_then(|fact| fact.delivery.as_ref());
         [requested, started, finished].into_iter().flatten()
+    }
+
+    /// Since when the job needs no runner any more, in seconds of Unix time: a runner took it, it ended, or GitHub gave it
+    /// up.
+    pub fn over_since(&self, now: u64) -> Option<u64> {
+        let started = self.started.as_ref().map(|started| started.at);
+        let finished = self.finished.as_ref().map(|finished| finished.at);
+        let expired = self.requested.as_ref().filter(|requested| requested.expired(now));
+        let expired = expired.map(|requested| requested.at.saturating_add(QUEUE_LIMIT_SECONDS));
+        // The last of them: each is news of its launches.
+        [started, finished, expired].into_iter().flatten().max()
     }
 
     /// The request, if the job still waits for a runner at `now`.
@@ -388,16 +407,6 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         Ok(self.read::<u64>(LaunchFact::Cancelled)?.is_some())
     }
 
-    /// When the gateway was last asked about its Slurm job, in seconds of Unix time.
-    pub fn asked(&self) -> Result<Option<u64>, StoreError> {
-        self.read(LaunchFact::Asked)
-    }
-
-    /// Records that the gateway is asked about its Slurm job now.
-    pub fn record_asked(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of(LaunchFact::Asked), &self.store.unix_seconds())
-    }
-
     /// Records that its runner is no longer in GitHub's list.
     pub fn record_removed(&self) -> Result<(), StoreError> {
         write(self.store, &self.of(LaunchFact::Removed), &self.store.unix_seconds())
@@ -411,6 +420,16 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     /// Records that GitHub is asked to remove its runner now.
     pub fn record_removing(&self) -> Result<(), StoreError> {
         write(self.store, &self.of(LaunchFact::Removing), &self.store.unix_seconds())
+    }
+
+    /// Records that its Slurm job is over.
+    pub fn record_ended(&self, how: End) -> Result<(), StoreError> {
+        write(self.store, &self.of(LaunchFact::Ended), &Ended { how, at: self.store.unix_seconds() })
+    }
+
+    /// Whether its Slurm job is over.
+    pub fn ended(&self) -> Result<Option<Ended>, StoreError> {
+        self.read(LaunchFact::Ended)
     }
 
     /// Its place in the line of a profile with a limit.

@@ -33,10 +33,12 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/asked",
     "launch/L/removing",
     "launch/L/removed",
+    "launch/L/ended",
     "launch/L/ticket",
     "line/PROFILE",
     "line/PROFILE/T",
     "line/PROFILE/T/met",
+    "line/PROFILE/T/refused",
     "line/PROFILE/low",
     "journal/B",
     "journal/B/N",
@@ -50,8 +52,10 @@ pub const SCHEMA: &[&str] = &[
     "count/METRIC/OUTCOME",
     "overdue/count",
     "overdue/N",
+    "overdue/N/due",
     "overdue/last",
     "overdue/low",
+    "overdue/place",
     "delivery/ID/repeat/ATTEMPTS",
     "delivery/ID/repeated",
     "delivery/GUID/count",
@@ -163,13 +167,15 @@ pub enum LaunchFact {
     Removing,
     /// Its runner was removed.
     Removed,
+    /// Its Slurm job is over.
+    Ended,
     /// Its place in a line.
     Ticket,
 }
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Launched,
         Self::Commit,
         Self::Redeemed,
@@ -181,6 +187,7 @@ impl LaunchFact {
         Self::Asked,
         Self::Removing,
         Self::Removed,
+        Self::Ended,
         Self::Ticket,
     ];
 
@@ -197,6 +204,7 @@ impl LaunchFact {
             Self::Asked => "asked",
             Self::Removing => "removing",
             Self::Removed => "removed",
+            Self::Ended => "ended",
             Self::Ticket => "ticket",
         }
     }
@@ -276,6 +284,11 @@ pub fn line_ticket_met(profile: &str, ticket: i64) -> String {
     format!("{PREFIX}/line/{profile}/{ticket}/met")
 }
 
+/// `line/PROFILE/T/refused`: the gateway refused the launch at its turn, so the ticket takes no place.
+pub fn line_ticket_refused(profile: &str, ticket: i64) -> String {
+    format!("{PREFIX}/line/{profile}/{ticket}/refused")
+}
+
 /// `line/PROFILE/low`: the lowest ticket that may live.
 pub fn line_low(profile: &str) -> String {
     format!("{PREFIX}/line/{profile}/low")
@@ -341,6 +354,11 @@ pub fn overdue(number: i64) -> String {
     format!("{PREFIX}/overdue/{number}")
 }
 
+/// `overdue/N/due`: when it is to be retried.
+pub fn overdue_due(number: i64) -> String {
+    format!("{PREFIX}/overdue/{number}/due")
+}
+
 /// `overdue/last`: the last entry; absent while the list is empty.
 pub fn overdue_last() -> String {
     format!("{PREFIX}/overdue/last")
@@ -349,6 +367,11 @@ pub fn overdue_last() -> String {
 /// `overdue/low`: the first entry.
 pub fn overdue_low() -> String {
     format!("{PREFIX}/overdue/low")
+}
+
+/// `overdue/place`: where the next look at the list begins.
+pub fn overdue_place() -> String {
+    format!("{PREFIX}/overdue/place")
 }
 
 /// `delivery/ID/repeat`: the base of attempts to have a delivery repeated.

@@ -9,16 +9,20 @@
 mod line;
 mod need;
 mod overdue;
+mod pace;
 mod settle;
 mod submit;
 
 pub use self::need::Chain;
 pub use self::need::Need;
-pub use self::overdue::retry_overdue;
+pub use self::overdue::{retry_all_overdue, retry_overdue};
+pub use self::pace::Pace;
 pub use self::settle::{ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
-pub use self::submit::retry_at;
-pub use self::submit::{Destination, Progress, advance, begin, place_in_line, start_waiting, trim_line};
+pub use self::submit::{
+    Delay, Destination, Patience, Progress, WrittenDown, advance, advance_all, begin, place_in_line, retry_at,
+    start_line, start_waiting, trim_line, write_down,
+};
 
 use thiserror::Error;
 

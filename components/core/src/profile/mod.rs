@@ -50,6 +50,8 @@ pub struct Profile {
     pub exclusive: bool,
     /// How many launches it may have at once, including pending ones; null means no limit.
     pub max_running: Option<u32>,
+    /// How many of them one repository may have; null means no limit of its own.
+    pub max_running_per_repository: Option<u32>,
     /// What a workflow may request with dynamic labels such as slurm-cpus=8; null means nothing.
     pub dynamic: Option<DynamicLimits>,
 }
@@ -111,6 +113,8 @@ pub struct Match {
     pub resources: Resources,
     /// Its `max_running`.
     pub max_running: Option<u32>,
+    /// Its `max_running_per_repository`.
+    pub max_running_per_repository: Option<u32>,
 }
 
 impl Profiles {
@@ -144,8 +148,12 @@ impl Profiles {
                 refusal.get_or_insert(NotOurs::Repository { profile, repository });
                 continue;
             }
-            let (name, max_running) = (profile.name.clone(), profile.max_running);
-            return profile.resolve(&asks).map(|resources| Match { profile: name, resources, max_running });
+            return profile.resolve(&asks).map(|resources| Match {
+                profile: profile.name.clone(),
+                resources,
+                max_running: profile.max_running,
+                max_running_per_repository: profile.max_running_per_repository,
+            });
         }
         Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
     }
@@ -184,7 +192,12 @@ impl Profile {
         if let Some(pattern) = self.repositories.iter().find(|pattern| !is_pattern(pattern)) {
             return invalid(format!("the repository pattern {pattern:?} must be owner/name or owner/*"));
         }
-        for (key, value) in [("gpus", self.gpus), ("max_running", self.max_running)] {
+        let counts = [
+            ("gpus", self.gpus),
+            ("max_running", self.max_running),
+            ("max_running_per_repository", self.max_running_per_repository),
+        ];
+        for (key, value) in counts {
             if value == Some(0) {
                 return invalid(format!("{key} must be at least 1"));
             }
@@ -295,6 +308,7 @@ mod tests {
             "labels = ['-a']",
             "labels = [\"a\\nb\"]",
             "labels = ['a']\nmax_running = 0",
+            "labels = ['a']\nmax_running_per_repository = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",
