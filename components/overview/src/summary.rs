@@ -187,7 +187,7 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         return State::Finished;
     }
     let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
-    if requested.expired(now) {
+    if view.expired(now) && !view.is_held() {
         return State::Expired;
     }
     if record.launches.last().is_some_and(|launch| launch.lost.is_some()) {

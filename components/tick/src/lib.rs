@@ -7,6 +7,7 @@ mod clean;
 mod deliveries;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
+mod held;
 mod remove;
 mod repair;
 pub mod run;

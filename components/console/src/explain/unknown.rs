@@ -108,6 +108,10 @@ fn of_status<V: Variables>(platform: &V, repository: &RepositoryName, info: &Job
 
 fn queued(profiles: &Profiles, repository: &RepositoryName, info: &JobInfo) -> Parts {
     match profiles.find(&info.labels, repository) {
+        Err(error @ (NotOurs::NoLabels | NotOurs::NoLabel(_))) => {
+            let advice = vec!["Change runs-on.".to_owned()];
+            (Cause::NoProfile, format!("No profile takes the job: {error}."), Vec::new(), advice)
+        }
         Err(NotOurs::Labels(labels)) => no_profile(profiles, info, &labels),
         Err(NotOurs::Repository { profile, repository }) => (
             Cause::RepositoryNotAllowed,

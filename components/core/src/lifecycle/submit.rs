@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn retries_keep_their_distance_and_do_not_come_all_at_once() {
         let wait = |job: u64, attempt: u64| {
-            let failure = Failure { attempt, at: 1000, kind: FailureKind::Away, why: String::new() };
+            let failure = Failure { attempt, at: 1000, kind: FailureKind::Away, why: String::new(), reason: None };
             retry_at(LaunchId { job: JobId(job), number: 1 }, &failure) - 1000
         };
         for (attempt, least) in [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)] {

@@ -15,11 +15,15 @@ use thiserror::Error;
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
 pub use self::overlap::Overlap;
+use crate::text::clean;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
+
+/// So much of a label that is none is told.
+const MOST_TOLD: usize = 100;
 
 /// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +81,15 @@ pub enum ProfileError {
 /// Why no profile takes a job.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum NotOurs {
+    /// It has no label at all.
+    #[error("the job has no labels, so it is for no profile: give runs-on a profile's labels")]
+    NoLabels,
+    /// A label that no runner of ours can have.
+    #[error(
+        "the label {0:?} cannot be a runner's: a label is of letters, digits and -_.:=+@/, and several labels are a list in \
+         runs-on, such as [self-hosted, slurm]"
+    )]
+    NoLabel(String),
     /// No profile has all of these labels.
     #[error("no profile has all of the labels {0}")]
     Labels(String),
@@ -145,7 +158,12 @@ impl Profiles {
             let (name, max_running) = (profile.name.clone(), profile.max_running);
             return profile.resolve(&asks).map(|resources| Match { profile: name, resources, max_running });
         }
-        Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
+        Err(refusal.unwrap_or_else(|| match labels.iter().find(|label| !is_label(label)) {
+            _ if labels.is_empty() => NotOurs::NoLabels,
+            // Among others it would read like two.
+            Some(label) => NotOurs::NoLabel(clean(label, MOST_TOLD)),
+            None => NotOurs::Labels(labels.to_string()),
+        }))
     }
 
     /// The profile that lacks the fewest of the labels, with those that it lacks; of those that lack as many, the first.
