@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// It is older than GitHub keeps a job queued, and GitHub has not confirmed yet that this one still is.
     Unconfirmed,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
     /// Its profile runs as many launches as it may.
     InLine,
     /// The gateway has not taken its launch (yet).
@@ -31,8 +33,9 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unconfirmed,
+        Self::Held,
         Self::InLine,
         Self::Unsubmitted,
         Self::Pending,
@@ -47,6 +50,7 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Unconfirmed => "unconfirmed",
+            Self::Held => "held",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
             Self::Pending => "pending",

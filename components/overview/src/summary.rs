@@ -147,6 +147,7 @@ impl JobSummary {
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).or(times.received)
             }
+            State::Held => view.held.as_ref().map(|held| held.at),
             State::Pending => times.submitted,
             State::Starting => times.redeemed,
             State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
@@ -187,7 +188,10 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         return State::Finished;
     }
     let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
-    if view.expired(now) && !view.is_held() {
+    if view.is_held() {
+        return State::Held;
+    }
+    if view.expired(now) {
         return State::Expired;
     }
     if record.launches.last().is_some_and(|launch| launch.lost.is_some()) {
@@ -210,6 +214,7 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
         State::Unconfirmed => {
             Some("it is older than 24 h: GitHub is asked first whether it is still queued".to_owned())
         }
+        State::Held => Some("GitHub holds it back until its deployment is approved".to_owned()),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
             let places = requested.max_running?;

@@ -32,6 +32,7 @@ pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<E
     let teller = Teller { platform, detail, age: span(platform.unix_seconds().saturating_sub(job.since)) };
     let mut told = match job.state {
         State::Unconfirmed => teller.unconfirmed(),
+        State::Held => teller.held(),
         State::InLine => teller.in_line(),
         State::Unsubmitted => teller.unsubmitted()?,
         State::Pending => teller.pending(),
@@ -96,6 +97,13 @@ impl<P: Platform> Teller<'_, P> {
             details,
             &["Nothing: the periodic repair asks within minutes. See that it runs."],
         )
+    }
+
+    fn held(&self) -> Told {
+        let headline = "GitHub holds the job back until somebody approves its deployment.";
+        let details = vec![format!("It has been waiting for that for {}.", self.age)];
+        let advice = ["Approve it on the run's page at GitHub (Review deployments); then it is launched by itself."];
+        told(Cause::HeldByGithub, headline, details, &advice)
     }
 
     fn in_line(&self) -> Told {

@@ -148,6 +148,7 @@ fn step(moment: &Moment, earlier: Option<u64>) -> Markup {
 fn open_step(state: State) -> Option<(&'static str, &'static str)> {
     match state {
         State::Unconfirmed => Some(("Waits for GitHub's word", "Is this old job still queued?")),
+        State::Held => Some(("Waits for an approval", "GitHub queues it once its deployment is approved.")),
         State::InLine => Some(("Waits in its profile's line", "A launch begins when another one ends.")),
         State::Unsubmitted => Some(("Waits for the gateway", "The repair submits it again.")),
         State::Pending => Some(("Waits in Slurm's queue", "The Slurm job redeems its launch token when it starts.")),

@@ -23,6 +23,7 @@ impl Look {
     pub(super) fn of(state: State, conclusion: Option<&str>) -> Self {
         let (class, sign, words) = match state {
             State::Unconfirmed => ("waits", CLOCK, "to be confirmed"),
+            State::Held => ("waits", CLOCK, "held by GitHub"),
             State::InLine => ("waits", CLOCK, "in line"),
             State::Unsubmitted => ("waits", CLOCK, "not submitted"),
             State::Pending => ("holds", LAYERS, "in Slurm"),

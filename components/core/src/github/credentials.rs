@@ -212,10 +212,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         match of(named) {
             // A payload may name another App's installation, and a repository may have moved to another one: ask for ours.
             Err(error) if error.reason() == Some(Reason::NotInstalled) => {
-                match self.github.installation(&jwt, reach.at())? {
-                    same if same == named => Err(error),
-                    ours => of(ours),
-                }
+                of(self.github.installation(&jwt, reach.at())?)
             }
             made => made,
         }

@@ -111,7 +111,7 @@ fn reason(scope: Scope, response: &HttpResponse, message: &str, now: u64) -> Rea
         403 if says("resource not accessible") || says("admin rights") => Reason::Permission,
         404 if says("integration not found") => Reason::App,
         404 => Reason::NotInstalled,
-        409 if says("already exists") => Reason::NameTaken,
+        409 => Reason::NameTaken,
         422 if says("label") => Reason::Labels,
         422 if says("not accessible to the parent installation") => Reason::NotInstalled,
         _ => Reason::Other,
