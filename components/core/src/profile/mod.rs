@@ -294,8 +294,12 @@ mod tests {
 
     #[test]
     fn a_job_that_is_not_ours_is_told_why() {
-        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"], &[]] {
+        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"]] {
             assert!(matches!(find(TWO, labels, "a/b"), Err(NotOurs::Labels(_))), "{labels:?}");
+        }
+        assert_eq!(find(TWO, &[], "a/b"), Err(NotOurs::NoLabels));
+        for label in ["self-hosted, slurm", "größe"] {
+            assert_eq!(find(TWO, &["self-hosted", label], "a/b"), Err(NotOurs::NoLabel(label.to_owned())));
         }
         assert!(matches!(find(TWO, &["self-hosted.24gb"], "octopus/x"), Err(NotOurs::Repository { .. })));
     }
