@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gha_slurm_core::github::client::{GitHub, GitHubError};
+use gha_slurm_core::github::client::{At, GitHub, GitHubError};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
@@ -33,7 +33,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     let installed = Settings(platform).github().map_err(GitHubError::from).and_then(|settings| {
         let github = GitHub::new(platform, settings, BUDGET);
         let jwt = Credentials::new(platform, &github).app_jwt()?;
-        match github.installation(&jwt, &repository) {
+        match github.installation(&jwt, At::Name(&repository)) {
             Ok(_) => Ok(true),
             Err(GitHubError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),

@@ -17,6 +17,15 @@ pub enum Counter {
     Redemption(RedemptionOutcome),
     /// A call to GitHub's API.
     GitHubCall(CallResult),
+    /// Something that an attack would look like. Each is counted once, where its fact is written.
+    Suspicion(Suspicion),
+}
+
+/// What looks like an attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// The token of a launch came again after its credential was handed out: it was stolen, or an answer was lost.
+    LaunchTokenReplayed,
 }
 
 /// What became of a webhook.
@@ -64,7 +73,7 @@ pub enum CallResult {
 
 impl Counter {
     /// All of them, by metric.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Webhook(WebhookOutcome::Ignored),
         Self::Webhook(WebhookOutcome::Duplicate),
         Self::Webhook(WebhookOutcome::Unauthorized),
@@ -79,6 +88,7 @@ impl Counter {
         Self::GitHubCall(CallResult::Unauthorized),
         Self::GitHubCall(CallResult::NotFound),
         Self::GitHubCall(CallResult::Refused),
+        Self::Suspicion(Suspicion::LaunchTokenReplayed),
     ];
 
     /// Its metric, and the metric's label with its value.
@@ -87,6 +97,7 @@ impl Counter {
             Self::Webhook(outcome) => ("gha_slurm_webhooks_ignored_total", "outcome", outcome.word()),
             Self::Redemption(outcome) => ("gha_slurm_redemptions_refused_total", "outcome", outcome.word()),
             Self::GitHubCall(result) => ("gha_slurm_github_calls_total", "result", result.word()),
+            Self::Suspicion(suspicion) => ("gha_slurm_suspicions_total", "kind", suspicion.word()),
         }
     }
 
@@ -130,6 +141,14 @@ impl RedemptionOutcome {
             Self::Repeated => "repeated",
             Self::Gone => "gone",
             Self::Failed => "failed",
+        }
+    }
+}
+
+impl Suspicion {
+    fn word(self) -> &'static str {
+        match self {
+            Self::LaunchTokenReplayed => "launch_token_replayed",
         }
     }
 }

@@ -133,6 +133,9 @@ pub trait Clock {
     fn unix_seconds(&self) -> u64 {
         self.now().as_secs()
     }
+
+    /// Lets so much time pass.
+    fn pause(&self, time: Duration);
 }
 
 /// Cryptographically secure randomness.

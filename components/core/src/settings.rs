@@ -41,11 +41,13 @@ pub enum SettingError {
 
 const GITHUB_API_URL: &str = "github_api_url";
 const PRIVATE_KEY: &str = "github_private_key";
+const REGISTRATION_TOKENS: &str = "registration_tokens";
 
 fn how_to_set(name: &str) -> String {
     let example = match name {
         "profiles" => "profiles=@profiles.toml".to_owned(),
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
+        REGISTRATION_TOKENS => "registration_tokens=never".to_owned(),
         _ => format!("{name}=VALUE"),
     };
     let upper = name.to_ascii_uppercase();
@@ -119,6 +121,16 @@ impl<V: Variables> Settings<'_, V> {
         }
     }
 
+    /// `registration_tokens`: whether a job script that does not ask for a JIT configuration gets a registration token, by
+    /// which it can register any number of runners for an hour.
+    pub fn registration_tokens(&self) -> Result<bool, SettingError> {
+        match self.read(REGISTRATION_TOKENS)?.unwrap_or_default().trim() {
+            "allow" => Ok(true),
+            "" | "never" => Ok(false),
+            _ => Err(SettingError::new(REGISTRATION_TOKENS, "must be never or allow")),
+        }
+    }
+
     /// `gateway_url` and `gateway_secret`
     pub fn gateway(&self) -> Result<GatewaySettings, SettingError> {
         let url = self.base_url("gateway_url")?;
@@ -162,6 +174,17 @@ impl<V: Variables> Settings<'_, V> {
             url.set_host(Some(&host)).map_err(|_| SettingError::new(GITHUB_API_URL, "has no host"))?;
         }
         Ok(url)
+    }
+
+    /// Whether a page is one of the GitHub whose API is at `github_api_url`: of its host, and no less protected.
+    pub fn is_github_page(&self, page: &Url) -> Result<bool, SettingError> {
+        let web = self.github_web()?;
+        let same = page.host() == web.host() && page.port() == web.port();
+        let protected = page.scheme() == "https" || web.scheme() == "http";
+        // An API at an address without a name, as in tests or behind a relay, stands for public GitHub.
+        let named = matches!(web.host(), Some(Host::Domain(host)) if host != "localhost");
+        let public = page.scheme() == "https" && page.host_str() == Some("github.com") && page.port().is_none();
+        Ok((same && protected) || (public && !named))
     }
 
     /// `github_app_id`, where it is set.
@@ -356,6 +379,36 @@ mod tests {
         ] {
             assert_eq!(Settings(&settings("github_api_url", origin)).github().unwrap().api.as_str(), api);
         }
+    }
+
+    #[test]
+    fn a_page_of_another_host_than_the_apis_is_not_githubs() {
+        for (api, page, is) in [
+            ("", "https://github.com/o/r", true),
+            ("", "http://github.com/o/r", false),
+            ("", "https://github.com:8443/o/r", false),
+            ("", "https://github.com.evil.example/o/r", false),
+            ("", "https://ghe.example.org/o/r", false),
+            ("https://ghe.example.org", "https://ghe.example.org/o/r", true),
+            ("https://ghe.example.org", "https://github.com/o/r", false),
+            ("https://api.octo.ghe.com", "https://octo.ghe.com/o/r", true),
+            ("https://api.octo.ghe.com", "https://other.ghe.com/o/r", false),
+            ("http://127.0.0.1:8080", "https://github.com/o/r", true),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/o/r", true),
+            ("http://127.0.0.1:8080", "https://evil.example/o/r", false),
+        ] {
+            let page = Url::parse(page).unwrap();
+            assert_eq!(Settings(&settings("github_api_url", api)).is_github_page(&page), Ok(is), "{api} {page}");
+        }
+    }
+
+    #[test]
+    fn registration_tokens_are_never_handed_out_unless_the_operator_allows_them() {
+        for (value, allowed) in [("", false), ("never", false), ("allow", true)] {
+            assert_eq!(Settings(&settings("registration_tokens", value)).registration_tokens(), Ok(allowed));
+        }
+        let error = Settings(&settings("registration_tokens", "true")).registration_tokens().unwrap_err();
+        assert!(error.to_string().contains("registration_tokens must be never or allow"), "{error}");
     }
 
     #[test]

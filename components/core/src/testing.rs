@@ -172,6 +172,10 @@ impl Clock for Memory {
     fn now(&self) -> Duration {
         Duration::from_secs(self.seconds.get())
     }
+
+    fn pause(&self, time: Duration) {
+        self.seconds.set(self.seconds.get() + time.as_secs());
+    }
 }
 
 impl Random for Memory {

@@ -17,13 +17,18 @@ pub struct Text(String);
 impl Text {
     /// Keeps what is harmless.
     pub fn of(text: &str) -> Self {
-        Self(text.chars().filter(|c| !misleads(*c)).take(MAX_CHARS).collect::<String>().trim().to_owned())
+        Self(clean(text, MAX_CHARS))
     }
 
     /// The text, if there is any.
     pub fn some(&self) -> Option<&str> {
         Some(&*self.0).filter(|text| !text.is_empty())
     }
+}
+
+/// At most so many characters of a text from outside, without those that steer a terminal or turn the writing.
+pub fn clean(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !misleads(*c)).take(most).collect::<String>().trim().to_owned()
 }
 
 /// Control characters, line and paragraph separators, and those of Unicode's bidirectional algorithm.

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum State {
     /// It is older than 24 h, and GitHub has not confirmed yet that it is still queued.
     Unconfirmed,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
     /// Its profile has as many launches as max_running allows.
     InLine,
     /// The gateway has not accepted its launch yet.
@@ -34,8 +36,9 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Unconfirmed,
+        Self::Held,
         Self::InLine,
         Self::Unsubmitted,
         Self::Refused,
@@ -51,6 +54,7 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Unconfirmed => "unconfirmed",
+            Self::Held => "held",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
             Self::Refused => "refused",

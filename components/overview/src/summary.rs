@@ -161,6 +161,7 @@ impl JobSummary {
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).or(times.received)
             }
+            State::Held => view.held.as_ref().map(|held| held.at),
             State::Pending => times.submitted,
             State::Starting => times.redeemed,
             State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
@@ -201,7 +202,10 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         return State::Finished;
     }
     let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
-    if requested.expired(now) {
+    if view.is_held() {
+        return State::Held;
+    }
+    if view.expired(now) {
         return State::Expired;
     }
     if record.launches.last().is_some_and(|launch| launch.lost.is_some()) {
@@ -227,6 +231,7 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
     };
     match state {
         State::Unconfirmed => Some(Why::Unconfirmed),
+        State::Held => Some(Why::Held),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
             Some(Why::AtCap {

@@ -17,6 +17,8 @@ use super::{Event, Stage, State};
 pub enum Why {
     /// GitHub has to confirm that this old job is still queued.
     Unconfirmed,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
     /// Its profile has as many launches as it may have.
     AtCap {
         /// The profile.
@@ -44,6 +46,7 @@ impl fmt::Display for Why {
             Self::Unconfirmed => {
                 f.write_str("the job is older than 24 h, so GitHub is asked first whether it is still queued")
             }
+            Self::Held => f.write_str("GitHub holds it back until its deployment is approved"),
             Self::AtCap { profile, max_running, per_repository } => {
                 let whose = if max_running.is_none() { " of the repository" } else { "" };
                 write!(f, "profile {profile} already has as many launches{whose} as it may have (")?;
@@ -82,6 +85,7 @@ impl State {
     pub fn label(self) -> &'static str {
         match self {
             Self::Unconfirmed => "to be confirmed",
+            Self::Held => "held by GitHub",
             Self::InLine => "in line",
             Self::Unsubmitted => "not submitted",
             Self::Refused => "refused by the gateway",
@@ -98,6 +102,11 @@ impl State {
     pub fn next_step(self) -> Option<NextStep> {
         let (title, hint, short) = match self {
             Self::Unconfirmed => ("Waiting for GitHub", "Is this old job still queued?", "GitHub is being asked"),
+            Self::Held => (
+                "Waiting for an approval",
+                "GitHub queues it once its deployment is approved.",
+                "waiting for an approval on GitHub",
+            ),
             Self::InLine => (
                 "Waiting in the profile's line",
                 "A launch starts when another one ends.",

@@ -8,6 +8,7 @@ mod deliveries;
 mod ends;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
+mod held;
 mod remove;
 mod repair;
 pub mod run;

@@ -142,7 +142,10 @@ impl<P: Platform> Tick<'_, P> {
             return Ok(view.finished.is_some() || view.requested.is_none());
         }
         let Some(requested) = view.requested.clone() else { return Ok(true) };
-        if requested.expired(now) {
+        if view.is_held() {
+            return self.held(job, &view, &requested);
+        }
+        if view.expired(now) {
             if let Some(holder) = Need(platform).holder(job)? {
                 withdraw_unneeded(platform, &self.destination, holder)?;
             }
@@ -242,14 +245,14 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Whether nothing was heard for `patience` seconds, from GitHub's answer to an earlier question either.
-    fn silent_since(&self, job: JobId, since: u64, patience: u64) -> Result<bool, Fault> {
+    pub(crate) fn silent_since(&self, job: JobId, since: u64, patience: u64) -> Result<bool, Fault> {
         let heard = Ledger(self.platform).job(job).asked()?.unwrap_or(0).max(since);
         Ok(heard.saturating_add(patience) <= self.platform.unix_seconds())
     }
 
     /// What GitHub says of a job; `None` when it cannot be asked. A job that never existed, or is no longer to be seen,
     /// counts as completed.
-    fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobInfo>, Fault> {
+    pub(crate) fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobInfo>, Fault> {
         if self.late() {
             return Ok(None);
         }
@@ -276,7 +279,7 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Records what GitHub says in place of the webhooks that did not come.
-    fn close(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<View, Fault> {
+    pub(crate) fn close(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<View, Fault> {
         let facts = Ledger(self.platform).job(job);
         let runner = state.runner_name.clone().filter(|name| !name.is_empty());
         if view.started.is_none()

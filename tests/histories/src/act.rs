@@ -6,6 +6,10 @@ use proptest::prelude::*;
 pub(crate) enum Act {
     /// A workflow queues a job of this pool.
     Queue(usize),
+    /// The same of a job whose deployment must be approved.
+    QueueGated(usize),
+    /// Somebody approves one of them.
+    Approve(usize),
     /// The app gets one of the webhooks under way.
     Deliver(usize),
     /// The app gets one of them and will get it again.
@@ -49,6 +53,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let index = 0..8usize;
     prop_oneof![
         4 => (0..2usize).prop_map(Act::Queue),
+        1 => (0..2usize).prop_map(Act::QueueGated),
+        1 => index.clone().prop_map(Act::Approve),
         8 => index.clone().prop_map(Act::Deliver),
         2 => index.clone().prop_map(Act::DeliverTwice),
         1 => index.clone().prop_map(Act::Fail),
@@ -75,7 +81,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
 pub(crate) fn kind_act() -> impl Strategy<Value = Act> {
     let index = 0..8usize;
     prop_oneof![
-        4 => Just(Act::Queue(0)),
+        3 => Just(Act::Queue(0)),
+        1 => Just(Act::QueueGated(0)),
+        2 => index.clone().prop_map(Act::Approve),
         8 => index.clone().prop_map(Act::Deliver),
         2 => index.clone().prop_map(Act::DeliverTwice),
         5 => index.clone().prop_map(Act::Run),

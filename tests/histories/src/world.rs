@@ -10,9 +10,22 @@ use crate::history::POOLS;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Status {
+    /// Its deployment waits for an approval.
+    Waiting,
     Queued,
     Running,
     Done(&'static str),
+}
+
+impl Status {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Queued => "queued",
+            Self::Running => "in_progress",
+            Self::Done(_) => "completed",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -82,6 +95,8 @@ pub(crate) struct World {
     pub(crate) refused: BTreeSet<u64>,
     /// What may cost a job one launch more.
     pub(crate) adversities: usize,
+    /// Webhooks that a job is held back, received after it was not any more.
+    pub(crate) late_holds: usize,
     pub(crate) credentials: BTreeMap<String, u32>,
     /// How often each webhook failed, by guid.
     pub(crate) failures: BTreeMap<u64, u32>,
@@ -91,7 +106,19 @@ pub(crate) struct World {
     pub(crate) now: u64,
 }
 
+impl Webhook {
+    /// Whether it tells that the job is held back.
+    pub(crate) fn holds(&self) -> bool {
+        self.body["workflow_job"]["status"] == "waiting"
+    }
+}
+
 impl World {
+    pub(crate) fn approve(&mut self, id: u64) {
+        self.jobs.get_mut(&id).unwrap().status = Status::Queued;
+        self.notify("queued", id);
+    }
+
     pub(crate) fn notify(&mut self, action: &'static str, id: u64) {
         let told = action != "queued" && self.jobs[&id].runner.is_some();
         let nameless = told && std::mem::take(&mut self.nameless);
@@ -102,7 +129,7 @@ impl World {
         let body = json!({
             "action": action,
             "workflow_job": {
-                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
+                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion, "status": job.status.word(),
                 "runner_name": job.runner.as_ref().filter(|_| !nameless), "created_at": created_at,
             },
             "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
@@ -201,7 +228,18 @@ impl World {
         }
         self.last_id += 1;
         self.listed.push(Listed { id: self.last_id, name: name.to_owned(), unknown: false });
-        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": "jit"}))
+        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": name}))
+    }
+
+    fn list(&self, name: &str) -> Result<HttpResponse, SendError> {
+        let shown = |listed: &Listed| {
+            let runs = self.runners.iter().find(|runner| runner.name == listed.name);
+            let status = if runs.is_some() { "online" } else { "offline" };
+            let busy = runs.is_some_and(|runner| runner.job.is_some());
+            json!({"id": listed.id, "name": listed.name, "status": status, "busy": busy})
+        };
+        let found: Vec<Value> = self.listed.iter().filter(|listed| listed.name == name).map(shown).collect();
+        answer(200, &json!({"total_count": found.len(), "runners": found}))
     }
 
     fn remove_runner(&mut self, id: u64) -> Result<HttpResponse, SendError> {
@@ -260,6 +298,10 @@ impl World {
         if request.method == HttpMethod::Delete {
             return self.remove_runner(path.rsplit_once('/').unwrap().1.parse().unwrap());
         }
+        if path.ends_with("/actions/runners") {
+            let (_, name) = request.url.query_pairs().find(|(key, _)| key == "name").unwrap();
+            return self.list(&name);
+        }
         if path.ends_with("/generate-jitconfig") {
             return self.jit_config(body["name"].as_str().unwrap());
         }
@@ -285,11 +327,10 @@ impl World {
         }
         let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
         let job = &self.jobs[&id];
-        let (status, conclusion) = match job.status {
-            Status::Queued => ("queued", None),
-            Status::Running => ("in_progress", None),
-            Status::Done(conclusion) => ("completed", Some(conclusion)),
-        };
-        answer(200, &json!({"id": id, "status": status, "conclusion": conclusion, "runner_name": job.runner}))
+        let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
+        answer(
+            200,
+            &json!({"id": id, "status": job.status.word(), "conclusion": conclusion, "runner_name": job.runner}),
+        )
     }
 }

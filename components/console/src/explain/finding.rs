@@ -23,6 +23,10 @@ pub(super) enum Finding {
     RunsUnseen { runner: Option<String> },
     /// GitHub holds it back, with this status.
     HeldByGithub { status: String },
+    /// GitHub holds it back until its deployment is approved.
+    Held { age: u64 },
+    /// Its labels are none that a profile can have, for this reason.
+    NoLabels { problem: String },
     /// No profile has all of its labels.
     NoProfile { labels: LabelSet, nearest: Nearest },
     /// A profile has its labels, but does not allow the repository.

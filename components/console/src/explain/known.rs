@@ -39,6 +39,7 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
     let serving = job.launch.and_then(|own| detail.launches.iter().find(|launch| launch.launch == own));
     Ok(match job.state {
         State::Unconfirmed => Finding::Unconfirmed { age },
+        State::Held => Finding::Held { age },
         State::InLine => Finding::AtCap { profile: job.profile.clone().unwrap_or_default(), place: detail.place, age },
         State::Unsubmitted | State::Refused => match serving {
             Some(launch) => unsubmitted(platform, launch, age)?,

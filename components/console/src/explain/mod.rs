@@ -14,7 +14,7 @@ mod words;
 
 use std::time::Duration;
 
-use gha_slurm_core::github::client::{GitHub, GitHubError, JobInfo};
+use gha_slurm_core::github::client::{At, GitHub, GitHubError, JobInfo, Permission};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
@@ -171,16 +171,18 @@ fn ask_github<P: Platform>(
     let settings = Settings(platform).github().map_err(GitHubError::from)?;
     let github = GitHub::new(platform, settings, GITHUB_BUDGET);
     let jwt = Credentials::new(platform, &github).app_jwt()?;
-    let installation = match github.installation(&jwt, repository) {
+    let installation = match github.installation(&jwt, At::Name(repository)) {
         Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
         other => other?,
     };
-    let token = github
-        .installation_token(&jwt, installation, repository, gha_slurm_core::github::client::Permission::ActionsRead)?
-        .token;
-    match github.job(&token, repository, JobId(id)) {
+    let found = match github.repository_id(&jwt, installation, repository) {
+        Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
+        other => other?,
+    };
+    let token = github.installation_token(&jwt, installation, found, Permission::ActionsRead)?;
+    match github.job(&token, At::Id(found), JobId(id)) {
         Ok(info) => Ok((false, vec![info])),
-        Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, repository, id) {
+        Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, At::Id(found), id) {
             Ok(jobs) => Ok((true, jobs)),
             Err(GitHubError::NotFound(_)) => Err(unknown::Unasked::NoSuchJob),
             Err(error) => Err(error.into()),

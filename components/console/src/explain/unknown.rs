@@ -56,6 +56,7 @@ fn find<V: Variables>(platform: &V, repository: &RepositoryName, info: &JobInfo)
 fn queued(profiles: &Profiles, repository: &RepositoryName, info: &JobInfo) -> Finding {
     let labels = info.labels.clone();
     match profiles.find(&info.labels, repository) {
+        Err(error @ (NotOurs::NoLabels | NotOurs::NoLabel(_))) => Finding::NoLabels { problem: error.to_string() },
         Err(NotOurs::Labels(_)) => Finding::NoProfile { nearest: nearest(profiles, info), labels },
         Err(NotOurs::Repository { profile, repository }) => {
             Finding::RepositoryNotAllowed { profile, repository, labels }

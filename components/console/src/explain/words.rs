@@ -91,6 +91,18 @@ fn tell(finding: &Finding) -> Told {
         Finding::RunsUnseen { runner } => {
             told(Cause::Running, "The job is running.", unseen(runner, "It runs on"), &[])
         }
+        Finding::Held { age } => told(
+            Cause::HeldByGithub,
+            "GitHub holds the job back until its deployment is approved.",
+            vec![format!("It has been waiting for that for {}.", duration(*age))],
+            &["Approve it on the run's page on GitHub (\"Review deployments\"); it is launched after that."],
+        ),
+        Finding::NoLabels { problem } => told(
+            Cause::NoProfile,
+            format!("No profile serves the job: {problem}."),
+            Vec::new(),
+            &["Change runs-on in the workflow."],
+        ),
         Finding::HeldByGithub { status } => told(
             Cause::HeldByGithub,
             format!("GitHub is holding the job back: its status is \"{status}\"."),

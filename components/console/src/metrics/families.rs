@@ -69,6 +69,10 @@ pub(super) const FAMILIES: &[Family] = &[
         "Redemptions that were refused, by outcome. An estimate: one in 64 is counted, as 64.",
     ),
     counter(
+        "gha_slurm_suspicions_total",
+        "What looks like an attack: launches whose token came again after its credential was handed out.",
+    ),
+    counter(
         "gha_slurm_github_calls_total",
         "Calls to GitHub's API by result. Failures are counted exactly; of result=\"ok\", one in 64 is counted, as 64.",
     ),

@@ -41,7 +41,14 @@ impl Totals {
         let count = |states: &[State]| states.iter().filter_map(|state| group.states.get(state)).sum::<u64>();
         let succeeded = group.conclusions.get("success").copied().unwrap_or(0);
         Self {
-            waiting: count(&[State::Unconfirmed, State::InLine, State::Unsubmitted, State::Refused, State::GivenUp]),
+            waiting: count(&[
+                State::Unconfirmed,
+                State::Held,
+                State::InLine,
+                State::Unsubmitted,
+                State::Refused,
+                State::GivenUp,
+            ]),
             in_slurm: count(&[State::Pending, State::Starting]),
             running: count(&[State::Running]),
             succeeded,

@@ -21,7 +21,7 @@ impl Look {
     /// Of a job in a state, with its conclusion if it has one.
     pub(super) fn of(state: State, conclusion: Option<&str>) -> Self {
         let (class, sign) = match state {
-            State::Unconfirmed | State::InLine | State::Unsubmitted => ("waits", CLOCK),
+            State::Unconfirmed | State::Held | State::InLine | State::Unsubmitted => ("waits", CLOCK),
             State::Pending => ("holds", LAYERS),
             State::Starting => ("holds", PLAY),
             State::GivenUp | State::Refused => ("bad", CROSS),

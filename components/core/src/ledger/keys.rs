@@ -17,6 +17,8 @@ pub const SCHEMA: &[&str] = &[
     "job/J/requested",
     "job/J/started",
     "job/J/finished",
+    "job/J/held",
+    "job/J/released",
     "job/J/confirmed",
     "job/J/asked",
     "launch/L/submit/ATTEMPTS",
@@ -24,6 +26,8 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/redeem/ATTEMPTS",
     "launch/L/commit",
     "launch/L/redeemed",
+    "launch/L/replayed",
+    "launch/L/replayed-last",
     "launch/L/runner",
     "launch/L/took",
     "launch/L/lost",
@@ -60,7 +64,7 @@ pub const SCHEMA: &[&str] = &[
     "delivery/ID/repeated",
     "delivery/GUID/count",
     "github/deliveries",
-    "github/limited-until",
+    "github/limited-until/SCOPE",
     "github/app",
     "github/app/private-key",
     "github/app/webhook-secret",
@@ -121,6 +125,10 @@ pub enum JobFact {
     Started,
     /// It came to its end.
     Finished,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
+    /// GitHub queued it again after that.
+    Released,
     /// GitHub confirmed that this old job is still queued.
     Confirmed,
     /// When GitHub was last asked about it.
@@ -129,13 +137,16 @@ pub enum JobFact {
 
 impl JobFact {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Requested, Self::Started, Self::Finished, Self::Confirmed, Self::Asked];
+    pub const ALL: [Self; 7] =
+        [Self::Requested, Self::Started, Self::Finished, Self::Held, Self::Released, Self::Confirmed, Self::Asked];
 
     fn word(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::Started => "started",
             Self::Finished => "finished",
+            Self::Held => "held",
+            Self::Released => "released",
             Self::Confirmed => "confirmed",
             Self::Asked => "asked",
         }
@@ -151,6 +162,10 @@ pub enum LaunchFact {
     Commit,
     /// Its credential was handed out.
     Redeemed,
+    /// Its token came again after that.
+    Replayed,
+    /// When it last did.
+    ReplayedLast,
     /// The runner that GitHub made for it.
     Runner,
     /// The job that its runner took.
@@ -175,10 +190,12 @@ pub enum LaunchFact {
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Launched,
         Self::Commit,
         Self::Redeemed,
+        Self::Replayed,
+        Self::ReplayedLast,
         Self::Runner,
         Self::Took,
         Self::Lost,
@@ -196,6 +213,8 @@ impl LaunchFact {
             Self::Launched => "launched",
             Self::Commit => "commit",
             Self::Redeemed => "redeemed",
+            Self::Replayed => "replayed",
+            Self::ReplayedLast => "replayed-last",
             Self::Runner => "runner",
             Self::Took => "took",
             Self::Lost => "lost",
@@ -394,9 +413,9 @@ pub fn github_deliveries() -> String {
     format!("{PREFIX}/github/deliveries")
 }
 
-/// `github/limited-until`: nobody asks GitHub before.
-pub fn github_limited_until() -> String {
-    format!("{PREFIX}/github/limited-until")
+/// `github/limited-until/SCOPE`: nobody makes a call of that scope before.
+pub fn github_limited_until(scope: &str) -> String {
+    format!("{PREFIX}/github/limited-until/{scope}")
 }
 
 /// `github/app`: the App that was set up in the browser.

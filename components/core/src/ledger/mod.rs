@@ -19,7 +19,7 @@ mod standing;
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
-    Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
+    Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
 };
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::records::{JobRecord, LaunchRecord, Tries};

@@ -32,6 +32,8 @@ pub struct LaunchRecord {
     pub launched: Option<Launched>,
     /// Its credential was handed out.
     pub redeemed: Option<u64>,
+    /// When its token first came again after that.
+    pub replayed: Option<u64>,
     /// The job that its runner took.
     pub took: Option<JobId>,
     /// Its job got another one.
@@ -80,11 +82,13 @@ impl Values {
     }
 }
 
-const VIEW: [JobFact; 3] = [JobFact::Requested, JobFact::Started, JobFact::Finished];
-const JOB: [JobFact; 4] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Confirmed];
-const LAUNCH: [LaunchFact; 8] = [
+const VIEW: [JobFact; 5] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released];
+const JOB: [JobFact; 6] =
+    [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released, JobFact::Confirmed];
+const LAUNCH: [LaunchFact; 9] = [
     LaunchFact::Launched,
     LaunchFact::Redeemed,
+    LaunchFact::Replayed,
     LaunchFact::Took,
     LaunchFact::Lost,
     LaunchFact::Withdrawn,
@@ -155,6 +159,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
             id,
             launched: values.read(&fact(LaunchFact::Launched))?,
             redeemed: values.read(&fact(LaunchFact::Redeemed))?,
+            replayed: values.read(&fact(LaunchFact::Replayed))?,
             took: values.read(&fact(LaunchFact::Took))?,
             lost: values.read(&fact(LaunchFact::Lost))?,
             withdrawn: values.read(&fact(LaunchFact::Withdrawn))?,
@@ -173,6 +178,8 @@ fn view(job: JobId, values: &Values) -> Result<View, StoreError> {
         requested: values.read(&fact(JobFact::Requested))?,
         started: values.read(&fact(JobFact::Started))?,
         finished: values.read(&fact(JobFact::Finished))?,
+        held: values.read(&fact(JobFact::Held))?,
+        released: values.read(&fact(JobFact::Released))?,
     })
 }
 

@@ -6,6 +6,7 @@
 //! ([`need`]). Every function here may be called again at any time, by any replica, and after a crash in the middle; it
 //! does what is still to be done.
 
+mod gate;
 mod line;
 mod need;
 mod overdue;
@@ -13,6 +14,7 @@ mod pace;
 mod settle;
 mod submit;
 
+pub use self::gate::{hold, release};
 pub use self::need::Chain;
 pub use self::need::Need;
 pub use self::overdue::{retry_all_overdue, retry_overdue};

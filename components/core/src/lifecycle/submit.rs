@@ -327,7 +327,8 @@ fn note<P: Platform>(
         }
         Err(error) => error,
     };
-    let failure = Failure { attempt, at: platform.unix_seconds(), kind: error.kind(), why: error.to_string() };
+    let failure =
+        Failure { attempt, at: platform.unix_seconds(), kind: error.kind(), why: error.to_string(), reason: None };
     let refused = failure.kind == FailureKind::Refused;
     if refused && let Some(line) = Line::of(platform, requested) {
         // First: a crash in between costs a place in the line, the other way round it would take one from others.
@@ -473,7 +474,7 @@ mod tests {
     #[test]
     fn retries_keep_their_distance_and_do_not_come_all_at_once() {
         let wait = |kind, job: u64, attempt: u64| {
-            let failure = Failure { attempt, at: 1000, kind, why: String::new() };
+            let failure = Failure { attempt, at: 1000, kind, why: String::new(), reason: None };
             retry_at(LaunchId { job: JobId(job), number: 1 }, &failure) - 1000
         };
         let away = [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)].map(|due| (FailureKind::Away, due));

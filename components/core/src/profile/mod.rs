@@ -15,11 +15,15 @@ use thiserror::Error;
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
 pub use self::overlap::Overlap;
+use crate::text::clean;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
+
+/// So much of a label that is none is told.
+const MOST_TOLD: usize = 100;
 
 /// Which jobs a profile serves, and what its launches request from Slurm. For what is null, the cluster's defaults apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +85,15 @@ pub enum ProfileError {
 /// Why no profile serves a job.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum NotOurs {
+    /// It has no label at all.
+    #[error("the job has no labels, so it is for no profile: give runs-on a profile's labels")]
+    NoLabels,
+    /// A label that no runner of ours can have.
+    #[error(
+        "the label {0:?} cannot be a runner's: a label is of letters, digits and -_.:=+@/, and several labels are a list in \
+         runs-on, such as [self-hosted, slurm]"
+    )]
+    NoLabel(String),
     /// No profile has all of these labels.
     #[error("no profile has all of the labels {0}")]
     Labels(String),
@@ -155,7 +168,12 @@ impl Profiles {
                 max_running_per_repository: profile.max_running_per_repository,
             });
         }
-        Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
+        Err(refusal.unwrap_or_else(|| match labels.iter().find(|label| !is_label(label)) {
+            _ if labels.is_empty() => NotOurs::NoLabels,
+            // Among others it would read like two.
+            Some(label) => NotOurs::NoLabel(clean(label, MOST_TOLD)),
+            None => NotOurs::Labels(labels.to_string()),
+        }))
     }
 
     /// The first of the profiles that lack the fewest of the labels, and the labels that it lacks.
@@ -293,8 +311,12 @@ mod tests {
 
     #[test]
     fn a_job_that_is_not_ours_is_told_why() {
-        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"], &[]] {
+        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"]] {
             assert!(matches!(find(TWO, labels, "a/b"), Err(NotOurs::Labels(_))), "{labels:?}");
+        }
+        assert_eq!(find(TWO, &[], "a/b"), Err(NotOurs::NoLabels));
+        for label in ["self-hosted, slurm", "größe"] {
+            assert_eq!(find(TWO, &["self-hosted", label], "a/b"), Err(NotOurs::NoLabel(label.to_owned())));
         }
         assert!(matches!(find(TWO, &["self-hosted.24gb"], "octopus/x"), Err(NotOurs::Repository { .. })));
     }
