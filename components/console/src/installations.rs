@@ -1,5 +1,5 @@
 //! `GET /gha/installations?url=…`: whether the App is installed for a repository, as the original app answers it: `true`
-//! or `false`. Unlike there only who has the admin token may ask, because the answer tells of private repositories.
+//! or `false`. Unlike there only who has the admin or read token may ask, because the answer tells of private repositories.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use gha_slurm_core::github::client::{GitHub, GitHubError};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::RepositoryName;
@@ -20,7 +20,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "GET" {
         return Answer::method_not_allowed("GET");
     }
-    if let Err(refusal) = authorize(platform, request) {
+    if let Err(refusal) = authorize(platform, request, Right::Read) {
         return refusal.into();
     }
     // 403 is the original's.

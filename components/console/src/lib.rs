@@ -1,8 +1,9 @@
 //! The component `console`: everything that shows, for people and programs: the pages, `GET /api/v1/…`, `GET /metrics` and
 //! `GET /gha/installations`.
 //!
-//! It only looks; of what it may write, the store keeps sessions and digests of what is there. It holds the App's key and
-//! the gateway's secret to ask both about a job, and answers the holder of the admin token alone.
+//! It looks, and takes the operator's orders: to stop launches, and to revoke launch tokens. Beside those the store keeps
+//! sessions and digests of what is there. It holds the App's key and
+//! the gateway's secret to ask both about a job, and answers the holders of tokens alone.
 
 pub mod api;
 #[cfg(all(target_family = "wasm", feature = "entry"))]

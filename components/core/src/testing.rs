@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ledger::keys;
 use crate::ports::{
-    Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
+    Audit, Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
@@ -27,6 +27,7 @@ pub struct Memory {
     variables: RefCell<BTreeMap<&'static str, String>>,
     server: RefCell<Option<Rc<Server>>>,
     pub sent: RefCell<Vec<HttpRequest>>,
+    pub audited: RefCell<Vec<String>>,
 }
 
 impl Memory {
@@ -42,6 +43,7 @@ impl Memory {
             variables: RefCell::default(),
             server: RefCell::default(),
             sent: RefCell::default(),
+            audited: RefCell::default(),
         }
     }
 
@@ -98,6 +100,11 @@ impl Memory {
     /// The keys of the store.
     pub fn keys(&self) -> Vec<String> {
         self.values.borrow().keys().chain(self.counters.borrow().keys()).cloned().collect()
+    }
+
+    /// The values of the store with their keys, as somebody sees them who dumps it.
+    pub fn values(&self) -> Vec<(String, Vec<u8>)> {
+        self.values.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     pub fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
@@ -183,6 +190,12 @@ impl Random for Memory {
 impl Variables for Memory {
     fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
         Ok(self.variables.borrow().get(name).cloned())
+    }
+}
+
+impl Audit for Memory {
+    fn audit(&self, line: &str) {
+        self.audited.borrow_mut().push(line.to_owned());
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use gha_slurm_core::audit::{CredentialKind, Record, record};
 use gha_slurm_core::counters::{Counter, RedemptionOutcome};
 use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use gha_slurm_core::github::credentials::{Credentials, Reach};
 use gha_slurm_core::launch_token::{Launch, LaunchTokens, TokenError};
-use gha_slurm_core::ledger::{Claim, Ledger};
+use gha_slurm_core::ledger::{Claim, Ledger, Stops};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::{SettingError, Settings};
@@ -197,6 +198,11 @@ impl Credential {
 
 fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool) -> Result<Answer, Denied> {
     check(platform, id)?;
+    if let Some(stopped) = Stops(platform).stopped(&launch.repository)? {
+        // Its Slurm job ends, and the job gets another launch after the stop.
+        Ledger(platform).launch(id).record_withdrawn()?;
+        return Err(Denied::Gone(id, stopped.to_string()));
+    }
     let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
     let facts = Ledger(platform).launch(id);
     let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
@@ -236,6 +242,12 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
             (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at), None)
         }
     };
+    let kind = match &credential {
+        Credential::Jit(_) => CredentialKind::Jit,
+        Credential::Registration(_) => CredentialKind::RegistrationToken,
+    };
+    let redeemed = Record::Redemption { repository: &launch.repository, job: id.job, launch: id, credential: kind };
+    record(platform, &redeemed);
     let log =
         json!({"launch": id, "repository": launch.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
     let answer = Answer::confidential(200, body, log);

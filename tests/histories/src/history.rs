@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use gha_slurm_core::ledger::RETENTION_SECONDS;
+use gha_slurm_core::ledger::{RETENTION_SECONDS, keys, write_sealed};
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::Memory;
@@ -40,12 +40,13 @@ impl History {
         let profile = format!("[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']\n{limit}");
         platform.set_variable("profiles", Some(&profile));
         // GitHub does not check it here, and an RSA signature per tick would take most of the time.
-        platform.set_variable("github_private_key", Some("not needed"));
+        platform.set_variable("github_private_key", Some("-----BEGIN not needed"));
+        let settings = Settings(&platform);
         let jwt = json!({
-            "signer": Settings(&platform).app_signer().unwrap(),
+            "signer": settings.app_signer_digests().unwrap().remove(0),
             "jwt": {"token": "jwt", "expires_at": "2999-01-01T00:00:00Z"},
         });
-        platform.set("gha-slurm/1/cache/app-jwt", jwt.to_string().as_bytes()).unwrap();
+        write_sealed(&platform, &settings.token_seal().unwrap(), &keys::cache_app_jwt(), &jwt).unwrap();
         let world = Rc::new(RefCell::new(World { now: platform.unix_seconds(), ..World::default() }));
         let served = Rc::clone(&world);
         platform.serve(move |_, request| served.borrow_mut().serve(request));

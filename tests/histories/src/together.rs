@@ -179,7 +179,7 @@ fn a_job_robbed_while_the_robbers_own_launch_is_submitted_gets_that_one() {
 }
 
 #[test]
-fn a_queued_webhook_costs_four_transactions_and_six_reads() {
+fn a_queued_webhook_costs_four_transactions_and_six_reads_in_five_steps() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
     let (before, all) = (platform.transactions.get(), platform.operations.get());

@@ -1,8 +1,10 @@
-//! `GET /api/v1/…`: the read model as JSON, described by `openapi.json` beside this file.
+//! `/api/v1/…`: the read model as JSON, and the operator's orders, described by `openapi.json` beside this file.
+
+mod orders;
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_overview::{Filter, JobDetail, State, StateFilter};
@@ -20,15 +22,18 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 const DEFAULT_LIMIT: usize = 50;
 
 pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
+    let path = request.path().trim_start_matches("/api/v1/");
+    if let Some(order) = orders::Order::of(path) {
+        return orders::answer(platform, request, order);
+    }
     if request.method != "GET" {
         return Answer::method_not_allowed("GET");
     }
-    let path = request.path().trim_start_matches("/api/v1/");
     // It says nothing of this installation.
     if path == "openapi.json" {
         return Answer::text("application/json", OPENAPI.to_owned());
     }
-    if let Err(refusal) = authorize(platform, request) {
+    if let Err(refusal) = authorize(platform, request, Right::Read) {
         return refusal.into();
     }
     let answered = match path.split_once('/') {

@@ -1,5 +1,5 @@
-//! `GET /metrics`. It takes the admin token, as everything that shows, unless the variable `open_metrics` is `true`: a
-//! Prometheus in the same network needs none then.
+//! `GET /metrics`. It takes the metrics token or the admin token, unless the variable `open_metrics` is `true`: a Prometheus
+//! in the same network needs none then.
 
 mod exposition;
 mod families;
@@ -8,7 +8,7 @@ mod tests;
 
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 
@@ -22,7 +22,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
         Ok(open) => open,
         Err(error) => return error.into(),
     };
-    if !open && let Err(refusal) = authorize(platform, request) {
+    if !open && let Err(refusal) = authorize(platform, request, Right::Metrics) {
         return refusal.into();
     }
     match text(platform) {

@@ -9,9 +9,10 @@ use url::Url;
 use super::line::Line;
 use super::overdue::Overdue;
 use super::{Fault, Need};
+use crate::audit::{Record, record};
 use crate::gateway::start_runner;
 use crate::launch_token::{Launch, LaunchTokens};
-use crate::ledger::{Claim, Failure, Ledger, Requested};
+use crate::ledger::{Claim, Failure, Ledger, Requested, Stops};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
@@ -83,7 +84,9 @@ pub fn begin<P: Platform>(
     requested: &Requested,
 ) -> Result<Progress, Fault> {
     let id = LaunchId { job, number: 1 };
-    let at_once = !requested.needs_confirmation() && Line::of(platform, requested).is_none();
+    let at_once = !requested.needs_confirmation()
+        && Line::of(platform, requested).is_none()
+        && Stops(platform).stopped(&requested.repository)?.is_none();
     if at_once && !destination.late(platform) && Ledger(platform).launch(id).submissions().claim_first()? {
         return submit(platform, destination, id, requested, 1);
     }
@@ -104,6 +107,9 @@ pub fn advance<P: Platform>(
     let facts = ledger.launch(id);
     if facts.launched()?.is_some() {
         return Ok(Progress::LaunchedBefore(id));
+    }
+    if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
+        return Ok(Progress::Deferred(id, stopped.to_string()));
     }
     if requested.needs_confirmation() && !ledger.job(job).confirmed()? {
         return Ok(Progress::Unconfirmed);
@@ -144,6 +150,15 @@ fn submit<P: Platform>(
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
     match start_runner(platform, &destination.gateway, &start, deadline) {
         Ok(slurm_job) => {
+            let launched = Record::Launch {
+                repository: &requested.repository,
+                person: requested.person.some(),
+                job: id.job,
+                launch: id,
+                profile: &requested.profile,
+                slurm_job: slurm_job.as_deref(),
+            };
+            record(platform, &launched);
             facts.record_launched(slurm_job)?;
             Ok(Progress::Launched(id))
         }
@@ -204,7 +219,7 @@ fn start_of<P: Platform>(
         profile: requested.profile.clone(),
     };
     let redeem = &destination.redeem;
-    let token = LaunchTokens::new(platform, redeem.as_str()).issue(id, launch)?;
+    let token = LaunchTokens::new(platform, redeem.as_str()).issue(&destination.gateway.secret, id, launch)?;
     Ok(StartRunner {
         github_url: requested.html_url.as_str().trim_end_matches('/').to_owned(),
         launcher_token: token,
