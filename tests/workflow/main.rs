@@ -8,6 +8,7 @@ mod configuration;
 mod console;
 mod crash;
 mod doctor;
+mod dump;
 mod examples;
 mod gateway_faults;
 mod github_faults;

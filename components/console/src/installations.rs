@@ -30,8 +30,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     };
     let installed = Settings(platform).github().map_err(GitHubError::from).and_then(|settings| {
         let github = GitHub::new(platform, settings, BUDGET);
-        let jwt = Credentials::new(platform, &github).app_jwt()?;
-        match github.installation(&jwt, &repository) {
+        match Credentials::new(platform, &github).as_app(|jwt| github.installation(jwt, &repository)) {
             Ok(_) => Ok(true),
             Err(GitHubError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),

@@ -1,9 +1,11 @@
 //! What this side has to be right about: variables, profiles, the way to the gateway, the address that others use.
 
 use gha_slurm_core::gateway::{GatewayError, check_gateway};
+use gha_slurm_core::ledger::{Registration, Stored};
 use gha_slurm_core::ports::{Clock, Http, HttpMethod, HttpRequest, SendError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_protocol::hex::hex;
+use gha_slurm_protocol::secret::Secret;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use url::Url;
@@ -11,6 +13,11 @@ use url::Url;
 use super::DEADLINE;
 use super::report::Finding;
 use crate::commands::native::Native;
+
+/// Shorter ones are guessed by trying.
+const STRONG_LENGTH: usize = 12;
+/// A word or two has more.
+const STRONG_VARIETY: usize = 6;
 
 fn of_setting(check: &'static str, error: &SettingError) -> Finding {
     Finding::wrong(check, error.problem(), error.mend())
@@ -26,6 +33,11 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         settings.gateway().err(),
         settings.setup_secret().err(),
         settings.setup_expires().err(),
+        settings.read_token().err(),
+        settings.metrics_token().err(),
+        settings.tick_token().err(),
+        settings.store_key().err(),
+        settings.trusted_proxies().err(),
     ];
     let mut findings: Vec<Finding> = errors.iter().flatten().map(|error| of_setting(CHECK, error)).collect();
     let token = native.variable("admin_token").ok().flatten().filter(|token| !token.trim().is_empty());
@@ -39,6 +51,48 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         (Some(_), Ok(_)) => {}
     }
     findings
+}
+
+/// Secrets that somebody could guess. Both sides of each are set by hand, so nothing else refuses a short one.
+pub(super) fn weak_secrets(native: &Native) -> Vec<Finding> {
+    const CHECK: &str = "secrets";
+    let settings = Settings(native);
+    let found = [
+        ("gateway_secret", settings.gateway().ok().map(|gateway| gateway.secret), "what opens the gateway"),
+        ("github_webhook_secret", settings.webhook_secret().ok(), "what proves that GitHub sent a webhook"),
+    ];
+    let weak = |(name, secret, what): (&str, Option<Secret>, &str)| {
+        let secret = secret?;
+        let mut different: Vec<u8> = secret.expose().bytes().collect();
+        different.sort_unstable();
+        different.dedup();
+        let problem = match (secret.expose().len(), different.len()) {
+            (length, _) if length < STRONG_LENGTH => format!("has {length} characters, fewer than {STRONG_LENGTH}"),
+            (_, kinds) if kinds < STRONG_VARIETY => format!("is made of {kinds} different characters"),
+            _ => return None,
+        };
+        let mend = "set it on both sides to what `openssl rand -hex 32` prints";
+        Some(Finding::ok(CHECK, format!("{name}, {what}, {problem}")).with_hint(mend))
+    };
+    found.into_iter().filter_map(weak).collect()
+}
+
+/// Whether the App's private key is readable for whoever reads the store.
+pub(super) fn app_key(native: &Native) -> Option<Finding> {
+    const CHECK: &str = "secrets";
+    match Registration::new(native).private_key_stored() {
+        Ok(Stored::Clear) => {
+            let found = "the App's private key is in the store in clear: whoever reads the store, a backup of it or the \
+                         component webhook, is the App at GitHub";
+            let mend = "set store_key to what `openssl rand -hex 32` prints: the next tick seals the key";
+            Some(Finding::ok(CHECK, found).with_hint(mend))
+        }
+        Ok(Stored::Sealed) => match Settings(native).app_key() {
+            Ok(_) => Some(Finding::ok(CHECK, "the App's private key in the store is sealed")),
+            Err(error) => Some(of_setting(CHECK, &error)),
+        },
+        Ok(Stored::Nothing) | Err(_) => None,
+    }
 }
 
 /// Whether they can be read, and whether each can get a job.

@@ -68,6 +68,7 @@ fn examine(application: &Application) -> Result<Report, String> {
     check("variables", &|| here::variables(&native));
     check("profiles", &|| here::profiles(&native));
     check("store", &|| vec![store::check(&native, &state)]);
+    check("secrets", &|| here::weak_secrets(&native).into_iter().chain(here::app_key(&native)).collect());
     check("GitHub", &|| app::check(&native));
     check("gateway", &|| vec![here::gateway(&native)]);
     check("public URL", &|| vec![here::public_url(&native)]);

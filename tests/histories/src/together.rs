@@ -179,15 +179,15 @@ fn a_job_robbed_while_the_robbers_own_launch_is_submitted_gets_that_one() {
 }
 
 #[test]
-fn a_queued_webhook_costs_four_transactions_and_six_reads_in_five_steps() {
+fn a_queued_webhook_costs_four_transactions_and_seven_reads() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
     let (before, all) = (platform.transactions.get(), platform.operations.get());
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
     // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
     assert_eq!(platform.transactions.get() - before, 4);
-    // Three facts of the job, the key and its name, whether launches are overdue.
-    assert_eq!(platform.operations.get() - all, 4 + 6);
+    // Three facts of the job, the key, whether launches are stopped (two in one step) or overdue.
+    assert_eq!(platform.operations.get() - all, 4 + 7);
     let before = platform.transactions.get();
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");
     assert_eq!(platform.transactions.get() - before, 0, "a redelivery writes nothing");
@@ -204,7 +204,7 @@ fn a_redemption_with_a_kept_token_costs_two_transactions_and_no_call() {
     assert_eq!(exchange(&platform, &other).status, 200);
     // The right to hand it out, and that it was.
     assert_eq!(platform.transactions.get() - before, 2);
-    assert_eq!(platform.operations.get() - all, 2 + 8);
+    assert_eq!(platform.operations.get() - all, 2 + 10);
     assert_eq!(platform.sent.borrow().len(), calls);
 }
 
