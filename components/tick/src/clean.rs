@@ -17,7 +17,9 @@ const FIRST_LOOK_BUCKETS: u64 = 90 * 24;
 impl<P: Platform> Tick<'_, P> {
     pub(crate) fn clean(&mut self) -> Result<(), Fault> {
         let platform = self.platform;
-        self.keep_secrets()?;
+        if let Err(error) = self.keep_secrets() {
+            self.report.problem(error);
+        }
         let journal = Ledger(platform).journal();
         let done_key = keys::tick_cleaned();
         let last = Bucket::at(platform.unix_seconds().saturating_sub(RETENTION_SECONDS)).0.saturating_sub(1);

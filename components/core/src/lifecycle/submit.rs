@@ -150,6 +150,7 @@ fn submit<P: Platform>(
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
     match start_runner(platform, &destination.gateway, &start, deadline) {
         Ok(slurm_job) => {
+            facts.record_launched(slurm_job.clone())?;
             let launched = Record::Launch {
                 repository: &requested.repository,
                 person: requested.person.some(),
@@ -159,7 +160,6 @@ fn submit<P: Platform>(
                 slurm_job: slurm_job.as_deref(),
             };
             record(platform, &launched);
-            facts.record_launched(slurm_job)?;
             Ok(Progress::Launched(id))
         }
         Err(error) => {
