@@ -10,7 +10,7 @@ use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::{Memory, answer};
 use gha_slurm_scene::app_key;
-use jwt_simple::prelude::{NoCustomClaims, RS256KeyPair, RSAKeyPairLike, RSAPublicKeyLike, VerificationOptions};
+use jwt_simple::prelude::{NoCustomClaims, RS256KeyPair, RSAPublicKeyLike, VerificationOptions};
 use serde_json::json;
 
 /// A GitHub that knows this key of the App and no other.
