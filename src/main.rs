@@ -22,6 +22,12 @@ enum Command {
     Doctor(commands::doctor::Arguments),
     /// Say why a job does not run, and what to do about it.
     Explain(commands::explain::Arguments),
+    /// Stop launches of one repository, or of all, and refuse the launch tokens that are out.
+    Stop(commands::order::Arguments),
+    /// Let launches continue after a stop.
+    Resume(commands::order::Arguments),
+    /// Revoke every launch token that was issued so far: the key that signed them is deleted.
+    Revoke(commands::order::Target),
     /// Show the whole workflow on this machine: the real app and gateway, with a simulated GitHub.
     Demo(commands::demo::Arguments),
     /// The gateway, for the demo; on a cluster, install `gha-slurm-gateway`.
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::up::run(arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Stop(arguments) => commands::order::stop(&arguments),
+        Command::Resume(arguments) => commands::order::resume(&arguments),
+        Command::Revoke(target) => commands::order::revoke(&target),
         Command::Completions(arguments) => commands::shell::completions(&arguments, Cli::command()),
         Command::Man => commands::shell::man(Cli::command()),
         Command::Demo(arguments) => commands::demo::run(arguments),

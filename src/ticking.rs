@@ -1,5 +1,5 @@
 //! The host's own clock for applications with a periodic repair: Spin has no scheduler, so a tick is an HTTP request that
-//! anybody with the admin token may send, here this process to itself.
+//! anybody with the tick token or the admin token may send, here this process to itself.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,10 +16,10 @@ pub const INTERVAL: Duration = Duration::from_secs(30);
 const DEADLINE: Duration = Duration::from_secs(40);
 
 /// Sends a tick to the application at `address` every [`INTERVAL`], until it is dropped.
-pub async fn run(address: SocketAddr, admin_token: String) {
+pub async fn run(address: SocketAddr, token: String) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        match tokio::time::timeout(DEADLINE, tick(address, &admin_token)).await {
+        match tokio::time::timeout(DEADLINE, tick(address, &token)).await {
             Ok(Ok(200)) => {}
             Ok(Ok(status)) => tracing::warn!("the tick was answered with {status}"),
             Ok(Err(error)) => tracing::warn!("the tick failed: {error:#}"),

@@ -107,8 +107,10 @@ fn tokens(criterion: &mut Criterion) {
         run_attempt: 1,
         profile: "default".to_owned(),
     };
-    criterion.bench_function("issue a launch token", |bencher| bencher.iter(|| tokens.issue(id, launch.clone())));
-    let Ok(token) = tokens.issue(id, launch) else { return };
+    let root = Secret::new("the-secret-that-gateway-and-app-share");
+    criterion
+        .bench_function("issue a launch token", |bencher| bencher.iter(|| tokens.issue(&root, id, launch.clone())));
+    let Ok(token) = tokens.issue(&root, id, launch) else { return };
     criterion.bench_function("verify a launch token", |bencher| {
         bencher.iter(|| tokens.verify(black_box(token.expose())));
     });

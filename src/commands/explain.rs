@@ -4,19 +4,18 @@
 //! output of `--json` are the same answer.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use gha_slurm::host::outbound::Client;
-use gha_slurm::host::variables::Provider;
 use gha_slurm_console::explain::Explained;
 use gha_slurm_core::ports::{HttpMethod, HttpRequest};
 use gha_slurm_protocol::identity::RepositoryName;
 use url::Url;
 
 use super::native::exchange;
+use super::order::Target;
 use super::progress::Progress;
 
 #[derive(Args)]
@@ -27,12 +26,8 @@ pub(crate) struct Arguments {
     /// The ID of the job or of its run, from the URL of its page.
     #[arg(value_name = "RUN_OR_JOB")]
     id: u64,
-    /// The app's URL [default: the variable public_url, otherwise http://127.0.0.1:3000].
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// The admin token, or @FILE [default: the variable admin_token]. Other users can read command lines.
-    #[arg(long, value_name = "TOKEN")]
-    admin_token: Option<String>,
+    #[command(flatten)]
+    target: Target,
     /// Print the app's answer as JSON.
     #[arg(long)]
     json: bool,
@@ -92,26 +87,7 @@ fn explain(arguments: &Arguments) -> Result<String, (String, u8)> {
 fn request(arguments: &Arguments) -> Result<(Url, HttpRequest), String> {
     let repository = RepositoryName::try_from(arguments.repository.clone())
         .map_err(|error| format!("{:?}: {error}", arguments.repository))?;
-    let variables = Provider::new(&[], Path::new("."))?;
-    let token = match &arguments.admin_token {
-        Some(given) => match given.strip_prefix('@') {
-            Some(file) => {
-                Some(std::fs::read_to_string(file).map_err(|error| format!("--admin-token {file}: {error}"))?)
-            }
-            None => Some(given.clone()),
-        },
-        None => variables.get("admin_token"),
-    };
-    let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).ok_or(
-        "the admin token is missing: set SPIN_VARIABLE_ADMIN_TOKEN in the environment or in .env, or use --admin-token \
-         @FILE",
-    )?;
-    let base = arguments.url.clone().or_else(|| variables.get("public_url")).filter(|url| !url.is_empty());
-    let base = base.unwrap_or_else(|| "http://127.0.0.1:3000".to_owned());
-    let base = Url::parse(&format!("{}/", base.trim().trim_end_matches('/')))
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| format!("{base:?} is not a URL such as https://app.example"))?;
+    let (base, token) = arguments.target.resolve()?;
     let mut url = base.join("api/v1/explain").map_err(|error| error.to_string())?;
     url.query_pairs_mut()
         .append_pair("repository", &repository.to_string())

@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod gateway;
 mod limits;
 mod native;
+pub(crate) mod order;
 mod progress;
 mod random;
 pub(crate) mod shell;

@@ -8,6 +8,7 @@ mod configuration;
 mod console;
 mod crash;
 mod doctor;
+mod dump;
 mod gateway_faults;
 mod github_faults;
 mod happy;

@@ -107,7 +107,7 @@ async fn a_forged_cookie_gets_the_log_in_and_one_of_another_admin_token_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_tokens_are_slowed_down_and_the_right_one_gets_in_from_elsewhere() {
-    let app = App::start().await;
+    let app = App::start_with(&[("trusted_proxies", "127.0.0.0/8")]).await;
     let client = client();
     let guess = |address: &'static str, token: &str| log_in(&client, &app, token).header("x-forwarded-for", address);
     // A minute may end in between.
@@ -125,6 +125,26 @@ async fn wrong_tokens_are_slowed_down_and_the_right_one_gets_in_from_elsewhere()
     }
     assert!((1..=60).contains(&limited.expect("too many")));
     assert_eq!(guess("192.0.2.4", ADMIN_TOKEN).send().await.unwrap().status(), 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_limiter_bears_ten_wrong_tokens_a_minute_and_believes_no_forwarded_address() {
+    let app = App::start().await;
+    let mut limited = 0;
+    // A minute may end in between.
+    for (number, path) in ["/api/v1/jobs", "/metrics", "/gha/installations"].iter().cycle().take(30).enumerate() {
+        let request = app.client.get(format!("{}{path}", app.url)).bearer_auth("wrong");
+        let response = request.header("x-forwarded-for", format!("192.0.2.{number}")).send().await.unwrap();
+        match response.status().as_u16() {
+            401 => {}
+            429 => limited += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!(limited >= 10, "{limited} of 30");
+    // Not from the proxy's clients, whom nobody vouches for, but from the machine itself.
+    let right = app.client.get(format!("{}/api/v1/jobs", app.url)).bearer_auth(ADMIN_TOKEN).send().await.unwrap();
+    assert_eq!(right.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,11 @@ use jwt_simple::prelude::*;
 
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::GitHub;
+use hmac::{Hmac, Mac};
 use serde_json::Value;
+use sha2::Sha256;
 
-use crate::support::{App, REPOSITORY, WEBHOOK_SECRET, json};
+use crate::support::{App, GATEWAY_SECRET, REPOSITORY, WEBHOOK_SECRET, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn none_and_garbage_get_401_with_a_challenge() {
@@ -75,17 +77,20 @@ async fn expired_early_and_foreign_tokens_get_401_though_the_apps_own_key_signed
     let (_, start) = app.held_launch().await;
     let token = start["launcherToken"].as_str().unwrap();
     let kid = Token::decode_metadata(token).unwrap().key_id().unwrap().to_owned();
-    // The very key, out of the store.
+    // The very key, derived as the app derives it: by the gateway's secret and what stands in the store.
     let store = rusqlite::Connection::open(folder.path().join("sqlite_key_value.db")).unwrap();
-    let query = "SELECT value FROM spin_key_value WHERE store = 'default' AND key LIKE '%/key/' || ?1";
-    let secret: Vec<u8> = store.query_row(query, [&kid], |row| row.get(0)).unwrap();
-    let key = HS256Key::from_bytes(&secret).with_key_id(&kid);
+    let query = "SELECT value FROM spin_key_value WHERE store = 'default' AND key LIKE '%/key/current'";
+    let current: Vec<u8> = store.query_row(query, [], |row| row.get(0)).unwrap();
+    let current: Value = serde_json::from_slice(&current).unwrap();
+    let numbers = |name: &str| serde_json::from_value::<[u8; 32]>(current[name].clone()).unwrap();
+    let pair = [seed(GATEWAY_SECRET, &numbers("salt"), &kid).as_slice(), &numbers("public")].concat();
+    let key = Ed25519KeyPair::from_bytes(&pair).unwrap().with_key_id(&kid);
     let now = Clock::now_since_epoch();
-    let own = key.verify_token::<Value>(token, None).unwrap();
+    let own = key.public_key().verify_token::<Value>(token, None).unwrap();
     let signed_with = |change: &dyn Fn(&mut JWTClaims<Value>)| {
         let mut claims = own.clone();
         change(&mut claims);
-        key.authenticate(claims).unwrap()
+        key.sign(claims).unwrap()
     };
     type Change<'a> = &'a dyn Fn(&mut JWTClaims<Value>);
     let (hour, long_ago) = (Duration::from_hours(1), now - Duration::from_days(400));
@@ -106,4 +111,13 @@ async fn expired_early_and_foreign_tokens_get_401_though_the_apps_own_key_signed
     assert!(app.github.requests().is_empty(), "GitHub was not asked");
     let old = signed_with(&|claims| claims.issued_at = Some(long_ago));
     assert_eq!(json(app.redeem(Some(&old)).await).await.0, 200, "what decides is its end");
+}
+
+/// HKDF-SHA256 (RFC 5869) of one block.
+fn seed(secret: &str, salt: &[u8], kid: &str) -> [u8; 32] {
+    let mac = |key: &[u8], text: &[u8]| -> [u8; 32] {
+        Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(text).finalize().into_bytes().into()
+    };
+    let info = format!("launch token {kid}\u{1}");
+    mac(&mac(salt, secret.as_bytes()), info.as_bytes())
 }

@@ -181,6 +181,16 @@ async fn a_code_that_github_does_not_take_leads_back_to_the_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn somebody_who_is_led_to_anothers_callback_registers_nothing() {
+    let app = App::start_unconfigured("", &[("setup_secret", SECRET)]).await;
+    let mut visitor = Visitor::new();
+    let (_, page) = visitor.choose(&app, &form("cluster", SECRET)).await;
+    let back = visitor.confirm(&page).await;
+    assert_eq!(Visitor::new().get(&back).await.0, 403, "without the cookie of the browser that chose");
+    assert_eq!(visitor.get(&back).await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_callbacks_at_once_one_is_kept() {
     let app = App::start_unconfigured("", &[("setup_secret", SECRET)]).await;
     let mut visitor = Visitor::new();
@@ -190,8 +200,8 @@ async fn of_callbacks_at_once_one_is_kept() {
     let two = visitor.confirm(&page).await;
     assert_eq!(app.github.apps(), ["one", "two"]);
     let requests = [&one, &one, &one, &two, &two, &two].map(|url| {
-        let url = url.clone();
-        tokio::spawn(async move { Visitor::new().get(&url).await.0 })
+        let (url, cookie) = (url.clone(), visitor.cookie.clone());
+        tokio::spawn(async move { Visitor { cookie, ..Visitor::new() }.get(&url).await.0 })
     });
     let mut kept = 0;
     for request in requests {

@@ -15,7 +15,7 @@ pub use self::inbound::serve;
 use std::cell::OnceCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gha_slurm_core::ports::{Clock, Random, Store, StoreError, VariableError, Variables};
+use gha_slurm_core::ports::{Audit, Clock, Random, Store, StoreError, VariableError, Variables};
 use spin_sdk::variables;
 use spin_sdk::wit::wasi::keyvalue::{atomics, batch, store};
 
@@ -129,5 +129,11 @@ impl Random for Spin {
             // WASI's random source does not fail; without one there is no key to be made.
             std::process::abort();
         }
+    }
+}
+
+impl Audit for Spin {
+    fn audit(&self, line: &str) {
+        println!("{line}");
     }
 }

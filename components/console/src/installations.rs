@@ -1,5 +1,6 @@
 //! `GET /gha/installations?url=…`: whether the App is installed on a repository, answered as the original app does: `true`
-//! or `false`. Unlike there, only the holder of the admin token may ask, because the answer reveals private repositories.
+//! or `false`. Unlike there, only a holder of the admin token or the read token may ask, because the answer reveals private
+//! repositories.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use gha_slurm_core::github::client::{At, GitHub, GitHubError};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::RepositoryName;
@@ -20,7 +21,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "GET" {
         return Answer::method_not_allowed("GET");
     }
-    if let Err(refusal) = authorize(platform, request) {
+    if let Err(refusal) = authorize(platform, request, Right::Read) {
         return refusal.into();
     }
     // 403 is what the original answers.
@@ -32,8 +33,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     };
     let installed = Settings(platform).github().map_err(GitHubError::from).and_then(|settings| {
         let github = GitHub::new(platform, settings, BUDGET);
-        let jwt = Credentials::new(platform, &github).app_jwt()?;
-        match github.installation(&jwt, At::Name(&repository)) {
+        match Credentials::new(platform, &github).as_app(|jwt| github.installation(jwt, At::Name(&repository))) {
             Ok(_) => Ok(true),
             Err(GitHubError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),

@@ -1,8 +1,8 @@
 //! The component `console`: everything that shows something to people and programs: the pages, `GET /api/v1/…`,
 //! `GET /metrics` and `GET /gha/installations`.
 //!
-//! It changes no job; it writes only sessions and digests of facts. It holds the App's key and the gateway's secret to ask
-//! both about a job, and answers only the holder of the admin token.
+//! It changes no job. It writes sessions, digests of facts, and the operator's orders: to stop launches and to revoke launch
+//! tokens. It holds the App's key and the gateway's secret to ask both about a job, and answers only the holders of tokens.
 
 pub mod api;
 #[cfg(all(target_family = "wasm", feature = "entry"))]

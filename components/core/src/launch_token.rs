@@ -1,21 +1,21 @@
 //! The launch token: a JWT that carries a launch through Slurm's queue and back.
 //!
-//! HS256, because only the app verifies what only the app signs. The key is made on first use and kept in the store
-//! under its `kid`. Two replicas that make the first key at once both keep theirs: the last to name the current one
-//! signs from then on, and the tokens of the other stay valid, because a key that was ever written is never replaced.
-//! The algorithm is fixed here, whatever a token's header says.
+//! Ed25519, so that who verifies, or reads the store, can sign nothing ([`crate::launch_keys`]). The algorithm is fixed
+//! here, whatever a token's header says.
 
 use std::collections::HashSet;
 
 use gha_slurm_protocol::identity::{LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
-use jwt_simple::prelude::{Claims, Duration, HS256Key, MACLike, NoCustomClaims, Token, VerificationOptions};
+use jwt_simple::prelude::{
+    Claims, Duration, EdDSAKeyPairLike, EdDSAPublicKeyLike, NoCustomClaims, Token, VerificationOptions,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::identity::{InstallationId, RepositoryId};
-use crate::ledger::keys;
+use crate::launch_keys::{signing_key, verifying_key};
 use crate::ports::{Clock, Random, Store, StoreError};
 
 /// How long a launch token is valid: GitHub fails a job that was queued for 24 h.
@@ -24,9 +24,8 @@ pub const LIFETIME_SECONDS: u64 = 24 * 60 * 60;
 /// The longest token that is looked at. Ours are below 2 kB.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// By how much two replicas' clocks may differ.
-const CLOCK_TOLERANCE_SECONDS: u64 = 120;
+pub(crate) const CLOCK_TOLERANCE_SECONDS: u64 = 120;
 const ISSUER: &str = "gha-slurm";
-const KEY_BYTES: usize = 32;
 
 /// What a launch token says about the request, for people who look into one. Nothing is decided by it: a launch's
 /// repository, installation and labels are those of its facts.
@@ -64,14 +63,18 @@ pub struct LaunchTokens<'a, P> {
     audience: String,
 }
 
-impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
+impl<'a, P: Store + Clock> LaunchTokens<'a, P> {
     /// Tokens for `audience`, with the keys in `platform`'s store.
     pub fn new(platform: &'a P, audience: impl Into<String>) -> Self {
         Self { platform, audience: audience.into() }
     }
 
-    /// Signs a token for `id` that is valid for [`LIFETIME_SECONDS`] from now.
-    pub fn issue(&self, id: LaunchId, launch: Launch) -> Result<Secret, TokenError> {
+    /// Signs a token for `id` that is valid for [`LIFETIME_SECONDS`] from now, with a key that is derived from `root`: the
+    /// secret that the app shares with the gateway.
+    pub fn issue(&self, root: &Secret, id: LaunchId, launch: Launch) -> Result<Secret, TokenError>
+    where
+        P: Random,
+    {
         let mut claims = Claims::with_custom_claims(launch, Duration::from_secs(LIFETIME_SECONDS))
             .with_issuer(ISSUER)
             .with_audience(&self.audience)
@@ -80,7 +83,7 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
         claims.issued_at = Some(now);
         claims.invalid_before = Some(now);
         claims.expires_at = Some(now + Duration::from_secs(LIFETIME_SECONDS));
-        let token = self.signing_key()?.authenticate(claims).map_err(refused)?;
+        let token = signing_key(self.platform, root)?.sign(claims).map_err(refused)?;
         Ok(Secret::new(token))
     }
 
@@ -92,7 +95,7 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
         }
         let metadata = Token::decode_metadata(token).map_err(refused)?;
         let kid = metadata.key_id().ok_or_else(|| refused("no kid"))?;
-        let key = self.key(kid)?.ok_or_else(|| refused("unknown kid"))?;
+        let key = verifying_key(self.platform, kid)?.ok_or_else(|| refused("unknown kid"))?;
         let options = VerificationOptions {
             allowed_issuers: Some(HashSet::from([ISSUER.to_owned()])),
             allowed_audiences: Some(HashSet::from([self.audience.clone()])),
@@ -106,31 +109,6 @@ impl<'a, P: Store + Clock + Random> LaunchTokens<'a, P> {
         }
         claims.jwt_id.as_deref().and_then(|id| id.parse().ok()).ok_or_else(|| refused("no launch in jti"))
     }
-
-    fn signing_key(&self) -> Result<HS256Key, TokenError> {
-        if let Some(kid) = self.platform.get(&keys::signing_key_current())?.and_then(|kid| String::from_utf8(kid).ok())
-            && let Some(key) = self.key(&kid)?
-        {
-            return Ok(key);
-        }
-        let (mut secret, mut name) = ([0; KEY_BYTES], [0; 8]);
-        self.platform.fill(&mut secret);
-        self.platform.fill(&mut name);
-        let kid = format!("{:016x}", u64::from_be_bytes(name));
-        // The key before its name: whoever reads the name finds the key.
-        self.platform.set(&keys::signing_key(&kid), &secret)?;
-        self.platform.set(&keys::signing_key_current(), kid.as_bytes())?;
-        Ok(HS256Key::from_bytes(&secret).with_key_id(&kid))
-    }
-
-    /// The key of that name. A `kid` comes from outside: only one of our form ever reaches the store.
-    fn key(&self, kid: &str) -> Result<Option<HS256Key>, TokenError> {
-        if kid.len() != 16 || !kid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            return Ok(None);
-        }
-        let secret = self.platform.get(&keys::signing_key(kid))?.filter(|secret| secret.len() == KEY_BYTES);
-        Ok(secret.map(|secret| HS256Key::from_bytes(&secret).with_key_id(kid)))
-    }
 }
 
 fn refused(reason: impl ToString) -> TokenError {
@@ -139,10 +117,18 @@ fn refused(reason: impl ToString) -> TokenError {
 
 #[cfg(test)]
 mod tests {
+    use jwt_simple::prelude::{Ed25519KeyPair, HS256Key, JWTClaims, MACLike};
+
     use super::*;
+    use crate::launch_keys::revoke_all;
+    use crate::ledger::keys;
     use crate::testing::Memory;
 
     const AUDIENCE: &str = "https://app.example/gha/runner";
+
+    fn root() -> Secret {
+        Secret::new("the-secret-that-gateway-and-app-share")
+    }
 
     fn id() -> LaunchId {
         "42-1".parse().unwrap()
@@ -167,7 +153,7 @@ mod tests {
     fn what_was_issued_comes_back_until_it_expires() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let token = tokens.issue(id(), launch()).unwrap();
+        let token = tokens.issue(&root(), id(), launch()).unwrap();
         let start = platform.seconds.get();
         for later in [0, LIFETIME_SECONDS] {
             platform.seconds.set(start + later);
@@ -183,7 +169,7 @@ mod tests {
     fn another_audience_key_or_algorithm_is_refused() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let token = tokens.issue(id(), launch()).unwrap();
+        let token = tokens.issue(&root(), id(), launch()).unwrap();
         assert_refused(LaunchTokens::new(&platform, "https://other.example").verify(token.expose()), "audience");
         assert_refused(LaunchTokens::new(&Memory::new(), AUDIENCE).verify(token.expose()), "foreign key");
 
@@ -210,22 +196,55 @@ mod tests {
     fn the_keys_of_two_replicas_that_raced_both_stay_valid() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let first = tokens.issue(id(), launch()).unwrap();
+        let first = tokens.issue(&root(), id(), launch()).unwrap();
         // The other replica had also seen that there was no current key.
         platform.delete(&keys::signing_key_current()).unwrap();
-        let second = tokens.issue(id(), launch()).unwrap();
+        let second = tokens.issue(&root(), id(), launch()).unwrap();
         for token in [first, second] {
             assert_eq!(tokens.verify(token.expose()), Ok(id()));
         }
     }
 
     #[test]
-    fn a_kid_of_another_form_never_reaches_the_store() {
+    fn revoking_refuses_what_is_out_and_the_next_token_is_good() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        platform.plant("gha-slurm/1/key/../../secret", &[1; KEY_BYTES]);
-        for kid in ["../../secret", "current", "", "ABCDEF0123456789"] {
-            assert!(tokens.key(kid).unwrap().is_none(), "{kid:?}");
+        let out = tokens.issue(&root(), id(), launch()).unwrap();
+        revoke_all(&platform).unwrap();
+        assert_refused(tokens.verify(out.expose()), "revoked");
+        let next = tokens.issue(&root(), id(), launch()).unwrap();
+        assert!(tokens.verify(next.expose()).is_ok());
+        assert_refused(tokens.verify(out.expose()), "no key comes back");
+    }
+
+    #[test]
+    fn a_reader_of_the_store_can_sign_nothing() {
+        let platform = Memory::new();
+        let tokens = LaunchTokens::new(&platform, AUDIENCE);
+        let token = tokens.issue(&root(), id(), launch()).unwrap();
+        let kid = Token::decode_metadata(token.expose()).unwrap().key_id().unwrap().to_owned();
+        // All that the store holds, as the key of the algorithm that needs no private half.
+        for (key, value) in platform.values() {
+            let numbers: Vec<u8> = serde_json::from_slice(&value).unwrap_or_default();
+            for secret in [value, numbers].into_iter().filter(|secret| secret.len() >= 32) {
+                let forged =
+                    HS256Key::from_bytes(&secret).with_key_id(&kid).authenticate(claims_of(&platform)).unwrap();
+                assert_refused(tokens.verify(&forged), &key);
+            }
         }
+        // The right algorithm with a key of the forger's own.
+        let own = Ed25519KeyPair::generate().with_key_id(&kid).sign(claims_of(&platform)).unwrap();
+        assert_refused(tokens.verify(&own), "another key pair");
+    }
+
+    fn claims_of(platform: &Memory) -> JWTClaims<Launch> {
+        let mut claims = Claims::with_custom_claims(launch(), Duration::from_secs(60))
+            .with_issuer(ISSUER)
+            .with_audience(AUDIENCE)
+            .with_jwt_id(id());
+        let now = Duration::from_secs(platform.unix_seconds());
+        (claims.issued_at, claims.invalid_before) = (Some(now), Some(now));
+        claims.expires_at = Some(now + Duration::from_secs(60));
+        claims
     }
 }

@@ -10,15 +10,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod counters;
 pub mod gateway;
 pub mod github;
 pub mod identity;
+pub mod launch_keys;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
 pub mod ports;
 pub mod profile;
+pub mod sealing;
 pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

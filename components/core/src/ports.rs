@@ -155,7 +155,13 @@ pub trait Variables {
 #[error("{0}")]
 pub struct VariableError(pub String);
 
-/// Everything a flow needs, in one bound.
-pub trait Platform: Store + Http + Clock + Random + Variables {}
+/// Where the records of [`crate::audit`] go.
+pub trait Audit {
+    /// Writes one line.
+    fn audit(&self, line: &str);
+}
 
-impl<T: Store + Http + Clock + Random + Variables> Platform for T {}
+/// Everything a flow needs, in one bound.
+pub trait Platform: Store + Http + Clock + Random + Variables + Audit {}
+
+impl<T: Store + Http + Clock + Random + Variables + Audit> Platform for T {}

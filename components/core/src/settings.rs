@@ -3,15 +3,17 @@
 //! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is reported
 //! by the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
-use gha_slurm_protocol::hex::hex;
+mod app;
+
+pub use self::app::AppSigner;
+
 use gha_slurm_protocol::secret::Secret;
-use sha2::{Digest, Sha256};
+use ipnet::IpNet;
+use std::net::IpAddr;
 use thiserror::Error;
 use url::{Host, Url};
 
-use crate::github::app_jwt::AppKey;
-use crate::ledger::Registration;
-use crate::ports::{Store, StoreError, Variables};
+use crate::ports::{StoreError, Variables};
 use crate::profile::Profiles;
 
 /// A setting that is missing or malformed.
@@ -40,8 +42,11 @@ pub enum SettingError {
 }
 
 const GITHUB_API_URL: &str = "github_api_url";
-const PRIVATE_KEY: &str = "github_private_key";
 const REGISTRATION_TOKENS: &str = "registration_tokens";
+/// A token that somebody types or a program sends is no shorter.
+const MIN_TOKEN: usize = 16;
+/// What others are derived from is no shorter.
+const MIN_KEY: usize = 32;
 
 fn how_to_set(name: &str) -> String {
     let example = match name {
@@ -103,13 +108,49 @@ pub struct GitHubSettings {
 pub struct Settings<'a, V>(pub &'a V);
 
 impl<V: Variables> Settings<'_, V> {
-    /// `admin_token`
+    /// `admin_token`, which may do everything.
     pub fn admin_token(&self) -> Result<Secret, SettingError> {
-        let token = self.required("admin_token")?;
-        if token.len() < 16 {
-            return Err(SettingError::new("admin_token", "must have at least 16 characters"));
-        }
-        Ok(Secret::new(token))
+        self.token("admin_token")?.ok_or_else(|| SettingError::new("admin_token", "is not set"))
+    }
+
+    /// `admin_token`, where it is set.
+    pub fn admin_token_variable(&self) -> Result<Option<Secret>, SettingError> {
+        self.token("admin_token")
+    }
+
+    /// `read_token`, where it is set: it reads the API and changes nothing.
+    pub fn read_token(&self) -> Result<Option<Secret>, SettingError> {
+        self.token("read_token")
+    }
+
+    /// `metrics_token`, where it is set: it reads metrics alone.
+    pub fn metrics_token(&self) -> Result<Option<Secret>, SettingError> {
+        self.token("metrics_token")
+    }
+
+    /// `tick_token`, where it is set: it starts the periodic repair alone.
+    pub fn tick_token(&self) -> Result<Option<Secret>, SettingError> {
+        self.token("tick_token")
+    }
+
+    /// `trusted_proxies`: whose forwarded addresses are believed. Addresses or networks, separated by commas or blanks.
+    pub fn trusted_proxies(&self) -> Result<Vec<IpNet>, SettingError> {
+        let text = self.optional("trusted_proxies")?.unwrap_or_default();
+        let parts = text.split([',', ' ', '\n', '\t']).filter(|part| !part.is_empty());
+        parts
+            .map(|part| {
+                let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+                network.map_err(|_| {
+                    let problem = format!("has {part:?}, which is no address or network such as 10.0.0.0/8");
+                    SettingError::new("trusted_proxies", problem)
+                })
+            })
+            .collect()
+    }
+
+    /// `store_key`, where it is set: what seals the App's private key in the store.
+    pub fn store_key(&self) -> Result<Option<Secret>, SettingError> {
+        self.secret_of("store_key", MIN_KEY)
     }
 
     /// `open_metrics`: whether metrics need no token.
@@ -199,12 +240,7 @@ impl<V: Variables> Settings<'_, V> {
 
     /// `setup_secret`: the secret of the setup link; without it there is no setup in the browser.
     pub fn setup_secret(&self) -> Result<Option<Secret>, SettingError> {
-        match self.optional("setup_secret")? {
-            Some(secret) if secret.len() < 16 => {
-                Err(SettingError::new("setup_secret", "must have at least 16 characters"))
-            }
-            secret => Ok(secret.map(Secret::new)),
-        }
+        self.token("setup_secret")
     }
 
     /// `setup_expires`: when the setup link expires, as a Unix time in seconds; without it the link is valid for a
@@ -218,6 +254,19 @@ impl<V: Variables> Settings<'_, V> {
     fn github_origin(&self) -> Result<Url, SettingError> {
         let text = self.optional(GITHUB_API_URL)?.unwrap_or_else(|| "https://api.github.com".to_owned());
         parse_base_url(&text).map_err(|problem| SettingError::new(GITHUB_API_URL, problem))
+    }
+
+    fn token(&self, name: &'static str) -> Result<Option<Secret>, SettingError> {
+        self.secret_of(name, MIN_TOKEN)
+    }
+
+    fn secret_of(&self, name: &'static str, at_least: usize) -> Result<Option<Secret>, SettingError> {
+        match self.optional(name)? {
+            Some(secret) if secret.len() < at_least => {
+                Err(SettingError::new(name, format!("must have at least {at_least} characters")))
+            }
+            secret => Ok(secret.map(Secret::new)),
+        }
     }
 
     fn base_url(&self, name: &'static str) -> Result<Url, SettingError> {
@@ -236,57 +285,6 @@ impl<V: Variables> Settings<'_, V> {
 
     fn read(&self, name: &'static str) -> Result<Option<String>, SettingError> {
         self.0.variable(name).map_err(|error| SettingError::new(name, format!("cannot be read: {error}")))
-    }
-}
-
-/// The App: the variables win; what the setup in the browser stored is used for those that are not set.
-impl<V: Variables + Store> Settings<'_, V> {
-    /// `github_webhook_secret`
-    pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
-        let name = "github_webhook_secret";
-        match self.optional(name)? {
-            Some(secret) => Ok(Secret::new(secret)),
-            None => Registration::new(self.0).webhook_secret()?.ok_or(SettingError::Unconfigured { name }),
-        }
-    }
-
-    /// `github_app_id` and `github_api_url`
-    pub fn github(&self) -> Result<GitHubSettings, SettingError> {
-        let app_id = match self.app_id_variable()? {
-            Some(app_id) => app_id,
-            None => match Registration::new(self.0).app()? {
-                Some(app) => app.app_id.to_string(),
-                None => return Err(SettingError::Unconfigured { name: "github_app_id" }),
-            },
-        };
-        Ok(GitHubSettings { app_id, api: self.github_api()? })
-    }
-
-    /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
-    pub fn app_key(&self) -> Result<AppKey, SettingError> {
-        AppKey::from_pem(self.private_key()?.expose()).ok_or_else(|| {
-            let problem = "is not an RSA private key in PEM form as downloaded from GitHub (BEGIN RSA PRIVATE KEY)";
-            SettingError::new(PRIVATE_KEY, problem)
-        })
-    }
-
-    /// A digest of the App's id and private key, which tells whether something was signed by what is set now.
-    pub fn app_signer(&self) -> Result<String, SettingError> {
-        let digest = Sha256::new_with_prefix(self.github()?.app_id)
-            .chain_update(b"\n")
-            .chain_update(self.private_key()?.expose())
-            .finalize();
-        Ok(hex(digest))
-    }
-
-    fn private_key(&self) -> Result<Secret, SettingError> {
-        match self.optional(PRIVATE_KEY)? {
-            Some(pem) => Ok(Secret::new(pem.replace("\\n", "\n"))),
-            None => {
-                let unconfigured = SettingError::Unconfigured { name: PRIVATE_KEY };
-                Registration::new(self.0).private_key()?.ok_or(unconfigured)
-            }
-        }
     }
 }
 
@@ -341,6 +339,13 @@ mod tests {
         let cases: &[(&'static str, &[&str], Read)] = &[
             ("github_webhook_secret", &["", "  "], |memory| Settings(memory).webhook_secret().err()),
             ("admin_token", &["", "short"], |memory| Settings(memory).admin_token().err()),
+            ("read_token", &["short"], |memory| Settings(memory).read_token().err()),
+            ("metrics_token", &["short"], |memory| Settings(memory).metrics_token().err()),
+            ("tick_token", &["short"], |memory| Settings(memory).tick_token().err()),
+            ("store_key", &["an-admin-token-of-31-characters"], |memory| Settings(memory).store_key().err()),
+            ("trusted_proxies", &["proxy", "10.0.0.0/33", "10.0.0.1, x"], |memory| {
+                Settings(memory).trusted_proxies().err()
+            }),
             ("gateway_url", &["", "gateway", "ftp://gateway", "http://user@gateway", "http://gateway/?q"], |memory| {
                 Settings(memory).gateway().err()
             }),
@@ -359,7 +364,7 @@ mod tests {
                 assert!(error.contains(name) && error.contains("--variable"), "{name}={value:?}: {error:?}");
                 assert!(!error.contains("hunter2"), "{name} shows its value");
             }
-            if !matches!(*name, "profiles" | "github_api_url") {
+            if bad.contains(&"") {
                 let platform = Memory::configured();
                 platform.set_variable(name, None);
                 let error = read(&platform).map(|error| error.to_string()).unwrap_or_default();

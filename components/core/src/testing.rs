@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::ledger::keys;
 use crate::ports::{
-    Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
+    Audit, Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
@@ -29,6 +29,7 @@ pub struct Memory {
     pub sent: RefCell<Vec<HttpRequest>>,
     /// How many requests were sent at once, each time that several could have been.
     pub batches: RefCell<Vec<usize>>,
+    pub audited: RefCell<Vec<String>>,
 }
 
 impl Memory {
@@ -45,6 +46,7 @@ impl Memory {
             server: RefCell::default(),
             sent: RefCell::default(),
             batches: RefCell::default(),
+            audited: RefCell::default(),
         }
     }
 
@@ -101,6 +103,11 @@ impl Memory {
     /// The keys of the store.
     pub fn keys(&self) -> Vec<String> {
         self.values.borrow().keys().chain(self.counters.borrow().keys()).cloned().collect()
+    }
+
+    /// The values of the store with their keys, as somebody sees them who dumps it.
+    pub fn values(&self) -> Vec<(String, Vec<u8>)> {
+        self.values.borrow().iter().map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     pub fn serve(&self, server: impl Fn(&Self, &HttpRequest) -> Result<HttpResponse, SendError> + 'static) {
@@ -190,6 +197,12 @@ impl Random for Memory {
 impl Variables for Memory {
     fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
         Ok(self.variables.borrow().get(name).cloned())
+    }
+}
+
+impl Audit for Memory {
+    fn audit(&self, line: &str) {
+        self.audited.borrow_mut().push(line.to_owned());
     }
 }
 

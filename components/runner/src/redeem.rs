@@ -10,11 +10,12 @@
 
 use std::time::Duration;
 
+use gha_slurm_core::audit::{CredentialKind, Record, record};
 use gha_slurm_core::counters::{Counter, Suspicion};
 use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use gha_slurm_core::github::credentials::{Credentials, Reach};
 use gha_slurm_core::launch_token::LaunchTokens;
-use gha_slurm_core::ledger::{Claim, Ledger, Requested};
+use gha_slurm_core::ledger::{Claim, Ledger, Requested, Stops};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
@@ -101,6 +102,11 @@ impl Credential {
 
 fn exchange<P: Platform>(platform: &P, id: LaunchId, body: &[u8]) -> Result<Answer, Denied> {
     let requested = check(platform, id)?;
+    if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
+        // Its Slurm job ends, and the job gets another launch after the stop.
+        Ledger(platform).launch(id).record_withdrawn()?;
+        return Err(Denied::Gone(id, stopped.to_string()));
+    }
     let settings = Settings(platform);
     let github = GitHub::new(platform, settings.github()?, BUDGET);
     let jit = !settings.registration_tokens()? || wants_jit(body);
@@ -135,6 +141,12 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, body: &[u8]) -> Result<Answ
             (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at), None)
         }
     };
+    let kind = match &credential {
+        Credential::Jit(_) => CredentialKind::Jit,
+        Credential::Registration(_) => CredentialKind::RegistrationToken,
+    };
+    let redeemed = Record::Redemption { repository: &requested.repository, job: id.job, launch: id, credential: kind };
+    record(platform, &redeemed);
     let log = json!({"launch": id, "repository": requested.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
     let answer = Answer::confidential(200, body, log);
     Ok(match facts.record_redeemed(runner) {

@@ -1,21 +1,24 @@
-//! Set-up in the browser: `/setup`, from a one-time link to a GitHub App whose key is in the store.
+//! Setup in the browser: `/setup`, from a one-time link to a GitHub App whose key is in the store.
 //!
 //! Who has the link's secret may choose who is to own the App; that uses the link up and gives his browser a session. Each
-//! choice gets a `state` of its own, under which GitHub sends him back with a code; the code is exchanged for the App's key
-//! and webhook secret, and the first App that comes so far is kept. From then on, or where variables name an App, nothing
-//! is served here.
+//! choice gets a `state` of its own, under which GitHub sends him back with a code; in that browser alone the code is
+//! exchanged for the App's key and webhook secret, and the first App that comes so far is kept. From then on, or where
+//! variables name an App, nothing is served here.
 //!
 //! To open the link uses nothing up, because browsers and chat programs look at links by themselves.
 
 use std::time::Duration;
 
+use gha_slurm_core::audit::{Door, Record, record};
 use gha_slurm_core::github::app_jwt::AppKey;
 use gha_slurm_core::github::client::{ConvertedApp, GitHub, GitHubError};
 use gha_slurm_core::ledger::{Claim, Ledger, RegisteredApp, Registration};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::{GitHubSettings, SettingError, Settings};
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::client::Client;
 use gha_slurm_edge::cookies::{Cookie, SameSite};
+use gha_slurm_edge::guesses::{Checked, Giver, Guesses};
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::secret::Secret;
@@ -105,6 +108,34 @@ impl<'a, P: Platform> Setup<'a, P> {
         Ok(self.choice_page(200, &entry, &given, None, log))
     }
 
+    /// Compares the link's secret, unless too many wrong ones came from there. Nothing given is no guess.
+    fn check(&self, request: &Request, given: &str) -> Result<Result<(), Box<Answer>>, SettingError> {
+        let refuse = |answer: Answer| Ok(Err(Box::new(answer)));
+        let text = "Open the one-time link that gha-slurm prints when it starts.";
+        if given.is_empty() {
+            return refuse(self.refusal(403, text, "no secret"));
+        }
+        let client = Client::of(self.platform, request)?;
+        let checked = Guesses::of(self.platform, client).check(Giver::Person, None, || self.secret.matches(given))?;
+        let client = client.to_string();
+        let refused = |limited| {
+            record(self.platform, &Record::Refused { door: Door::Setup, client: &client, limited });
+        };
+        match checked {
+            Checked::Right => Ok(Ok(())),
+            Checked::Wrong => {
+                refused(false);
+                refuse(self.refusal(403, text, "wrong secret").with_log("client", &client))
+            }
+            Checked::Limited { seconds } => {
+                refused(true);
+                let text = format!("Too many wrong links were tried from this address. Try again in {seconds} s.");
+                let answer = self.refusal(429, &text, "too many wrong secrets").with_log("client", &client);
+                refuse(answer.with_header("retry-after", seconds.to_string()))
+            }
+        }
+    }
+
     /// Whether the request may choose: its session first, because a link that was used up is still in the address bar.
     fn enter(&self, request: &Request, given: &str) -> Result<Result<Entry, Box<Answer>>, SettingError> {
         if let Some(session) = session_of(request)
@@ -113,9 +144,8 @@ impl<'a, P: Platform> Setup<'a, P> {
             return Ok(Ok(Entry::Session(until)));
         }
         let refuse = |status, text: &str, why| Ok(Err(Box::new(self.refusal(status, text, why))));
-        if !self.secret.matches(given) {
-            let text = "Open the one-time link that gha-slurm prints when it starts.";
-            return refuse(403, text, "no valid secret");
+        if let Err(refusal) = self.check(request, given)? {
+            return Ok(Err(refusal));
         }
         if self.registration.link_used(&self.secret)? {
             return refuse(410, USED, "the link was used");
@@ -148,23 +178,22 @@ impl<'a, P: Platform> Setup<'a, P> {
                 return Ok(self.choice_page(422, &entry, &given, Some(problem), log));
             }
         };
-        let until = match entry {
-            Entry::Session(until) => until,
-            Entry::Link if !self.registration.use_link(&self.secret)? => {
+        let (session, until, is_new) = match (entry, session_of(request)) {
+            (Entry::Session(until), Some(session)) => (session, until, false),
+            _ if !self.registration.use_link(&self.secret)? => {
                 return Ok(self.refusal(410, USED, "the link was used"));
             }
-            Entry::Link => self.platform.unix_seconds().saturating_add(LINK_SECONDS),
+            _ => (self.random(), self.platform.unix_seconds().saturating_add(LINK_SECONDS), true),
         };
         let state = self.random();
-        self.registration.open_state(&state, until)?;
+        self.registration.open_state(&state, &session, until)?;
         let action = choice.action(&self.web, state.expose())?;
         let manifest = choice.manifest(&self.public)?;
         let page = pages::review(&choice, &action, &manifest, &self.public, &self.url("setup")?);
         let answer = self.page(200, "Create the App", &page, json!({"step": "chosen"}));
-        if let Entry::Session(_) = entry {
+        if !is_new {
             return Ok(answer);
         }
-        let session = self.random();
         self.registration.open_session(&session, until)?;
         let setup = self.url("setup")?;
         let cookie = Cookie {
@@ -181,9 +210,13 @@ impl<'a, P: Platform> Setup<'a, P> {
 
     fn callback(&self, request: &Request) -> Result<Answer, SettingError> {
         let state = Secret::new(request.query("state").unwrap_or_default());
-        if !self.registration.state(&state)? {
-            let text =
-                "This answer from GitHub does not belong to a setup that was started here, or that setup is complete.";
+        let text = "This answer from GitHub does not belong to a setup that was started in this browser, or that setup is \
+                    complete.";
+        let Some(session) = session_of(request) else {
+            return Ok(self.refusal(403, text, "no session"));
+        };
+        // The state is the session's: somebody who is led here with another's state and code registers nothing.
+        if self.registration.session(&session)?.is_none() || !self.registration.state(&state, &session)? {
             return Ok(self.refusal(403, text, "unknown state"));
         }
         let code = request.query("code").unwrap_or_default();
@@ -191,20 +224,20 @@ impl<'a, P: Platform> Setup<'a, P> {
         if code.is_empty() || code.len() > MAX_CODE || !plain {
             return self.again(400, "The code from GitHub is malformed.", "malformed code");
         }
-        let attempts = self.registration.exchanges(&state);
+        let attempts = self.registration.exchanges(&state, &session);
         let Claim::Won(attempt) = attempts.claim(LEASE)? else {
             return self.again(409, "This answer from GitHub is already being handled.", "the state is in use");
         };
         // Somebody may have come to the end of it between the look and the claim.
-        if !self.registration.state(&state)? {
+        if !self.registration.state(&state, &session)? {
             return Ok(self.refusal(403, "This setup is already complete.", "the state was used"));
         }
         // No app id: the code is the credential.
         let settings = GitHubSettings { app_id: String::new(), api: Settings(self.platform).github_api()? };
         match GitHub::new(self.platform, settings, BUDGET).convert_manifest(&code) {
             Ok(app) => {
-                self.registration.close_state(&state)?;
-                self.keep(app)
+                self.registration.close_state(&state, &session)?;
+                self.keep(request, app)
             }
             Err(error @ GitHubError::Unavailable { .. }) => {
                 attempts.record_failed(attempt, error.kind(), &error.to_string())?;
@@ -213,7 +246,7 @@ impl<'a, P: Platform> Setup<'a, P> {
             }
             Err(GitHubError::Setting(error)) => Err(error),
             Err(error) => {
-                self.registration.close_state(&state)?;
+                self.registration.close_state(&state, &session)?;
                 let text = "GitHub does not accept the code, which may have expired. If the App is listed in its owner's \
                             settings, delete it there: its key is lost.";
                 Ok(self.again(502, text, "GitHub refused the code")?.with_detail(error.to_string()))
@@ -221,7 +254,7 @@ impl<'a, P: Platform> Setup<'a, P> {
         }
     }
 
-    fn keep(&self, app: ConvertedApp) -> Result<Answer, SettingError> {
+    fn keep(&self, request: &Request, app: ConvertedApp) -> Result<Answer, SettingError> {
         let (Some(webhook_secret), Some(_)) = (&app.webhook_secret, AppKey::from_pem(app.pem.expose())) else {
             return self.again(502, "GitHub sent no key or no webhook secret for the App.", "incomplete App");
         };
@@ -234,13 +267,16 @@ impl<'a, P: Platform> Setup<'a, P> {
             html_url: app.html_url.to_string(),
             at: self.platform.unix_seconds(),
         };
-        if !self.registration.keep(&kept, &app.pem, webhook_secret)? {
+        let seal = Settings(self.platform).app_key_seal()?;
+        if !self.registration.keep(&kept, &app.pem, webhook_secret, seal.as_ref())? {
             let text = format!(
                 "Another App was created here at the same time, and is used. Delete the App {} on GitHub.",
                 kept.name
             );
             return Ok(self.refusal(409, &text, "another App is kept"));
         }
+        let client = Client::of(self.platform, request)?.to_string();
+        record(self.platform, &Record::Registration { app_id: kept.app_id, client: &client });
         let log = json!({"step": "registered", "app_id": kept.app_id, "slug": kept.slug});
         Ok(self.page(200, "App created", &pages::registered(&kept.name, &install), log))
     }

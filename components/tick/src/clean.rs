@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use gha_slurm_core::launch_keys::forget_dead;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, keys, read, write};
 use gha_slurm_core::lifecycle::{Fault, trim_line};
 use gha_slurm_core::ports::Platform;
+use gha_slurm_core::settings::Settings;
 use gha_slurm_overview::tally::fold;
 use gha_slurm_protocol::identity::JobId;
 
@@ -17,6 +19,9 @@ const FIRST_LOOK_BUCKETS: u64 = 90 * 24;
 impl<P: Platform> Tick<'_, P> {
     pub(crate) fn clean(&mut self) -> Result<(), Fault> {
         let platform = self.platform;
+        if let Err(error) = self.keep_secrets() {
+            self.report.problem(error);
+        }
         let journal = Ledger(platform).journal();
         let done_key = keys::tick_cleaned();
         let last = Bucket::at(platform.unix_seconds().saturating_sub(RETENTION_SECONDS)).0.saturating_sub(1);
@@ -57,6 +62,15 @@ impl<P: Platform> Tick<'_, P> {
         }
         if begin <= last {
             write(platform, &done_key, &Bucket(last))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes keys that are dead, and seals what an earlier start without `store_key` stored in clear.
+    fn keep_secrets(&self) -> Result<(), Fault> {
+        forget_dead(self.platform)?;
+        if let Some(seal) = Settings(self.platform).app_key_seal()? {
+            Ledger(self.platform).registration().seal_private_key(&seal)?;
         }
         Ok(())
     }

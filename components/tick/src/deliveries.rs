@@ -68,9 +68,8 @@ impl<P: Platform> Tick<'_, P> {
         let mut delivered = HashSet::new();
         while !self.late() {
             let credentials = Credentials::new(platform, &self.github);
-            let listed = credentials
-                .app_jwt()
-                .and_then(|jwt| Ok((self.github.deliveries(&jwt, reading.cursor.as_deref())?, jwt)));
+            let listed =
+                credentials.as_app(|jwt| Ok((self.github.deliveries(jwt, reading.cursor.as_deref())?, jwt.clone())));
             let (page, jwt) = match listed {
                 Ok(listed) => listed,
                 Err(error) => {

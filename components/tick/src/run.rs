@@ -13,7 +13,7 @@ use gha_slurm_core::ledger::Requested;
 use gha_slurm_core::lifecycle::{Destination, Fault, Pace, retry_all_overdue};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::{SettingError, Settings};
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
 use gha_slurm_overview::digest;
@@ -35,7 +35,7 @@ pub fn tick<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "POST" {
         return Answer::method_not_allowed("POST");
     }
-    if let Err(refusal) = authorize(platform, request) {
+    if let Err(refusal) = authorize(platform, request, Right::Tick) {
         return refusal.into();
     }
     match run(platform) {

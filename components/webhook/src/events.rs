@@ -26,6 +26,17 @@ pub struct WorkflowJobEvent {
     pub repository: Repository,
     /// The App's installation; absent when a repository's own webhook sent the event.
     pub installation: Option<Installation>,
+    /// Who caused it.
+    #[serde(default)]
+    pub sender: Option<Sender>,
+}
+
+/// Who caused an event.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Sender {
+    /// The account's name.
+    #[serde(default)]
+    pub login: Text,
 }
 
 /// What happened to a job.

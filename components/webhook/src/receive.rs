@@ -242,6 +242,7 @@ impl<P: Platform> Receiver<'_, P> {
             name: job.name.clone(),
             workflow: job.workflow_name.clone(),
             branch: job.head_branch.clone(),
+            person: event.sender.as_ref().map(|sender| sender.login.clone()).unwrap_or_default(),
             delivery,
             created_at: job.created_at.unwrap_or(now),
             at: now,

@@ -1,11 +1,18 @@
 //! The variables and the profiles: whether they are set, can be read, and make sense.
 
 use gha_slurm::host::private_files::ReadableByOthers;
+use gha_slurm_core::ledger::{Registration, Stored};
 use gha_slurm_core::ports::Variables;
 use gha_slurm_core::settings::{SettingError, Settings};
+use gha_slurm_protocol::secret::Secret;
 
 use super::report::Finding;
 use crate::commands::native::Native;
+
+/// Shorter ones can be guessed by trying.
+const STRONG_LENGTH: usize = 12;
+/// A word or two has more.
+const STRONG_VARIETY: usize = 6;
 
 fn of_setting(check: &'static str, error: &SettingError) -> Finding {
     Finding::wrong(check, error.problem(), error.fix())
@@ -21,6 +28,11 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         settings.gateway().err(),
         settings.setup_secret().err(),
         settings.setup_expires().err(),
+        settings.read_token().err(),
+        settings.metrics_token().err(),
+        settings.tick_token().err(),
+        settings.store_key().err(),
+        settings.trusted_proxies().err(),
     ];
     let mut findings: Vec<Finding> = errors.iter().flatten().map(|error| of_setting(CHECK, error)).collect();
     let token = native.variable("admin_token").ok().flatten().filter(|token| !token.trim().is_empty());
@@ -34,6 +46,48 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         (Some(_), Ok(_)) => {}
     }
     findings
+}
+
+/// Secrets that somebody could guess. Both sides of each are set by hand, so nothing else refuses a short one.
+pub(super) fn weak_secrets(native: &Native) -> Vec<Finding> {
+    const CHECK: &str = "secrets";
+    let settings = Settings(native);
+    let found = [
+        ("gateway_secret", settings.gateway().ok().map(|gateway| gateway.secret), "which opens the gateway"),
+        ("github_webhook_secret", settings.webhook_secret().ok(), "which proves that GitHub sent a webhook"),
+    ];
+    let weak = |(name, secret, what): (&str, Option<Secret>, &str)| {
+        let secret = secret?;
+        let mut different: Vec<u8> = secret.expose().bytes().collect();
+        different.sort_unstable();
+        different.dedup();
+        let problem = match (secret.expose().len(), different.len()) {
+            (length, _) if length < STRONG_LENGTH => format!("has {length} characters, fewer than {STRONG_LENGTH}"),
+            (_, kinds) if kinds < STRONG_VARIETY => format!("is made of {kinds} different characters"),
+            _ => return None,
+        };
+        let fix = "set it on both sides to what `openssl rand -hex 32` prints";
+        Some(Finding::ok(CHECK, format!("{name}, {what}, {problem}")).with_hint(fix))
+    };
+    found.into_iter().filter_map(weak).collect()
+}
+
+/// Whether a reader of the store can read the App's private key.
+pub(super) fn app_key(native: &Native) -> Option<Finding> {
+    const CHECK: &str = "secrets";
+    match Registration::new(native).private_key_stored() {
+        Ok(Stored::Clear) => {
+            let found = "the App's private key is in the store in clear: with the store, a backup of it or the component \
+                         webhook, anybody can act as the App at GitHub";
+            let fix = "set store_key to what `openssl rand -hex 32` prints: the next tick seals the key";
+            Some(Finding::ok(CHECK, found).with_hint(fix))
+        }
+        Ok(Stored::Sealed) => match Settings(native).app_key() {
+            Ok(_) => Some(Finding::ok(CHECK, "the App's private key in the store is sealed")),
+            Err(error) => Some(of_setting(CHECK, &error)),
+        },
+        Ok(Stored::Nothing) | Err(_) => None,
+    }
 }
 
 /// Whether the profiles can be read, and whether each of them can get a job.

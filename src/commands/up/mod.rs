@@ -94,7 +94,9 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         tracing::warn!("{file}: run `chmod go=` on it");
     }
     let setup_link = SetupLink::prepare(&mut variables);
-    let admin_token = variables.get("admin_token").filter(|token| !token.is_empty());
+    let tick_token = ["tick_token", "admin_token"]
+        .into_iter()
+        .find_map(|name| variables.get(name).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()));
     let compiled = match arguments.compiled_dir {
         Some(folder) if folder.is_empty() => None,
         Some(folder) => Some(folder.into()),
@@ -122,13 +124,13 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         {
             beside.spawn(link.announce(server.address()));
         }
-        match admin_token {
+        match tick_token {
             _ if !server.serves(ticking::ROUTE) => {}
             Some(token) => {
                 tracing::info!("periodic repair: {} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
                 beside.spawn(ticking::run(server.address(), token));
             }
-            None => tracing::warn!("no periodic repair: the variable admin_token is not set"),
+            None => tracing::warn!("no periodic repair: neither the variable admin_token nor tick_token is set"),
         }
         server.run(stop_signal()).await;
         beside.abort_all();

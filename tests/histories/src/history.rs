@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use gha_slurm_core::ledger::RETENTION_SECONDS;
+use gha_slurm_core::ledger::{RETENTION_SECONDS, keys};
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::Memory;
@@ -47,7 +47,7 @@ impl History {
         let profile = format!("[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']\n{limit}");
         platform.set_variable("profiles", Some(&profile));
         // GitHub does not check it here, and an RSA signature per tick would take most of the time.
-        platform.set_variable("github_private_key", Some("not needed"));
+        platform.set_variable("github_private_key", Some("-----BEGIN not needed"));
         platform.set_variable("registration_tokens", Some("allow"));
         let world = Rc::new(RefCell::new(World { now: platform.unix_seconds(), mute, ..World::default() }));
         let served = Rc::clone(&world);
@@ -60,11 +60,15 @@ impl History {
     /// A signed JWT that is always good.
     fn keep_jwt(&self) {
         let end = chrono::DateTime::from_timestamp((self.world.borrow().now + 540).cast_signed(), 0).unwrap();
+        let settings = Settings(&self.platform);
         let jwt = json!({
-            "signer": Settings(&self.platform).app_signer().unwrap(),
+            "signer": settings.app_signer_digests().unwrap().remove(0),
             "jwt": {"token": "jwt", "expires_at": end.to_rfc3339()},
         });
-        self.platform.plant("gha-slurm/1/cache/app-jwt", jwt.to_string().as_bytes());
+        let (seal, key) = (settings.token_seal().unwrap(), keys::cache_app_jwt());
+        // Not by the store: no process dies of it.
+        let sealed = seal.seal(&self.platform, &key, jwt.to_string().as_bytes()).unwrap();
+        self.platform.plant(&key, &sealed);
     }
 
     fn wait(&self, seconds: u64) {

@@ -188,7 +188,7 @@ fn a_queued_webhook_costs_four_transactions_and_seven_reads() {
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
     // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
     assert_eq!(platform.transactions.get() - before, 4);
-    // Four facts of the job, the key and its name, whether launches are overdue.
+    // Four facts of the job, the key, whether launches are stopped (two in one step) or overdue.
     assert_eq!(platform.operations.get() - all, 4 + 7);
     let before = platform.transactions.get();
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");

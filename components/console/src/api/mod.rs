@@ -1,9 +1,11 @@
-//! `GET /api/v1/…`: the read model as JSON, described by `openapi.json` next to this file.
+//! `/api/v1/…`: the read model as JSON, and the operator's orders, described by `openapi.json` next to this file.
+
+mod orders;
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::profile::Profiles;
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 #[cfg(test)]
@@ -24,7 +26,7 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// How many jobs a page has by default.
 const DEFAULT_LIMIT: usize = 50;
 
-/// A route below `/api/v1/`, for the holder of the admin token.
+/// A route below `/api/v1/` that reads, for the holder of the read token or the admin token.
 struct Route<P> {
     /// As the description has it; `{job}` stands for the last part of the path.
     path: &'static str,
@@ -70,15 +72,18 @@ impl<P> Route<P> {
 }
 
 pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
+    let path = request.path().trim_start_matches("/api/v1/");
+    if let Some(order) = orders::Order::of(path) {
+        return orders::answer(platform, request, order);
+    }
     if request.method != "GET" {
         return Answer::method_not_allowed("GET");
     }
-    let path = request.path().trim_start_matches("/api/v1/");
     // It says nothing about this installation.
     if path == "openapi.json" {
         return Answer::text("application/json", OPENAPI.to_owned());
     }
-    if let Err(refusal) = authorize(platform, request) {
+    if let Err(refusal) = authorize(platform, request, Right::Read) {
         return refusal.into();
     }
     let found = routes::<P>().into_iter().find_map(|route| Some((route.matches(path)?, route)));

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use gha_slurm_core::ports::Store;
 use gha_slurm_core::testing::Memory;
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::request::Request;
 use gha_slurm_edge::testing::{DELIVERY, authorized, get};
 use gha_slurm_overview::State;
 use gha_slurm_scene::{Gateway, Scene};
@@ -20,8 +21,12 @@ use crate::Look;
 
 /// Checks that an answer is what the document says for its route and status.
 fn documented(route: &str, answer: &Answer) {
+    documented_of("get", route, answer);
+}
+
+fn documented_of(method: &str, route: &str, answer: &Answer) {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
-    let response = &document["paths"][route]["get"]["responses"][answer.status.to_string()];
+    let response = &document["paths"][route][method]["responses"][answer.status.to_string()];
     let schema = response["content"]["application/json"]["schema"].clone();
     assert!(schema.is_object(), "{route} has no answer {}", answer.status);
     let schema = json!({"$ref": schema["$ref"], "components": document["components"]});
@@ -54,6 +59,7 @@ fn schemas() -> (Value, BTreeMap<String, Value>) {
     let of_route = |route: Route<Memory>| (format!("/{}", route.path), json!((route.schema)(&mut generator)));
     let routes = super::routes::<Memory>().into_iter().map(of_route).collect();
     generator.subschema_for::<Error>();
+    super::orders::schemas(&mut generator);
     (json!(generator.take_definitions(true)), routes)
 }
 
@@ -69,7 +75,10 @@ fn the_document_has_the_routes_and_the_types_of_the_code() {
     }
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     assert_eq!(document["components"]["schemas"], types);
-    let described: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let paths = document["paths"].as_object().unwrap();
+    let (orders, described): (Vec<&String>, Vec<&String>) =
+        paths.keys().partition(|path| super::orders::Order::of(path.trim_start_matches('/')).is_some());
+    assert_eq!(orders, ["/stop", "/resume", "/revoke"]);
     let mut served: Vec<&String> = routes.keys().collect();
     served.sort_by_key(|path| described.iter().position(|described| described == path));
     assert_eq!(described, served);
@@ -253,4 +262,88 @@ fn names_are_shown_without_what_would_trick_a_reader() {
     assert_eq!((&job["name"], &job["workflow"], &job["branch"]), (&json!("<b>build"), &json!("CI[2J"), &Value::Null));
     let explained = checked(&scene, "/explain", "/api/v1/explain?repository=octo/repo&id=2").body;
     assert_eq!(explained["jobs"][0]["name"], "<b>build");
+}
+
+const ADMIN: &str = "Bearer an-admin-token-of-32-characters!";
+
+fn order(scene: &Scene, order: &str, token: &str, body: &str) -> Answer {
+    let (target, body) = (format!("/api/v1/{order}"), body.as_bytes().to_vec());
+    let request = Request { target, body, ..authorized(token) };
+    let answer = crate::routes::answer(&scene.platform, &request);
+    documented_of("post", &format!("/{order}"), &answer);
+    answer
+}
+
+#[test]
+fn a_stop_keeps_jobs_and_refuses_what_is_out_and_after_it_they_are_launched() {
+    for body in ["", r#"{"repository": "Octo/Repo"}"#] {
+        let scene = Scene::new();
+        scene.queue(1);
+        assert_eq!(order(&scene, "stop", ADMIN, body).status, 200);
+        let refused = scene.redeem("1-1");
+        assert_eq!(refused.status, 410, "{}", refused.body);
+        assert!(refused.body["error"].as_str().unwrap().contains("the operator stopped"), "{}", refused.body);
+        let kept = scene.queue(2);
+        assert_eq!((kept.status, kept.body["decision"].as_str()), (202, Some("deferred")), "{}", kept.body);
+        scene.pass(60);
+        assert_eq!(tick(&scene.platform, &authorized(ADMIN)).body["launched"], 0);
+        let other = scene.queue_in(3, "octo/other");
+        assert_eq!(other.body["decision"], if body.is_empty() { "deferred" } else { "launched" });
+
+        assert_eq!(order(&scene, "resume", ADMIN, body).status, 200);
+        for _ in 0..3 {
+            scene.pass(60);
+            tick(&scene.platform, &authorized(ADMIN));
+        }
+        assert_eq!(scene.redeem("1-1").status, 410, "its Slurm job ended");
+        for launch in ["1-2", "2-1"] {
+            assert_eq!(scene.redeem(launch).status, 200, "{launch}");
+        }
+    }
+}
+
+#[test]
+fn revoking_refuses_every_token_that_is_out() {
+    let scene = Scene::new();
+    scene.queue(1);
+    assert_eq!(order(&scene, "revoke", ADMIN, "").status, 200);
+    assert_eq!(scene.redeem("1-1").status, 401);
+    scene.queue(2);
+    assert_eq!(scene.redeem("2-1").status, 200, "the next one is good");
+    let audited = scene.platform.audited.borrow().join("\n");
+    assert!(audited.contains("\"audit\":\"revocation\""), "{audited}");
+}
+
+#[test]
+fn orders_take_the_admin_token_alone() {
+    let scene = Scene::new();
+    scene.platform.set_variable("read_token", Some("a-token-that-may-read"));
+    for what in ["stop", "resume", "revoke"] {
+        assert_eq!(order(&scene, what, "Bearer a-token-that-may-read", "").status, 401, "{what}");
+        let get = crate::routes::answer(&scene.platform, &get(&format!("/api/v1/{what}")));
+        documented_of("post", &format!("/{what}"), &get);
+        assert_eq!(get.status, 405);
+        for bad in ["x", "[]", r#"{"repository": "x"}"#, r#"{"repo": "octo/repo"}"#] {
+            let answer = order(&scene, what, ADMIN, bad);
+            assert_eq!(answer.status, 400, "{what} {bad}");
+        }
+    }
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200, "nothing was done");
+}
+
+#[test]
+fn launches_and_redemptions_are_recorded_once_with_who_and_what() {
+    let scene = Scene::new();
+    scene.whole(1);
+    let lines: Vec<Value> =
+        scene.platform.audited.borrow().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event: &str| lines.iter().filter(|line| line["audit"] == event).cloned().collect::<Vec<_>>();
+    let (launches, redemptions) = (of("launch"), of("redemption"));
+    assert_eq!((launches.len(), redemptions.len()), (1, 1), "{lines:?}");
+    assert_eq!(
+        (&launches[0]["repository"], &launches[0]["launch"], &launches[0]["slurm_job"]),
+        (&json!("octo/repo"), &json!("1-1"), &json!("1"))
+    );
+    assert_eq!(redemptions[0]["credential"], "registration_token");
 }

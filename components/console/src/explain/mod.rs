@@ -170,8 +170,9 @@ fn ask_github<P: Platform>(
 ) -> Result<(bool, Vec<JobInfo>), unknown::Unasked> {
     let settings = Settings(platform).github().map_err(GitHubError::from)?;
     let github = GitHub::new(platform, settings, GITHUB_BUDGET);
-    let jwt = Credentials::new(platform, &github).app_jwt()?;
-    let installation = match github.installation(&jwt, At::Name(repository)) {
+    let found = Credentials::new(platform, &github)
+        .as_app(|jwt| Ok((github.installation(jwt, At::Name(repository))?, jwt.clone())));
+    let (installation, jwt) = match found {
         Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
         other => other?,
     };

@@ -1,4 +1,4 @@
-//! `GET /metrics`. It needs the admin token like every other route, unless the variable `open_metrics` is `true`, for a
+//! `GET /metrics`. It needs the metrics token or the admin token, unless the variable `open_metrics` is `true`, for a
 //! Prometheus in the same network.
 
 mod exposition;
@@ -8,7 +8,7 @@ mod tests;
 
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
-use gha_slurm_edge::admin::authorize;
+use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 
@@ -22,7 +22,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
         Ok(open) => open,
         Err(error) => return error.into(),
     };
-    if !open && let Err(refusal) = authorize(platform, request) {
+    if !open && let Err(refusal) = authorize(platform, request, Right::Metrics) {
         return refusal.into();
     }
     match text(platform) {

@@ -20,6 +20,7 @@ mod tests;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::client::Client;
 use gha_slurm_edge::request::Request;
 use maud::Markup;
 use url::Url;
@@ -55,8 +56,11 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
             let sessions = Sessions::new(platform, token, behind_tls(request, public.as_ref()));
             match path {
                 _ if acts && !same_origin(request, public.as_ref()) => Ok(page(403, gate::foreign())),
-                "/login" => log_in(&sessions, request),
-                "/logout" => log_out(&sessions, request),
+                "/login" | "/logout" => match Client::of(platform, request) {
+                    Ok(client) if path == "/login" => log_in(&sessions, request, client),
+                    Ok(client) => log_out(&sessions, request, client),
+                    Err(error) => Ok(error.into()),
+                },
                 _ => sessions.of(request).and_then(|session| match session {
                     Some(session) => shown(platform, request, public.as_ref(), &session),
                     None => Ok(outside(request)),
@@ -93,24 +97,25 @@ fn outside(request: &Request) -> Answer {
     page(401, gate::log_in(&request.target, None))
 }
 
-fn log_in<P: Platform>(sessions: &Sessions<'_, P>, request: &Request) -> Result<Answer, StoreError> {
+fn log_in<P: Platform>(sessions: &Sessions<'_, P>, request: &Request, client: Client) -> Result<Answer, StoreError> {
     let field = |name| request.form(name).unwrap_or_default();
     let wanted = field("next");
     let next = own_page(&wanted);
     // A pasted token may end with a line break.
-    Ok(match sessions.log_in(request, field("token").trim())? {
+    let answer = match sessions.log_in(request, client, field("token").trim())? {
         LogIn::Welcome(cookies) => redirect(next, cookies),
         LogIn::Wrong => page(401, gate::log_in(next, Some("This is not the admin token."))),
         LogIn::Limited { seconds } => {
             let text = format!("Too many wrong tokens. Try again in {seconds} s.");
             page(429, gate::log_in(next, Some(&text))).with_header("retry-after", seconds.to_string())
         }
-    })
+    };
+    Ok(answer.with_log("client", &client.to_string()))
 }
 
-fn log_out<P: Platform>(sessions: &Sessions<'_, P>, request: &Request) -> Result<Answer, StoreError> {
+fn log_out<P: Platform>(sessions: &Sessions<'_, P>, request: &Request, client: Client) -> Result<Answer, StoreError> {
     let cookies = match sessions.of(request)? {
-        Some(session) => sessions.log_out(&session)?,
+        Some(session) => sessions.log_out(&session, client)?,
         None => Vec::new(),
     };
     Ok(redirect("/", cookies))

@@ -49,6 +49,7 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         name: Text::of(label),
         workflow: Text::of(label),
         branch: Text::of(label),
+        person: Text::default(),
         delivery: None,
         created_at: platform.unix_seconds(),
         at: platform.unix_seconds(),

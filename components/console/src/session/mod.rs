@@ -6,7 +6,6 @@
 //! whatever began before in that place; so a cookie that was copied dies as well, and the store grows by no more than
 //! that. Once in 256 times this logs somebody else out: he logs in again.
 
-mod attempts;
 mod cookies;
 mod origin;
 
@@ -15,13 +14,15 @@ pub(crate) use self::origin::{behind_tls, same_origin};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
+use gha_slurm_core::audit::{Door, Record, record};
 use gha_slurm_core::ledger::{keys, read, write};
-use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
+use gha_slurm_core::ports::{Audit, Clock, Random, Store, StoreError};
+use gha_slurm_edge::client::Client;
+use gha_slurm_edge::guesses::{Checked, Giver, Guesses};
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::secret::Secret;
 
-use self::attempts::Attempts;
 use self::cookies::Jar;
 
 /// How long a session lasts: a working day.
@@ -60,7 +61,7 @@ pub(crate) struct Sessions<'a, P> {
     jar: Jar,
 }
 
-impl<'a, P: Store + Clock + Random> Sessions<'a, P> {
+impl<'a, P: Store + Clock + Random + Audit> Sessions<'a, P> {
     /// Sessions for that token. Behind TLS the browser sends the cookies over TLS alone.
     pub(crate) fn new(platform: &'a P, token: Secret, tls: bool) -> Self {
         Self { platform, token, jar: Jar { tls } }
@@ -81,25 +82,28 @@ impl<'a, P: Store + Clock + Random> Sessions<'a, P> {
 
     /// Begins a session, if `given` is the admin token.
     ///
-    /// Wrong tokens are counted by where they come from, in a fixed number of places. A browser that logged in before is
-    /// counted apart from all strangers, so that no stranger can keep it out.
-    pub(crate) fn log_in(&self, request: &Request, given: &str) -> Result<LogIn, StoreError> {
+    /// A browser that logged in before is counted apart from all strangers, so that no stranger can keep it out.
+    pub(crate) fn log_in(&self, request: &Request, client: Client, given: &str) -> Result<LogIn, StoreError> {
         let known = match self.jar.known(request) {
             Some(value) => self.verify("browser", value, KNOWN_SECONDS)?.map(|(_, place)| place),
             None => None,
         };
-        let attempts = match known {
-            Some(place) => Attempts::of_browser(self.platform, place),
-            None => Attempts::of_stranger(self.platform, request),
+        let checked = Guesses::of(self.platform, client).check(Giver::Person, known, || self.token.matches(given))?;
+        let client = client.to_string();
+        let refused = |limited| {
+            record(self.platform, &Record::Refused { door: Door::Login, client: &client, limited });
         };
-        // Before the comparison, so that many at once are counted as well.
-        if let Some(seconds) = attempts.begin()? {
-            return Ok(LogIn::Limited { seconds });
+        match checked {
+            Checked::Limited { seconds } => {
+                refused(true);
+                return Ok(LogIn::Limited { seconds });
+            }
+            Checked::Wrong => {
+                refused(false);
+                return Ok(LogIn::Wrong);
+            }
+            Checked::Right => record(self.platform, &Record::LogIn { client: &client }),
         }
-        if !self.token.matches(given) {
-            return Ok(LogIn::Wrong);
-        }
-        attempts.forgive()?;
         let session = self.sign("session")?;
         let browser = self.sign("browser")?;
         Ok(LogIn::Welcome(vec![
@@ -109,8 +113,9 @@ impl<'a, P: Store + Clock + Random> Sessions<'a, P> {
     }
 
     /// Ends a session; the values of `Set-Cookie`.
-    pub(crate) fn log_out(&self, session: &Session) -> Result<Vec<String>, StoreError> {
+    pub(crate) fn log_out(&self, session: &Session, client: Client) -> Result<Vec<String>, StoreError> {
         write(self.platform, &keys::session_ended(session.place), &self.millis())?;
+        record(self.platform, &Record::LogOut { client: &client.to_string() });
         Ok(vec![self.jar.set_session("", 0)])
     }
 

@@ -22,10 +22,3 @@ pub(crate) fn behind_tls(request: &Request, public: Option<&Url>) -> bool {
     let forwarded = request.header("x-forwarded-proto").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
     forwarded || public.is_some_and(|public| public.scheme() == "https")
 }
-
-/// The address that a request comes from, by what the nearest proxy says, else by the connection.
-pub(super) fn client(request: &Request) -> &str {
-    let forwarded = request.header("x-forwarded-for").and_then(|list| list.rsplit(',').next()).map(str::trim);
-    let peer = request.header("spin-client-addr").and_then(|peer| Some(peer.rsplit_once(':')?.0));
-    forwarded.or(peer).unwrap_or_default()
-}

@@ -20,8 +20,17 @@ fn cookie(set: &str) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
+fn client(request: &Request) -> Client {
+    Client::of(&Memory::new(), request).unwrap()
+}
+
+fn log_in(platform: &Memory, headers: &[(&str, &str)], given: &str) -> LogIn {
+    let request = request(headers);
+    sessions(platform).log_in(&request, client(&request), given).unwrap()
+}
+
 fn logged_in(platform: &Memory) -> (String, String) {
-    match sessions(platform).log_in(&request(&[]), TOKEN).unwrap() {
+    match log_in(platform, &[], TOKEN) {
         LogIn::Welcome(set) => (cookie(&set[0]), cookie(&set[1])),
         other => panic!("{other:?}"),
     }
@@ -45,14 +54,14 @@ fn a_session_lasts_a_day_of_work() {
 #[test]
 fn the_cookies_are_as_strict_as_can_be() {
     let platform = Memory::new();
-    let LogIn::Welcome(set) = sessions(&platform).log_in(&request(&[]), TOKEN).unwrap() else { panic!() };
+    let LogIn::Welcome(set) = log_in(&platform, &[], TOKEN) else { panic!() };
     for cookie in &set {
         for part in ["__Host-", "; HttpOnly", "; SameSite=Strict", "; Secure", "; Path=/;", "; Max-Age="] {
             assert!(cookie.contains(part), "{part}: {cookie}");
         }
     }
     let plain = Sessions::new(&platform, Secret::new(TOKEN), false);
-    let LogIn::Welcome(set) = plain.log_in(&request(&[]), TOKEN).unwrap() else { panic!() };
+    let LogIn::Welcome(set) = plain.log_in(&request(&[]), client(&request(&[])), TOKEN).unwrap() else { panic!() };
     assert!(set.iter().all(|cookie| !cookie.contains("Secure") && !cookie.contains("__Host-")), "{set:?}");
 }
 
@@ -111,7 +120,7 @@ fn a_copied_cookie_dies_with_the_log_out() {
     let (other, _) = logged_in(&platform);
     platform.seconds.set(platform.seconds.get() + 1);
     let current = sessions(&platform).of(&request(&[("cookie", &session)])).unwrap().unwrap();
-    let set = sessions(&platform).log_out(&current).unwrap();
+    let set = sessions(&platform).log_out(&current, client(&request(&[]))).unwrap();
     assert!(set[0].contains("Max-Age=0"), "{set:?}");
     assert!(!holds(&platform, &session));
     assert!(holds(&platform, &other), "who logged in elsewhere stays");
@@ -124,11 +133,11 @@ fn wrong_tokens_are_limited_and_right_ones_are_not() {
         logged_in(&platform);
     }
     for given in ["", "x", "an-admin-token-of-32-characters", "an-admin-token-of-32-characters!!", TOKEN] {
-        let came = sessions(&platform).log_in(&request(&[]), given).unwrap();
+        let came = log_in(&platform, &[], given);
         assert_eq!(matches!(came, LogIn::Wrong), given != TOKEN, "{given:?}: {came:?}");
     }
-    assert!(matches!(sessions(&platform).log_in(&request(&[]), "x").unwrap(), LogIn::Wrong));
-    let LogIn::Limited { seconds } = sessions(&platform).log_in(&request(&[]), TOKEN).unwrap() else { panic!() };
+    assert!(matches!(log_in(&platform, &[], "x"), LogIn::Wrong));
+    let LogIn::Limited { seconds } = log_in(&platform, &[], TOKEN) else { panic!() };
     assert!((1..=60).contains(&seconds));
     platform.seconds.set(platform.seconds.get() + seconds);
     logged_in(&platform);
@@ -138,21 +147,32 @@ fn wrong_tokens_are_limited_and_right_ones_are_not() {
 fn strangers_do_not_keep_a_known_browser_out_or_fill_the_store() {
     let platform = Memory::new();
     let (_, browser) = logged_in(&platform);
+    let stranger = ("spin-client-addr", "192.0.2.1:1000");
     for minute in 0..3 {
-        for address in 0..2000 {
-            let address = format!("2001:db8::{minute}:{address:x}");
-            sessions(&platform).log_in(&request(&[("x-forwarded-for", &address)]), "wrong").unwrap();
+        for network in 0..4000 {
+            let address = format!("[2001:db8:{minute}:{network:x}::1]:1000");
+            log_in(&platform, &[("spin-client-addr", &address)], "wrong");
         }
-        let stranger = sessions(&platform).log_in(&request(&[]), TOKEN).unwrap();
-        assert!(matches!(stranger, LogIn::Limited { .. }), "{stranger:?}");
-        let known = sessions(&platform).log_in(&request(&[("cookie", &browser)]), TOKEN).unwrap();
+        let came = log_in(&platform, &[stranger], TOKEN);
+        assert!(matches!(came, LogIn::Limited { .. }), "{came:?}");
+        let known = log_in(&platform, &[stranger, ("cookie", &browser)], TOKEN);
         assert!(matches!(known, LogIn::Welcome(_)), "{known:?}");
-        let forged = format!("{browser}0");
-        let forged = sessions(&platform).log_in(&request(&[("cookie", &forged)]), TOKEN).unwrap();
+        let forged = log_in(&platform, &[stranger, ("cookie", &format!("{browser}0"))], TOKEN);
         assert!(matches!(forged, LogIn::Limited { .. }), "{forged:?}");
         platform.seconds.set(platform.seconds.get() + 60);
     }
-    assert!(platform.keys().len() <= 2 * 2 * 64 + 1, "{}", platform.keys().len());
+    assert!(platform.keys().len() <= 3 * 256 + 8, "{}", platform.keys().len());
+}
+
+#[test]
+fn log_ins_and_refused_ones_are_recorded_with_their_address() {
+    let platform = Memory::new();
+    for (given, recorded) in [("wrong", "\"audit\":\"refused\""), (TOKEN, "\"audit\":\"log_in\"")] {
+        log_in(&platform, &[("spin-client-addr", "192.0.2.1:1000")], given);
+        let line = platform.audited.borrow_mut().pop().unwrap();
+        assert!(line.contains(recorded) && line.contains("\"client\":\"192.0.2.1\""), "{line}");
+        assert!(!line.contains(TOKEN), "{line}");
+    }
 }
 
 #[test]

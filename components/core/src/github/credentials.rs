@@ -1,8 +1,9 @@
 //! Runner credentials, and the tokens on the way to them, which are kept until shortly before they expire.
 //!
 //! Signing an App JWT costs most of a redemption's time, and GitHub limits the rate of calls; with warm caches a
-//! redemption makes one call, for a credential that is this launch's alone. The caches hold secrets: they are in the store
-//! that also holds the signing keys, and nowhere else.
+//! redemption makes one call, for a credential that is this launch's alone. What is kept is sealed: of the components that
+//! share the store, only those that have the App's key can read it. What does not open, or an earlier build kept in clear,
+//! is fetched anew.
 //!
 //! An access token that GitHub has just made is not known everywhere at GitHub: for a second or two it may be refused as if
 //! the App had no business there. Such an answer is final only when a token that is old enough gets it as well.
@@ -13,6 +14,7 @@ use chrono::DateTime;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::app_jwt::LONGEST_SECONDS;
@@ -20,9 +22,9 @@ use super::client::{
     At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Until,
 };
 use crate::identity::{InstallationId, RepositoryId, RunnerId};
-use crate::ledger::{Requested, keys, read, write};
+use crate::ledger::{Requested, keys, read_sealed, write_sealed};
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
-use crate::settings::Settings;
+use crate::settings::{AppSigner, Settings};
 
 /// A JWT is used at once.
 const APP_JWT_MARGIN_SECONDS: i64 = 60;
@@ -35,10 +37,10 @@ const STALE_SECONDS: u64 = 60;
 /// How long a fresh token is waited for, one time after the other.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
-/// A kept App JWT. One of another App or key is not used: who has just mended the key must not wait for its end.
+/// A kept App JWT. One of another App or key is not used: a corrected key takes effect at once.
 #[derive(Serialize, Deserialize)]
 struct AppJwt {
-    /// As [`Settings::app_signer`] tells it.
+    /// As [`AppSigner`] names it.
     signer: String,
     jwt: ExpiringToken,
 }
@@ -149,21 +151,58 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
 
     /// The App JWT for calls that need no installation.
     pub fn app_jwt(&self) -> Result<Secret, GitHubError> {
-        let settings = Settings(self.platform);
-        let signer = settings.app_signer()?;
-        if let Ok(Some(kept)) = read::<AppJwt>(self.platform, &keys::cache_app_jwt())
-            && kept.signer == signer
-            && self.lasts(&kept.jwt.expires_at, APP_JWT_MARGIN_SECONDS)
-            // Made by a clock that was ahead, it would be refused until then.
-            && !self.lasts(&kept.jwt.expires_at, LONGEST_SECONDS)
-        {
-            return Ok(kept.jwt.token);
+        match self.kept_app_jwt()? {
+            Some(kept) => Ok(kept),
+            None => self.sign_app_jwt(&self.first_signer()?),
         }
-        let (token, expires) = self.github.app_jwt(&settings.app_key()?)?;
+    }
+
+    /// Makes a call as the App. Where GitHub does not accept the key, the other one signs, if there are two, and goes on
+    /// to sign while its JWT lasts.
+    pub fn as_app<T>(&self, call: impl Fn(&Secret) -> Result<T, GitHubError>) -> Result<T, GitHubError> {
+        let refused = match call(&self.app_jwt()?) {
+            Err(refused @ GitHubError::Unauthorized(_)) => refused,
+            other => return other,
+        };
+        let signers = Settings(self.platform).app_signers()?;
+        if signers.len() < 2 {
+            return Err(refused);
+        }
+        for signer in &signers {
+            match call(&self.sign_app_jwt(signer)?) {
+                Err(GitHubError::Unauthorized(_)) => {}
+                other => return other,
+            }
+        }
+        Err(refused)
+    }
+
+    /// The JWT that is at hand, if one of the keys that are set now signed it.
+    fn kept_app_jwt(&self) -> Result<Option<Secret>, GitHubError> {
+        let kept = self.opened::<AppJwt>(&keys::cache_app_jwt());
+        let signers = Settings(self.platform).app_signer_digests()?;
+        let good = |kept: &AppJwt| {
+            signers.contains(&kept.signer)
+                && self.lasts(&kept.jwt.expires_at, APP_JWT_MARGIN_SECONDS)
+                // Made by a clock that was ahead, it would be refused until then.
+                && !self.lasts(&kept.jwt.expires_at, LONGEST_SECONDS)
+        };
+        let kept = kept.filter(good);
+        Ok(kept.map(|kept| kept.jwt.token))
+    }
+
+    fn first_signer(&self) -> Result<AppSigner, GitHubError> {
+        let settings = Settings(self.platform);
+        let digest = settings.app_signer_digests()?.into_iter().next().unwrap_or_default();
+        Ok(AppSigner { key: settings.app_key()?, digest })
+    }
+
+    fn sign_app_jwt(&self, signer: &AppSigner) -> Result<Secret, GitHubError> {
+        let (token, expires) = self.github.app_jwt(&signer.key)?;
         let expires_at = DateTime::from_timestamp(i64::try_from(expires).unwrap_or(0), 0).unwrap_or_default();
-        let kept = AppJwt { signer, jwt: ExpiringToken { token, expires_at: expires_at.to_rfc3339() } };
-        // A token that could not be kept is still a token.
-        let _ = write(self.platform, &keys::cache_app_jwt(), &kept);
+        let jwt = ExpiringToken { token, expires_at: expires_at.to_rfc3339() };
+        let kept = AppJwt { signer: signer.digest.clone(), jwt };
+        self.keep(&keys::cache_app_jwt(), &kept);
         Ok(kept.jwt.token)
     }
 
@@ -189,8 +228,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
             }
         }
         let fresh = self.installation_token(reach, permission)?;
-        // A token that could not be kept is still a token.
-        let _ = write(self.platform, &key, &fresh);
+        self.keep(&key, &fresh);
         let mut answered = call(&fresh);
         for pause in PAUSES {
             match &answered {
@@ -206,22 +244,36 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     }
 
     fn installation_token(&self, reach: Reach, permission: Permission) -> Result<InstallationToken, GitHubError> {
-        let jwt = self.app_jwt()?;
-        let of = |installation| self.github.installation_token(&jwt, installation, reach.id, permission);
-        let Some(named) = reach.installation else { return of(self.github.installation(&jwt, reach.at())?) };
-        match of(named) {
-            // A payload may name another App's installation, and a repository may have moved to another one: ask for ours.
-            Err(error) if error.reason() == Some(Reason::NotInstalled) => {
-                of(self.github.installation(&jwt, reach.at())?)
+        self.as_app(|jwt| {
+            let of = |installation| self.github.installation_token(jwt, installation, reach.id, permission);
+            let Some(named) = reach.installation else { return of(self.github.installation(jwt, reach.at())?) };
+            match of(named) {
+                // A payload may name another App's installation, and a repository may have moved to another one: ask for
+                // ours.
+                Err(error) if error.reason() == Some(Reason::NotInstalled) => {
+                    of(self.github.installation(jwt, reach.at())?)
+                }
+                made => made,
             }
-            made => made,
-        }
+        })
     }
 
     /// A token that is valid for a while. A cache that cannot be read is an empty one.
     fn cached(&self, key: &str) -> Option<InstallationToken> {
-        let token = read::<InstallationToken>(self.platform, key).ok()??;
+        let token = self.opened::<InstallationToken>(key)?;
         self.lasts(&token.expires_at, INSTALLATION_MARGIN_SECONDS).then_some(token)
+    }
+
+    fn opened<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        let seal = Settings(self.platform).token_seal().ok()?;
+        read_sealed(self.platform, &seal, key).ok()?
+    }
+
+    /// A token that could not be kept is still a token.
+    fn keep(&self, key: &str, token: &impl Serialize) {
+        if let Ok(seal) = Settings(self.platform).token_seal() {
+            let _ = write_sealed(self.platform, &seal, key, token);
+        }
     }
 
     /// Whether something that ends then is valid for `margin` seconds more.

@@ -56,6 +56,9 @@ pub struct Requested {
     /// The branch that the workflow runs on.
     #[serde(default)]
     pub branch: Text,
+    /// Who queued it at GitHub, as the webhook named them; for the audit log alone.
+    #[serde(default)]
+    pub person: Text,
     /// The delivery that told of it.
     #[serde(default)]
     pub delivery: Option<DeliveryId>,

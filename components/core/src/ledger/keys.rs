@@ -75,6 +75,8 @@ pub const SCHEMA: &[&str] = &[
     "session/ended/P",
     "login/WHO/P/window",
     "login/WHO/P/wrong",
+    "login/WHO/P/closed",
+    "login/seen/P",
     "setup/link/H/use",
     "setup/link/H/used-at",
     "setup/link/H/opened",
@@ -83,7 +85,11 @@ pub const SCHEMA: &[&str] = &[
     "setup/state/H/exchange/ATTEMPTS",
     "doctor/R",
     "key/current",
-    "key/KID",
+    "key/DAY",
+    "key/DAY/N",
+    "key/cleaned",
+    "stop/all",
+    "stop/OWNER/NAME",
 ];
 
 /// Whether a key is one of the schema.
@@ -468,6 +474,16 @@ pub fn login_wrong(who: &str, place: u8) -> String {
     format!("{PREFIX}/login/{who}/{place}/wrong")
 }
 
+/// `login/WHO/P/closed`: until when no secret is looked at.
+pub fn login_closed(who: &str, place: u8) -> String {
+    format!("{PREFIX}/login/{who}/{place}/closed")
+}
+
+/// `login/seen/P`: an address that a right secret came from.
+pub fn login_seen(place: u8) -> String {
+    format!("{PREFIX}/login/seen/{place}")
+}
+
 /// `setup/link/H/use`: the claim to use a link.
 pub fn setup_link_use(digest: &str) -> String {
     format!("{PREFIX}/setup/link/{digest}/use")
@@ -503,14 +519,34 @@ pub fn doctor(name: &str) -> String {
     format!("{PREFIX}/doctor/{name}")
 }
 
-/// `key/current`: the name of the key that signs launch tokens.
+/// `key/current`: the key pair that signs launch tokens, without its private half.
 pub fn signing_key_current() -> String {
     format!("{PREFIX}/key/current")
 }
 
-/// `key/KID`
-pub fn signing_key(kid: &str) -> String {
-    format!("{PREFIX}/key/{kid}")
+/// `key/DAY`: how many key pairs a day has.
+pub fn signing_key_count(day: u64) -> String {
+    format!("{PREFIX}/key/{day}")
+}
+
+/// `key/DAY/N`: the public half of one of them.
+pub fn signing_key(day: u64, number: i64) -> String {
+    format!("{PREFIX}/key/{day}/{number}")
+}
+
+/// `key/cleaned`: up to which day all are deleted.
+pub fn signing_keys_cleaned() -> String {
+    format!("{PREFIX}/key/cleaned")
+}
+
+/// `stop/all`: the operator stopped all launches.
+pub fn stop_all() -> String {
+    format!("{PREFIX}/stop/all")
+}
+
+/// `stop/OWNER/NAME`: the operator stopped launches of a repository, named in lower case.
+pub fn stop_repository(name: &str) -> String {
+    format!("{PREFIX}/stop/{name}")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod keys;
 mod records;
 mod registration;
 mod standing;
+mod stops;
 
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::deliveries::DeliveryFacts;
@@ -23,13 +24,15 @@ pub use self::facts::{
 };
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::records::{JobRecord, LaunchRecord, Tries};
-pub use self::registration::{RegisteredApp, Registration};
+pub use self::registration::{RegisteredApp, Registration, Stored};
 pub use self::standing::{End, Ended, Leftover, Standing};
+pub use self::stops::{Scope, Stopped, Stops};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::ports::{Clock, Store, StoreError};
+use crate::ports::{Clock, Random, Store, StoreError};
+use crate::sealing::Seal;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 /// The most launches of one job. More would not help where three did not.
@@ -58,7 +61,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
         DeliveryFacts::new(self.0, name)
     }
 
-    /// What the set-up in the browser registered.
+    /// What the setup in the browser registered.
     pub fn registration(&self) -> Registration<'a, P> {
         Registration::new(self.0)
     }
@@ -85,4 +88,34 @@ pub fn write(store: &impl Store, key: &str, value: &impl Serialize) -> Result<()
 pub fn read<T: DeserializeOwned>(store: &impl Store, key: &str) -> Result<Option<T>, StoreError> {
     let Some(bytes) = store.get(key)? else { return Ok(None) };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
+}
+
+/// A secret as it is stored, with its key.
+pub fn encode_sealed(
+    random: &impl Random,
+    seal: &Seal,
+    key: &str,
+    value: &impl Serialize,
+) -> Result<(String, Vec<u8>), StoreError> {
+    let (key, clear) = encode(key, value)?;
+    let sealed = seal.seal(random, &key, &clear).map_err(|error| StoreError(format!("{key}: {error}")))?;
+    Ok((key, sealed))
+}
+
+/// Stores a secret so that only who has the seal's key reads it.
+pub fn write_sealed<P: Store + Random>(
+    platform: &P,
+    seal: &Seal,
+    key: &str,
+    value: &impl Serialize,
+) -> Result<(), StoreError> {
+    let (key, sealed) = encode_sealed(platform, seal, key, value)?;
+    platform.set(&key, &sealed)
+}
+
+/// Reads a secret. One that does not open, or is stored in clear, is an error that names its key.
+pub fn read_sealed<T: DeserializeOwned>(store: &impl Store, seal: &Seal, key: &str) -> Result<Option<T>, StoreError> {
+    let Some(sealed) = store.get(key)? else { return Ok(None) };
+    let clear = seal.open(key, &sealed).map_err(|error| StoreError(format!("{key}: {error}")))?;
+    serde_json::from_slice(&clear).map(Some).map_err(|error| StoreError(format!("{key} is unreadable: {error}")))
 }

@@ -169,7 +169,12 @@ fn fate(result: Result<Progress, Fault>, now: u64) -> Fate {
             Fate::Due(retry_at(id, &failure))
         }
         Ok(Progress::Deferred(_, Delay::OutOfTime)) => Fate::Stays,
-        Ok(Progress::UnderWay(_) | Progress::InLine(_) | Progress::Unconfirmed) => Fate::Due(now + SOON_SECONDS),
+        Ok(
+            Progress::Deferred(_, Delay::Stopped(_))
+            | Progress::UnderWay(_)
+            | Progress::InLine(_)
+            | Progress::Unconfirmed,
+        ) => Fate::Due(now + SOON_SECONDS),
         Err(_) => Fate::Due(now + BROKEN_SECONDS),
     }
 }

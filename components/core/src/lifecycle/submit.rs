@@ -11,9 +11,10 @@ use super::line::Line;
 use super::overdue::Overdue;
 use super::pace::Pace;
 use super::{Fault, Need};
+use crate::audit::{Record, record};
 use crate::gateway::{GatewayError, start_runners};
 use crate::launch_token::{Launch, LaunchTokens};
-use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested};
+use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested, Stopped, Stops};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
@@ -88,6 +89,8 @@ pub enum Progress {
 pub enum Delay {
     /// Earlier calls took all the time that there was.
     OutOfTime,
+    /// The operator stopped launches.
+    Stopped(Stopped),
     /// The last attempt failed.
     Failed(Failure),
 }
@@ -96,6 +99,7 @@ impl fmt::Display for Delay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfTime => f.write_str("earlier calls took all the time"),
+            Self::Stopped(stopped) => stopped.fmt(f),
             Self::Failed(failure) => f.write_str(&failure.why),
         }
     }
@@ -152,7 +156,9 @@ pub enum WrittenDown {
 /// takes a slot of the journal; the others see what it writes, or, should it have died, write it themselves.
 pub fn write_down<P: Platform>(platform: &P, job: JobId, requested: &Requested) -> Result<WrittenDown, StoreError> {
     let facts = Ledger(platform).job(job);
-    let at_once = !requested.needs_confirmation() && !requested.has_line();
+    let at_once = !requested.needs_confirmation()
+        && !requested.has_line()
+        && Stops(platform).stopped(&requested.repository)?.is_none();
     if at_once {
         let submissions = Ledger(platform).launch(LaunchId { job, number: 1 }).submissions();
         if submissions.claim_first()? {
@@ -258,6 +264,9 @@ fn prepare<'a, P: Platform>(
     if facts.launched()?.is_some() {
         return known(Progress::LaunchedBefore(id));
     }
+    if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
+        return known(Progress::Deferred(id, Delay::Stopped(stopped)));
+    }
     if requested.needs_confirmation() && !ledger.job(job).confirmed()? {
         return known(Progress::Unconfirmed);
     }
@@ -322,6 +331,16 @@ fn note<P: Platform>(
     let facts = Ledger(platform).launch(id);
     let error = match answer {
         Ok(slurm_job) => {
+            // First: what the gateway accepted is in the log even if the store fails now.
+            let launched = Record::Launch {
+                repository: &requested.repository,
+                person: requested.person.some(),
+                job: id.job,
+                launch: id,
+                profile: &requested.profile,
+                slurm_job: slurm_job.as_deref(),
+            };
+            record(platform, &launched);
             facts.record_launched(slurm_job)?;
             return Ok(Progress::Launched(id));
         }
@@ -413,7 +432,7 @@ fn start_of<P: Platform>(
         profile: requested.profile.clone(),
     };
     let redeem = &destination.redeem;
-    let token = LaunchTokens::new(platform, redeem.as_str()).issue(id, launch)?;
+    let token = LaunchTokens::new(platform, redeem.as_str()).issue(&destination.gateway.secret, id, launch)?;
     Ok(StartRunner {
         github_url: requested.html_url.as_str().trim_end_matches('/').to_owned(),
         launcher_token: token,

@@ -61,8 +61,14 @@ fn choose(platform: &Memory, secret: &str, cookie: Option<&str>) -> Answer {
     send(platform, "POST", "/setup", "", &format!("{APP}&secret={secret}"), cookie)
 }
 
-fn callback(platform: &Memory, code: &str, state: &str) -> Answer {
-    send(platform, "GET", "/setup/callback", &format!("code={code}&state={state}"), "", None)
+/// GitHub's answer, in the browser that has this cookie.
+fn callback_in(platform: &Memory, cookie: Option<&str>, code: &str, state: &str) -> Answer {
+    send(platform, "GET", "/setup/callback", &format!("code={code}&state={state}"), "", cookie)
+}
+
+/// The same, in the browser that made a choice.
+fn callback(platform: &Memory, code: &str, chosen: &Answer) -> Answer {
+    callback_in(platform, Some(&cookie(chosen)), code, &state(chosen))
 }
 
 fn page_of(answer: &Answer) -> String {
@@ -89,7 +95,7 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
     assert_eq!(open(&platform, SECRET, None).status, 200, "looking uses nothing up");
     let chosen = choose(&platform, SECRET, None);
     assert_eq!(chosen.status, 200, "{:?}", chosen.log);
-    let registered = callback(&platform, "c0de", &state(&chosen));
+    let registered = callback(&platform, "c0de", &chosen);
     assert_eq!(registered.status, 200, "{:?} {:?}", registered.log, registered.detail);
     assert!(page_of(&registered).contains("https://github.com/apps/gha-slurm/installations/new"));
 
@@ -101,7 +107,7 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
     for answer in [
         open(&platform, SECRET, Some(&session)),
         choose(&platform, SECRET, Some(&session)),
-        callback(&platform, "c0de", &state(&chosen)),
+        callback(&platform, "c0de", &chosen),
         send(&platform, "DELETE", "/setup", "", "", None),
     ] {
         assert_eq!((answer.status, answer.text.is_none()), (404, true));
@@ -112,7 +118,7 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
 fn variables_win_over_what_was_registered() {
     let platform = unconfigured();
     let chosen = choose(&platform, SECRET, None);
-    callback(&platform, "c0de", &state(&chosen));
+    callback(&platform, "c0de", &chosen);
     platform.set_variable("github_app_id", Some("4711"));
     platform.set_variable("github_webhook_secret", Some("by variable"));
     assert_eq!(Settings(&platform).github().unwrap().app_id, "4711");
@@ -184,31 +190,76 @@ fn a_link_its_session_and_its_states_end_after_an_hour() {
     let chosen = choose(&platform, SECRET, None);
     platform.seconds.set(start + LINK_SECONDS);
     assert_eq!(open(&platform, "", Some(&cookie(&chosen))).status, 403);
-    assert_eq!(callback(&platform, "c0de", &state(&chosen)).status, 403);
+    assert_eq!(callback(&platform, "c0de", &chosen).status, 403);
     assert!(platform.sent.borrow().is_empty(), "GitHub was not asked");
 }
 
 #[test]
 fn a_state_that_is_not_ours_costs_no_call_and_one_that_succeeded_is_over() {
     let platform = unconfigured();
-    let state = state(&choose(&platform, SECRET, None));
+    let chosen = choose(&platform, SECRET, None);
+    let (state, session) = (state(&chosen), cookie(&chosen));
     for wrong in ["", "guess", &state.to_uppercase(), &state[1..]] {
-        assert_eq!(callback(&platform, "c0de", wrong).status, 403, "{wrong}");
+        assert_eq!(callback_in(&platform, Some(&session), "c0de", wrong).status, 403, "{wrong}");
     }
     for code in ["", "a/../b", "a%3Fb", &"a".repeat(201)] {
-        assert_eq!(callback(&platform, code, &state).status, 400, "{code}");
+        assert_eq!(callback(&platform, code, &chosen).status, 400, "{code}");
     }
     assert!(platform.sent.borrow().is_empty());
-    assert_eq!(callback(&platform, "refused", &state).status, 502);
-    assert_eq!(callback(&platform, "c0de", &state).status, 403, "a refusal ends it");
+    assert_eq!(callback(&platform, "refused", &chosen).status, 502);
+    assert_eq!(callback(&platform, "c0de", &chosen).status, 403, "a refusal ends it");
+}
+
+#[test]
+fn a_state_is_good_in_the_browser_that_it_was_made_for_and_in_no_other() {
+    let platform = unconfigured();
+    let chosen = choose(&platform, SECRET, None);
+    // Somebody else's session: of an earlier link, still valid.
+    let another = "another-setup-secret-of-32-chars";
+    platform.set_variable("setup_secret", Some(another));
+    let others = cookie(&choose(&platform, another, None));
+    for cookie in [None, Some("gha-slurm-setup="), Some("gha-slurm-setup=guess"), Some(others.as_str())] {
+        assert_eq!(callback_in(&platform, cookie, "c0de", &state(&chosen)).status, 403, "{cookie:?}");
+    }
+    assert!(platform.sent.borrow().is_empty(), "GitHub was not asked");
+    assert_eq!(callback(&platform, "c0de", &chosen).status, 200);
+}
+
+#[test]
+fn guesses_at_the_link_are_limited() {
+    let platform = unconfigured();
+    for _ in 0..5 {
+        assert_eq!(open(&platform, "guess", None).status, 403);
+    }
+    let limited = open(&platform, SECRET, None);
+    assert_eq!(limited.status, 429);
+    assert!(limited.headers.iter().any(|(name, _)| *name == "retry-after"));
+    platform.seconds.set(platform.seconds.get() + 60);
+    assert_eq!(open(&platform, SECRET, None).status, 200);
+}
+
+#[test]
+fn with_a_store_key_the_apps_key_is_sealed_and_without_it_no_longer_read() {
+    let platform = unconfigured();
+    platform.set_variable("store_key", Some("a-store-key-that-has-32-characters"));
+    callback(&platform, "c0de", &choose(&platform, SECRET, None));
+    assert!(Settings(&platform).app_key().is_ok());
+    for (key, value) in platform.values() {
+        assert!(!String::from_utf8_lossy(&value).contains("PRIVATE KEY"), "{key}");
+    }
+    for changed in [None, Some("another-store-key-of-32-characters")] {
+        platform.set_variable("store_key", changed);
+        let error = Settings(&platform).app_key().unwrap_err().to_string();
+        assert!(error.contains("store_key"), "{error}");
+    }
 }
 
 #[test]
 fn while_github_is_down_the_same_page_may_be_loaded_again() {
     let platform = unconfigured();
-    let state = state(&choose(&platform, SECRET, None));
-    assert_eq!(callback(&platform, "down", &state).status, 502);
-    assert_eq!(callback(&platform, "c0de", &state).status, 200);
+    let chosen = choose(&platform, SECRET, None);
+    assert_eq!(callback(&platform, "down", &chosen).status, 502);
+    assert_eq!(callback(&platform, "c0de", &chosen).status, 200);
 }
 
 #[test]
@@ -216,7 +267,7 @@ fn an_app_without_a_key_or_a_webhook_secret_is_not_kept() {
     for (missing, value) in [("webhook_secret", json!(null)), ("pem", json!("hunter2")), ("html_url", json!("no URL"))]
     {
         let platform = unconfigured();
-        let state = state(&choose(&platform, SECRET, None));
+        let chosen = choose(&platform, SECRET, None);
         platform.serve(move |_, _| {
             let mut app = json!({
                 "id": 1, "slug": "s", "name": "n", "pem": pem(), "webhook_secret": "w", "html_url": "https://github.com/apps/s",
@@ -224,7 +275,7 @@ fn an_app_without_a_key_or_a_webhook_secret_is_not_kept() {
             app[missing] = value.clone();
             answer(201, &app)
         });
-        let refused = callback(&platform, "c0de", &state);
+        let refused = callback(&platform, "c0de", &chosen);
         assert_eq!(refused.status, 502, "{missing}");
         assert!(!format!("{:?}{:?}", refused.text, refused.detail).contains("hunter2"));
         assert_eq!(open(&platform, "", None).status, 403, "still to be set up");
@@ -238,12 +289,14 @@ fn of_two_callbacks_at_once_one_app_is_kept_whole() {
         let platform = unconfigured();
         let first = choose(&platform, SECRET, None);
         let second = choose(&platform, "", Some(&cookie(&first)));
+        let session = cookie(&first);
         let (first, second) = (state(&first), if same { state(&first) } else { state(&second) });
+        let inner_session = session.clone();
         let inner = Rc::new(Cell::new(0));
         let (seen, nested) = (Rc::clone(&inner), Cell::new(false));
         platform.serve(move |platform, request| {
             if request.url.path().contains("first") && !nested.replace(true) {
-                seen.set(callback(platform, "second", &second).status);
+                seen.set(callback_in(platform, Some(&inner_session), "second", &second).status);
             }
             let name = if request.url.path().contains("first") { "first" } else { "second" };
             answer(
@@ -254,7 +307,7 @@ fn of_two_callbacks_at_once_one_app_is_kept_whole() {
                 }),
             )
         });
-        let outer = callback(&platform, "first", &first).status;
+        let outer = callback_in(&platform, Some(&session), "first", &first).status;
         let app = Ledger(&platform).registration().app().unwrap().unwrap();
         let secret = Settings(&platform).webhook_secret().unwrap();
         let (inner, kept) = (inner.get(), if same { "first" } else { "second" });
@@ -269,7 +322,7 @@ fn a_process_that_dies_anywhere_keeps_no_half_app_and_can_be_begun_again() {
         let platform = unconfigured();
         platform.lives.set(Some(lives));
         let chosen = choose(&platform, SECRET, None);
-        let died = chosen.text.is_none() || callback(&platform, "c0de", &state(&chosen)).text.is_none();
+        let died = chosen.text.is_none() || callback(&platform, "c0de", &chosen).text.is_none();
         platform.lives.set(None);
         if Ledger(&platform).registration().app().unwrap().is_none() {
             assert!(Settings(&platform).webhook_secret().is_err() && Settings(&platform).app_key().is_err());
@@ -277,12 +330,12 @@ fn a_process_that_dies_anywhere_keeps_no_half_app_and_can_be_begun_again() {
             let another = "another-setup-secret-of-32-chars";
             platform.set_variable("setup_secret", Some(another));
             platform.seconds.set(platform.seconds.get() + 1);
-            let mut status = callback(&platform, "c0de", &state(&choose(&platform, another, None))).status;
+            let mut status = callback(&platform, "c0de", &choose(&platform, another, None)).status;
             if status != 200 {
                 platform.seconds.set(platform.seconds.get() + 61);
                 let third = "a-third-setup-secret-of-32-chars";
                 platform.set_variable("setup_secret", Some(third));
-                status = callback(&platform, "c0de", &state(&choose(&platform, third, None))).status;
+                status = callback(&platform, "c0de", &choose(&platform, third, None)).status;
             }
             assert_eq!(status, 200, "died after {lives} operations");
         }

@@ -1,0 +1,156 @@
+//! The one limiter for every check of a secret: how many wrong ones within a minute, over all replicas.
+//!
+//! Wrong secrets are counted in places: strangers by their address, a browser that logged in before by its own name, and
+//! an address that a right secret came from by itself. So strangers keep nobody out who was here before, and one
+//! who guesses from many addresses uses up the places of strangers alone. There is a fixed number of places, so the
+//! store never holds more than a few thousand small keys for this, whatever comes.
+//!
+//! A right secret costs one read. Only a wrong one is counted, after it was compared: of many at once as many are compared
+//! as the host serves at a time, and each of them is counted.
+
+use gha_slurm_core::ledger::{keys, read, write};
+use gha_slurm_core::ports::{Clock, Store, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::client::Client;
+
+const WINDOW_SECONDS: u64 = 60;
+/// How often it is noted again that a right secret came from an address.
+const SEEN_AGAIN_SECONDS: u64 = 24 * 60 * 60;
+/// How long that counts.
+const SEEN_SECONDS: u64 = 30 * 24 * 60 * 60;
+
+/// Who gives a secret, and so how many wrong ones a minute are borne.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Giver {
+    /// A person, who types it.
+    Person,
+    /// A program, which repeats one that was mistyped once.
+    Program,
+}
+
+impl Giver {
+    fn limit(self) -> i64 {
+        match self {
+            Self::Person => 5,
+            Self::Program => 10,
+        }
+    }
+}
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It is right.
+    Right,
+    /// It is wrong.
+    Wrong,
+    /// Too many wrong ones: it was not looked at, or was one too many.
+    Limited {
+        /// When to come back.
+        seconds: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Seen {
+    digest: [u8; 8],
+    at: u64,
+}
+
+/// A place where wrong secrets are counted.
+#[derive(Clone, Copy)]
+struct Place {
+    who: &'static str,
+    number: u8,
+}
+
+/// The guesses of one client.
+#[derive(Debug)]
+pub struct Guesses<'a, P> {
+    store: &'a P,
+    client: Client,
+}
+
+impl<'a, P: Store + Clock> Guesses<'a, P> {
+    /// Those of this client.
+    pub fn of(store: &'a P, client: Client) -> Self {
+        Self { store, client }
+    }
+
+    /// Compares a secret, unless too many wrong ones came before. `browser` is the place of a browser that proved that it
+    /// logged in before.
+    pub fn check(
+        &self,
+        giver: Giver,
+        browser: Option<u8>,
+        is_right: impl FnOnce() -> bool,
+    ) -> Result<Checked, StoreError> {
+        let now = self.store.unix_seconds();
+        let digest = self.client.digest();
+        let [number, ..] = digest;
+        let (stranger, client) = (Place { who: "stranger", number }, Place { who: "client", number });
+        let wanted = match browser {
+            Some(number) => vec![Place { who: "browser", number }.closed()],
+            None => vec![stranger.closed(), client.closed(), keys::login_seen(number)],
+        };
+        // A hint that cannot be read is none.
+        let found = self.store.get_many(&wanted)?;
+        let number_at = |at: usize| Some(serde_json::from_slice::<u64>(found.get(at)?.as_deref()?).ok()?);
+        let seen = found.get(2).and_then(|seen| serde_json::from_slice::<Seen>(seen.as_deref()?).ok());
+        let seen = seen.filter(|seen| seen.digest == digest && now < seen.at.saturating_add(SEEN_SECONDS));
+        let (place, closed) = match (browser, &seen) {
+            (Some(number), _) => (Place { who: "browser", number }, number_at(0)),
+            (None, Some(_)) => (client, number_at(1)),
+            (None, None) => (stranger, number_at(0)),
+        };
+        let wait = closed.unwrap_or(0).saturating_sub(now);
+        if wait > 0 {
+            return Ok(Checked::Limited { seconds: wait.min(WINDOW_SECONDS) });
+        }
+        if is_right() {
+            let recent = seen.is_some_and(|seen| now < seen.at.saturating_add(SEEN_AGAIN_SECONDS));
+            if browser.is_none() && !recent {
+                write(self.store, &keys::login_seen(number), &Seen { digest, at: now })?;
+            }
+            return Ok(Checked::Right);
+        }
+        self.count(place, giver.limit(), now)
+    }
+
+    fn count(&self, place: Place, limit: i64, now: u64) -> Result<Checked, StoreError> {
+        let (window_key, counter) = (place.window(), place.wrong());
+        let window = now / WINDOW_SECONDS;
+        let counted = read::<u64>(self.store, &window_key).ok().flatten().unwrap_or(0);
+        // Only forward: a replica whose clock is behind counts with the others.
+        if window > counted {
+            self.store.delete(&counter)?;
+            write(self.store, &window_key, &window)?;
+        }
+        let wrong = self.store.increment(&counter, 1)?;
+        if wrong < limit {
+            return Ok(Checked::Wrong);
+        }
+        let ends = window.saturating_add(1).saturating_mul(WINDOW_SECONDS);
+        write(self.store, &place.closed(), &ends)?;
+        let seconds = ends.saturating_sub(now).clamp(1, WINDOW_SECONDS);
+        Ok(if wrong > limit { Checked::Limited { seconds } } else { Checked::Wrong })
+    }
+}
+
+impl Place {
+    fn window(self) -> String {
+        keys::login_window(self.who, self.number)
+    }
+
+    fn wrong(self) -> String {
+        keys::login_wrong(self.who, self.number)
+    }
+
+    fn closed(self) -> String {
+        keys::login_closed(self.who, self.number)
+    }
+}
+
+#[cfg(test)]
+mod tests;
