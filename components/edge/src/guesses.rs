@@ -96,7 +96,7 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         };
         // A hint that cannot be read is none.
         let found = self.store.get_many(&wanted)?;
-        let number_at = |at: usize| Some(serde_json::from_slice::<u64>(found.get(at)?.as_deref()?).ok()?);
+        let number_at = |at: usize| serde_json::from_slice::<u64>(found.get(at)?.as_deref()?).ok();
         let seen = found.get(2).and_then(|seen| serde_json::from_slice::<Seen>(seen.as_deref()?).ok());
         let seen = seen.filter(|seen| seen.digest == digest && now < seen.at.saturating_add(SEEN_SECONDS));
         let (place, closed) = match (browser, &seen) {
