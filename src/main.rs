@@ -16,20 +16,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the application on the minimal Spin-compatible host.
+    /// Serve the application on the built-in Spin-compatible host.
     Up(commands::up::Arguments),
-    /// Check variables, App, webhook, store, gateway and public URL, and say how to mend what is wrong.
+    /// Check variables, App, webhook, store, gateway and public URL, and say how to fix what is wrong.
     Doctor(commands::doctor::Arguments),
-    /// Say why a job does not run, and what to do.
+    /// Say why a job does not run, and what to do about it.
     Explain(commands::explain::Arguments),
-    /// Show the whole workflow here: the app and the gateway as shipped, against a simulated GitHub.
+    /// Show the whole workflow on this machine: the real app and gateway, with a simulated GitHub.
     Demo(commands::demo::Arguments),
-    /// The gateway, for the demo; a cluster installs `gha-slurm-gateway`.
+    /// The gateway, for the demo; on a cluster, install `gha-slurm-gateway`.
     #[command(hide = true)]
     Gateway(gha_slurm_gateway::cli::Arguments),
-    /// Print a completion script for a shell.
+    /// Print a shell completion script.
     Completions(commands::shell::Completions),
-    /// Print the manual, for `man -l -`.
+    /// Print the manual page, for `man -l -`.
     Man,
 }
 

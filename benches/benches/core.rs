@@ -85,6 +85,8 @@ impl Clock for Still {
     fn now(&self) -> Duration {
         Duration::from_secs(1_800_000_000)
     }
+
+    fn pause(&self, _: Duration) {}
 }
 
 impl Random for Still {

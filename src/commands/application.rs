@@ -1,4 +1,4 @@
-//! The flags that say which application is meant: those of `up`, for every command that looks at one.
+//! The flags that say which application is meant: those of `up`, for every command that works on one.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ pub(crate) struct Application {
     /// The application's manifest.
     #[arg(short, long, value_name = "FILE", default_value = "spin.toml")]
     pub(crate) from: PathBuf,
-    /// A variable, as NAME=VALUE or NAME=@FILE. Secrets belong in a file or in SPIN_VARIABLE_NAME: other users can read
-    /// a command line.
+    /// Set a variable: NAME=VALUE or NAME=@FILE. Put secrets in a file or in SPIN_VARIABLE_NAME: other users can read
+    /// command lines.
     #[arg(long, value_name = "NAME=VALUE")]
     variable: Vec<String>,
-    /// The folder of the key-value store [default: .spin beside the manifest]; empty keeps it in memory.
+    /// The folder of the key-value store [default: .spin next to the manifest]; empty keeps the store in memory.
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<OsString>,
-    /// Where the key-value store is, and whose certificates are believed, in Spin's form: `[key_value_store.default]` with
-    /// `type = "redis"` and `url`, and `[[client_tls]]`.
+    /// Spin's runtime configuration: a store in Redis (`[key_value_store.default]` with `type = "redis"` and `url`), and whose
+    /// certificates are trusted (`[[client_tls]]`).
     #[arg(long, value_name = "FILE")]
     runtime_config_file: Option<PathBuf>,
 }
 
 impl Application {
-    /// The variables' values, from the flags, the environment and `.env` in the current folder.
+    /// The values of the variables, from the flags, the environment and `.env` in the current folder.
     pub(crate) fn variables(&self) -> Result<Provider, String> {
         Provider::new(&self.variable, Path::new("."))
     }

@@ -1,7 +1,7 @@
 //! `gha-slurm explain`: asks the app why a job does not run, and prints its answer.
 //!
-//! The app knows the facts, and may ask GitHub and the gateway; nothing of that is done again here. What a person reads
-//! and what `--json` prints is one answer.
+//! The app knows the facts, and may ask GitHub and the gateway; none of that is repeated here. The text for people and the
+//! output of `--json` are the same answer.
 
 use std::io::Write;
 use std::path::Path;
@@ -24,13 +24,13 @@ pub(crate) struct Arguments {
     /// The job's repository.
     #[arg(value_name = "OWNER/REPO")]
     repository: String,
-    /// The id of the job, or of its run: the numbers in the URL of its page.
+    /// The ID of the job or of its run, from the URL of its page.
     #[arg(value_name = "RUN_OR_JOB")]
     id: u64,
-    /// Where the app is [default: the variable public_url, else http://127.0.0.1:3000].
+    /// The app's URL [default: the variable public_url, otherwise http://127.0.0.1:3000].
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// The admin token, or @FILE [default: the variable admin_token]. Other users can read a command line.
+    /// The admin token, or @FILE [default: the variable admin_token]. Other users can read command lines.
     #[arg(long, value_name = "TOKEN")]
     admin_token: Option<String>,
     /// Print the app's answer as JSON.
@@ -45,7 +45,7 @@ const USAGE: u8 = 2;
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments) {
         Ok(text) => {
-            // Whoever reads may have gone.
+            // The reader may have gone.
             let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
@@ -68,7 +68,7 @@ fn explain(arguments: &Arguments) -> Result<String, (String, u8)> {
     drop(progress);
     let response = answered
         .map_err(|_| failed(format!("{url} did not answer within {} s", DEADLINE.as_secs())))?
-        .map_err(|error| failed(format!("{url}: {error}; --url says where the app is")))?;
+        .map_err(|error| failed(format!("{url}: {error}; use --url if the app is elsewhere")))?;
     let said = || {
         let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
         let error = body.get("error").and_then(serde_json::Value::as_str).unwrap_or("(no reason given)");
@@ -80,7 +80,7 @@ fn explain(arguments: &Arguments) -> Result<String, (String, u8)> {
         status => return Err(failed(format!("{url} answers {status}: {}", said()))),
     }
     let explained: Explained = serde_json::from_slice(&response.body)
-        .map_err(|_| failed(format!("{url} is no gha-slurm of this version: its answer is not an explanation")))?;
+        .map_err(|_| failed(format!("{url} is not gha-slurm of this version: its answer is not an explanation")))?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&explained).map_err(|error| failed(error.to_string()))?;
         return Ok(format!("{json}\n"));
@@ -103,7 +103,7 @@ fn request(arguments: &Arguments) -> Result<(Url, HttpRequest), String> {
         None => variables.get("admin_token"),
     };
     let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).ok_or(
-        "the admin token is needed: set SPIN_VARIABLE_ADMIN_TOKEN in the environment or in .env, or give --admin-token \
+        "the admin token is missing: set SPIN_VARIABLE_ADMIN_TOKEN in the environment or in .env, or use --admin-token \
          @FILE",
     )?;
     let base = arguments.url.clone().or_else(|| variables.get("public_url")).filter(|url| !url.is_empty());
@@ -111,7 +111,7 @@ fn request(arguments: &Arguments) -> Result<(Url, HttpRequest), String> {
     let base = Url::parse(&format!("{}/", base.trim().trim_end_matches('/')))
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| format!("{base:?} is no URL of the form https://app.example"))?;
+        .ok_or_else(|| format!("{base:?} is not a URL such as https://app.example"))?;
     let mut url = base.join("api/v1/explain").map_err(|error| error.to_string())?;
     url.query_pairs_mut()
         .append_pair("repository", &repository.to_string())

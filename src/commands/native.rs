@@ -1,5 +1,5 @@
-//! What the domain needs of the world, lent to a command by this process: the variables, the key-value store and
-//! outbound HTTP as the host has them, so that a command finds what the application finds.
+//! The domain's ports for a command: variables, key-value store and outbound HTTP as the host provides them, so that a
+//! command sees what the application sees.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ const STORE: &str = "default";
 /// A command asks one thing after the other.
 const IDLE_CONNECTIONS: usize = 1;
 
-/// Blocks: to be used on a thread that may wait.
+/// Its calls block: use it on a thread that may wait.
 pub(crate) struct Native {
     runtime: Handle,
     manifest: Manifest,
@@ -33,7 +33,7 @@ pub(crate) struct Native {
 }
 
 impl Native {
-    /// An application's world, without a store so far.
+    /// The ports of an application, without a store yet.
     pub(crate) fn new(
         runtime: Handle,
         manifest: Manifest,
@@ -49,12 +49,12 @@ impl Native {
         *self.store.borrow_mut() = Some(store);
     }
 
-    /// Waits for something of the host's.
+    /// Waits for a future of the host.
     pub(crate) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
         self.runtime.block_on(future)
     }
 
-    /// By how many seconds this machine's clock is ahead of the server that last answered, if it told its time.
+    /// By how many seconds this machine's clock is ahead of the last server that answered with its time.
     pub(crate) fn clock_ahead(&self) -> Option<i64> {
         self.skew.get()
     }
@@ -101,7 +101,7 @@ impl Store for Native {
 
 impl Variables for Native {
     fn variable(&self, name: &str) -> Result<Option<String>, VariableError> {
-        // What has no value is not set, for a component as well.
+        // A variable without a value is not set, as for a component.
         Ok(self.manifest.variable(name, &self.variables).ok())
     }
 }
@@ -109,6 +109,10 @@ impl Variables for Native {
 impl Clock for Native {
     fn now(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
     }
 }
 
@@ -133,7 +137,7 @@ impl Http for Native {
     }
 }
 
-/// Sends a request and reads its answer; the caller bounds the whole time.
+/// Sends a request and reads its answer; the caller limits the time.
 pub(crate) async fn exchange(client: &Client, request: &HttpRequest) -> Result<HttpResponse, SendError> {
     let broken = |error: &dyn std::fmt::Display| SendError::Broken(error.to_string());
     let method = match request.method {

@@ -1,11 +1,11 @@
-//! What a command is at, for whoever watches it on a terminal; anywhere else nothing.
+//! Progress of a command, on a terminal only.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A line on stderr that moves and goes when it is dropped.
+/// An animated line on stderr, which disappears when it is dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
@@ -21,7 +21,7 @@ impl Progress {
         Self(Some(bar))
     }
 
-    /// What comes now.
+    /// Says what happens now.
     pub(crate) fn say(&self, what: &str) {
         if let Some(bar) = &self.0 {
             bar.set_message(what.to_owned());

@@ -1,4 +1,4 @@
-//! Secrets that this program makes for the processes and components that it starts.
+//! Random secrets for the processes and components that this program starts.
 
 use gha_slurm_protocol::hex::hex;
 

@@ -1,5 +1,5 @@
-//! `gha-slurm completions` and `gha-slurm man`: what a shell and `man` need to know of this program, made from the
-//! definition of its flags.
+//! `gha-slurm completions` and `gha-slurm man`: a completion script and a manual page, generated from the definition of
+//! the flags.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 #[derive(Args)]
 pub(crate) struct Completions {
-    /// For which shell.
+    /// The shell.
     shell: Shell,
 }
 
@@ -20,10 +20,10 @@ pub(crate) fn completions(arguments: &Completions, mut command: Command) -> Exit
     print(&script)
 }
 
-/// The page of the program, and after it those of its commands.
+/// The page of the program, followed by those of its commands.
 pub(crate) fn man(mut command: Command) -> ExitCode {
     command = command.disable_help_subcommand(true);
-    // Gives each command its name with the program's before it.
+    // Prefixes the name of each command with the program's.
     command.build();
     let mut page = Vec::new();
     let commands: Vec<Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();

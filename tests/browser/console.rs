@@ -61,7 +61,7 @@ pub(crate) async fn a_job_moves_through_its_stages_before_ones_eyes() {
     let app = App::start().await;
     log_in(&browser, &app.url).await;
     browser.script("window.loaded = 'once'", json!([])).await;
-    browser.until_shown("No job here.").await;
+    browser.until_shown("No jobs.").await;
 
     let (job, start) = app.held_launch().await;
     browser.until_shown(&format!("#{job}")).await;
@@ -85,13 +85,12 @@ pub(crate) async fn a_jobs_page_tells_what_happened_and_leads_to_github() {
     let (job, _) = app.held_launch().await;
     log_in(&browser, &app.url).await;
     browser.click(&format!("#jobs a[href='/jobs/{job}']")).await;
-    browser.until_shown("Waits in Slurm's queue").await;
+    browser.until_shown("Waiting in Slurm's queue").await;
     browser.script("window.loaded = 'once'", json!([])).await;
     app.gateway.hold(false);
     browser.until_shown("Finished").await;
     let timeline = browser.text(".timeline").await;
-    let order =
-        ["Webhook received", "Launched: Slurm has it", "Launch token redeemed", "Started on a runner", "Finished"];
+    let order = ["Webhook received", "Submitted to Slurm", "Launch token redeemed", "Started on a runner", "Finished"];
     let at: Vec<_> =
         order.iter().map(|step| timeline.find(step).unwrap_or_else(|| panic!("{step}: {timeline}"))).collect();
     assert!(at.is_sorted(), "{timeline}");
@@ -133,7 +132,7 @@ pub(crate) async fn the_keyboard_is_enough_and_keeps_its_place() {
     browser.press(ENTER).await;
     browser.until("the page for who is logged in", "return !!document.getElementById('news')").await;
     browser.press(TAB).await;
-    assert_eq!(focused(&browser).await, "Skip to the page");
+    assert_eq!(focused(&browser).await, "Skip to the content");
     browser.press(ENTER).await;
     assert_eq!(browser.script("return document.activeElement.id", json!([])).await, json!("main"));
     let mut steps = 0;

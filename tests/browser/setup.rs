@@ -1,4 +1,4 @@
-//! The set-up, as a person goes through it.
+//! The setup, as a person goes through it.
 
 use gha_slurm_simulator::github::JobStatus;
 
@@ -12,10 +12,10 @@ pub(crate) async fn from_the_printed_link_to_the_first_runner() {
     browser.open(&link).await;
     browser.until_shown("Connect to GitHub").await;
     pictures(&browser, "setup-choose").await;
-    // The organisation's name has the focus; from there by keyboard alone.
+    // The organization's name has the focus; from there by keyboard alone.
     browser.press("octo-org").await;
     browser.press(ENTER).await;
-    browser.until_shown("Register the App").await;
+    browser.until_shown("Create the App").await;
     browser.until_shown("octo-org").await;
     pictures(&browser, "setup-review").await;
     assert!(!browser.url().await.contains("secret="));
@@ -25,7 +25,7 @@ pub(crate) async fn from_the_printed_link_to_the_first_runner() {
 
     browser.until_shown("Create GitHub App for octo-org").await;
     browser.click("#create").await;
-    browser.until_shown("is registered").await;
+    browser.until_shown("has been created").await;
     pictures(&browser, "setup-registered").await;
     for url in browser.requested().await {
         let own = url.starts_with(&app.url) || url.starts_with(&app.github.url());
@@ -52,7 +52,7 @@ pub(crate) async fn who_chose_wrongly_goes_back_and_who_has_a_used_link_is_told(
     let link = app.setup_link();
     browser.open(&link).await;
     browser.click("button").await;
-    browser.until_shown("Give the organisation's name").await;
+    browser.until_shown("Enter the organization's name").await;
     browser.click("input[value=personal]").await;
     browser.click("button").await;
     browser.until_shown("your personal account").await;
@@ -69,7 +69,7 @@ pub(crate) async fn who_chose_wrongly_goes_back_and_who_has_a_used_link_is_told(
 
     let other = Browser::start().await;
     other.open(&link).await;
-    other.until_shown("This link was used before").await;
+    other.until_shown("This link has been used").await;
 }
 
 /// Pictures to be looked at, in the folder that `GHA_SLURM_PICTURES` names.

@@ -42,7 +42,7 @@ impl Cluster {
         let mut command = Command::new("runuser");
         command.args(["-u", user, "--"]).args(words).env("SLURM_CONF", self.folder.join("slurm.conf")).current_dir("/");
         let output = command.output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
     }
 
     pub(crate) fn job(&self, id: &str) -> String {

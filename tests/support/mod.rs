@@ -319,7 +319,7 @@ impl App {
         command
     }
 
-    /// The set-up link, as printed.
+    /// The setup link, as printed.
     pub(crate) fn setup_link(&self) -> String {
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(30)).expect("a link is printed");

@@ -1,7 +1,6 @@
 //! What shows: the API, the metrics and `explain`, over HTTP and by the command, also with 50,000 jobs in the store.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_simulator::event::Events;
@@ -79,7 +78,10 @@ async fn what_left_no_fact_is_explained_as_well() {
     app.gateway.fail(Fault::Status(503));
     let (job, _) = app.github.queue_job(REPOSITORY, LABELS).await;
     let text = said(&app, job);
-    assert!(text.contains("The gateway has not taken the launch") && text.contains("the gateway answers"), "{text}");
+    assert!(
+        text.contains("The gateway has not accepted the launch") && text.contains("The gateway answers now"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -169,6 +169,7 @@ async fn the_gateway_the_public_url_and_the_store() {
     patient.says("store-not-there", &[], 0);
     let file = patient.folder.path().join("sqlite_key_value.db");
     assert!(!file.exists(), "it makes none");
+    gha_slurm::host::private_files::make(&file).unwrap();
     std::fs::write(&file, "no database, but long enough to be taken for one ".repeat(100)).unwrap();
     patient.says("store-garbage", &[], 1);
 }

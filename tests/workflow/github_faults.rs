@@ -31,7 +31,7 @@ async fn redeemed_after(faults: &[(Endpoint, Fault)], expected: u16) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_github_cannot_answer_it_is_503_and_after_that_200() {
-    for endpoint in [Endpoint::AccessTokens, Endpoint::RegistrationToken] {
+    for endpoint in [Endpoint::AccessTokens, Endpoint::JitConfig] {
         for fault in [Fault::Status(500), Fault::Status(502), Fault::Garbage] {
             redeemed_after(&[(endpoint, fault)], 503).await;
         }
@@ -41,7 +41,7 @@ async fn while_github_cannot_answer_it_is_503_and_after_that_200() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_github_limits_the_rate_it_is_503_without_a_call() {
-    for endpoint in [Endpoint::AccessTokens, Endpoint::RegistrationToken] {
+    for endpoint in [Endpoint::AccessTokens, Endpoint::JitConfig] {
         for fault in
             [Fault::Status(429), Fault::PrimaryRateLimit { reset_in: 50 }, Fault::SecondaryRateLimit { retry_after: 7 }]
         {
@@ -54,7 +54,7 @@ async fn while_github_limits_the_rate_it_is_503_without_a_call() {
 async fn what_github_refuses_is_403() {
     redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(403))], 403).await;
     redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(422))], 403).await;
-    redeemed_after(&[(Endpoint::RegistrationToken, Fault::Status(403))], 403).await;
+    redeemed_after(&[(Endpoint::JitConfig, Fault::Status(403))], 403).await;
     redeemed_after(&[(Endpoint::AccessTokens, Fault::Status(404)), (Endpoint::Installation, Fault::Status(404))], 403)
         .await;
 }

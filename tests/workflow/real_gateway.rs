@@ -22,14 +22,14 @@ fn start(folder: &Path, github: &GitHub) -> GatewayProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_runs_by_a_jit_config_or_by_a_registration_token() {
+async fn a_job_runs_by_a_jit_config_also_when_its_runners_name_was_taken() {
     let folder = tempfile::tempdir().unwrap();
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
     let gateway = start(folder.path(), &github);
     let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.url)]).await;
-    for jit in [true, false] {
-        if !jit {
+    for taken in [false, true] {
+        if taken {
             // The name is taken, as after an attempt that died.
             app.github.fail(Endpoint::JitConfig, Fault::Status(409));
         }
@@ -42,7 +42,7 @@ async fn a_job_runs_by_a_jit_config_or_by_a_registration_token() {
         assert_eq!(runner, format!("gha-slurm-{job}-1"));
     }
     let asked = |end: &str| app.github.requests().iter().filter(|request| request.ends_with(end)).count();
-    assert_eq!((asked("/generate-jitconfig"), asked("/registration-token")), (2, 1));
+    assert_eq!((asked("/generate-jitconfig"), asked("/registration-token")), (3, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

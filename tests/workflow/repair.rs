@@ -127,10 +127,7 @@ async fn a_runner_stolen_by_another_pool_is_replaced_and_the_robbers_launch_with
     let larger = starts.iter().find(|start| start["launch"] == format!("{robbed}-1")).unwrap();
     let (status, credential) = app.gateway.redeem(larger).await;
     assert_eq!(status, 200, "{credential}");
-    app.github.register_runner(&json!({
-        "repository": REPOSITORY, "token": credential["token"], "name": larger["runnerName"],
-        "labels": ["self-hosted", "large"],
-    }));
+    app.github.start_runner(credential["encoded_jit_config"].as_str().unwrap());
     let replaced = || launches(&app).contains(&format!("{robbed}-2"));
     app.within_seconds(10, "the robbed job has another launch", replaced).await;
     let withdrawn = || app.gateway.cancelled().contains(&json!(format!("{robber}-1")));

@@ -1,4 +1,4 @@
-//! The set-up by its routes, as strangers, a wrong GitHub and two browsers at once use it. The whole way in a browser is
+//! The setup by its routes, as strangers, a wrong GitHub and two browsers at once use it. The whole way in a browser is
 //! in `tests/browser`.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -96,7 +96,7 @@ async fn an_app_that_was_set_up_by_the_link_works_and_stays_set_up() {
     let (status, body) = json(app.deliver("workflow_job", queued(1).to_string()).await).await;
     let error = body["error"].as_str().unwrap();
     assert_eq!(status, 500, "{error}");
-    assert!(error.contains("github_webhook_secret") && error.contains("set-up"), "{error}");
+    assert!(error.contains("github_webhook_secret") && error.contains("setup in the browser"), "{error}");
 
     let mut visitor = Visitor::new();
     assert_eq!(visitor.get(&link).await.0, 200);
@@ -169,7 +169,7 @@ async fn a_code_that_github_does_not_take_leads_back_to_the_beginning() {
     app.github.expire_codes();
     let (status, page) = visitor.get(&back).await;
     assert_eq!(status, 502, "{page}");
-    assert!(page.contains("Begin again"), "{page}");
+    assert!(page.contains("Start again"), "{page}");
     assert_eq!(visitor.get(&back).await.0, 403, "its state is over");
 
     // GitHub is down for a moment: the same page, once more.
@@ -217,7 +217,7 @@ async fn of_callbacks_at_once_one_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_taken_or_an_unknown_organisation_is_githubs_to_refuse() {
+async fn a_name_that_is_taken_or_an_unknown_organization_is_githubs_to_refuse() {
     let github = GitHub::start_without_app(&[REPOSITORY], Events::default()).await.unwrap();
     let app = App::start_unconfigured_beside(github, Events::default(), "", &[("setup_secret", SECRET)]).await;
     let mut visitor = Visitor::new();

@@ -8,16 +8,42 @@ use std::time::Instant;
 use gha_slurm_core::ports::{Http, HttpMethod, HttpRequest, HttpResponse, MAX_RESPONSE_BYTES, SendError};
 use spin_sdk::wit::wasi::http0_2_0::outgoing_handler;
 use spin_sdk::wit::wasi::http0_2_0::types::{
-    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions,
+    Scheme,
 };
+
+use wasi::io::streams::OutputStream;
 
 use crate::Spin;
 use crate::inbound::{Read, read_body};
 
 impl Http for Spin {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
-        let begun = Instant::now();
-        let response = exchange(request).map_err(|code| match code {
+        Exchange::begin(request).end()
+    }
+
+    fn send_many(&self, requests: &[HttpRequest]) -> Vec<Result<HttpResponse, SendError>> {
+        // The host works on all that was begun; the answers may be read one after the other.
+        let begun: Vec<Exchange<'_>> = requests.iter().map(Exchange::begin).collect();
+        begun.into_iter().map(Exchange::end).collect()
+    }
+}
+
+/// A request under way.
+struct Exchange<'a> {
+    request: &'a HttpRequest,
+    begun: Instant,
+    response: Result<FutureIncomingResponse, ErrorCode>,
+}
+
+impl<'a> Exchange<'a> {
+    fn begin(request: &'a HttpRequest) -> Self {
+        Self { request, begun: Instant::now(), response: begin(request) }
+    }
+
+    fn end(self) -> Result<HttpResponse, SendError> {
+        let Self { request, begun, response } = self;
+        let response = response.and_then(|future| await_response(&future)).map_err(|code| match code {
             ErrorCode::HttpRequestDenied => SendError::NotAllowed,
             ErrorCode::ConnectionTimeout | ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => {
                 SendError::Deadline(request.deadline)
@@ -43,7 +69,7 @@ impl Http for Spin {
     }
 }
 
-fn exchange(request: &HttpRequest) -> Result<IncomingResponse, ErrorCode> {
+fn begin(request: &HttpRequest) -> Result<FutureIncomingResponse, ErrorCode> {
     let headers = Fields::new();
     let set = |name: &str, value: &str| {
         headers
@@ -76,9 +102,13 @@ fn exchange(request: &HttpRequest) -> Result<IncomingResponse, ErrorCode> {
     let body = outgoing.body().map_err(malformed)?;
     let response = outgoing_handler::handle(outgoing, Some(options(request)))?;
     // A failed write shows in the response as well, with a better reason.
-    if write_all(&body, &request.body).is_ok() {
+    if write_at_once(&body, &request.body).is_ok() {
         let _ = OutgoingBody::finish(body, None);
     }
+    Ok(response)
+}
+
+fn await_response(response: &FutureIncomingResponse) -> Result<IncomingResponse, ErrorCode> {
     response.subscribe().block();
     match response.get() {
         Some(Ok(result)) => result,
@@ -96,10 +126,27 @@ fn options(request: &HttpRequest) -> RequestOptions {
     options
 }
 
+/// Hands a short body to the host without waiting for a connection, so that the next request can begin; a long one is
+/// written as fast as it is sent.
+fn write_at_once(body: &OutgoingBody, bytes: &[u8]) -> Result<(), ()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let stream = body.write()?;
+    let room = stream.check_write().map_err(|_| ())?;
+    if usize::try_from(room).is_ok_and(|room| room >= bytes.len()) {
+        return stream.write(bytes).map_err(|_| ());
+    }
+    write_chunks(&stream, bytes)
+}
+
 /// The most that `blocking-write-and-flush` takes at once.
 const WRITE_CHUNK: usize = 4096;
 
 pub(crate) fn write_all(body: &OutgoingBody, bytes: &[u8]) -> Result<(), ()> {
-    let stream = body.write()?;
+    write_chunks(&body.write()?, bytes)
+}
+
+fn write_chunks(stream: &OutputStream, bytes: &[u8]) -> Result<(), ()> {
     bytes.chunks(WRITE_CHUNK).try_for_each(|chunk| stream.blocking_write_and_flush(chunk)).map_err(|_| ())
 }

@@ -1,9 +1,9 @@
-//! `GET /gha/installations?url=…`: whether the App is installed for a repository, as the original app answers it: `true`
-//! or `false`. Unlike there only who has the admin token may ask, because the answer tells of private repositories.
+//! `GET /gha/installations?url=…`: whether the App is installed on a repository, answered as the original app does: `true`
+//! or `false`. Unlike there, only the holder of the admin token may ask, because the answer reveals private repositories.
 
 use std::time::Duration;
 
-use gha_slurm_core::github::client::{GitHub, GitHubError};
+use gha_slurm_core::github::client::{At, GitHub, GitHubError};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
@@ -23,15 +23,17 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     if let Err(refusal) = authorize(platform, request) {
         return refusal.into();
     }
-    // 403 is the original's.
-    let Some(url) = request.query("url") else { return Answer::error(403, "url is missing: the repository's page") };
+    // 403 is what the original answers.
+    let Some(url) = request.query("url") else {
+        return Answer::error(403, "url is missing: give the URL of the repository's page");
+    };
     let Some(repository) = repository_of(&url) else {
-        return Answer::error(400, "url is not a repository's page, such as https://github.com/owner/name");
+        return Answer::error(400, "url is not the URL of a repository's page, such as https://github.com/owner/name");
     };
     let installed = Settings(platform).github().map_err(GitHubError::from).and_then(|settings| {
         let github = GitHub::new(platform, settings, BUDGET);
         let jwt = Credentials::new(platform, &github).app_jwt()?;
-        match github.installation(&jwt, &repository) {
+        match github.installation(&jwt, At::Name(&repository)) {
             Ok(_) => Ok(true),
             Err(GitHubError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),

@@ -1,8 +1,8 @@
-//! The component `console`: everything that shows, for people and programs: the pages, `GET /api/v1/…`, `GET /metrics` and
-//! `GET /gha/installations`.
+//! The component `console`: everything that shows something to people and programs: the pages, `GET /api/v1/…`,
+//! `GET /metrics` and `GET /gha/installations`.
 //!
-//! It only looks; of what it may write, the store keeps sessions and digests of what is there. It holds the App's key and
-//! the gateway's secret to ask both about a job, and answers the holder of the admin token alone.
+//! It changes no job; it writes only sessions and digests of facts. It holds the App's key and the gateway's secret to ask
+//! both about a job, and answers only the holder of the admin token.
 
 pub mod api;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
@@ -13,6 +13,7 @@ mod metrics;
 mod pages;
 pub mod routes;
 mod session;
+mod time;
 
 /// What a reader sees of a scene.
 #[cfg(test)]

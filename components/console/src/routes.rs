@@ -1,4 +1,4 @@
-//! What shows the application to people and programs, by its routes.
+//! The console's routes.
 
 use gha_slurm_core::ports::Platform;
 use gha_slurm_edge::answer::{Answer, Level};
@@ -6,7 +6,7 @@ use gha_slurm_edge::request::Request;
 
 use crate::{api, installations, metrics, pages};
 
-/// Nothing here takes a larger body.
+/// No route here takes a larger body.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Answers one request.
@@ -16,9 +16,9 @@ pub fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
         "/metrics" => metrics::answer(platform, request),
         path if path.starts_with("/api/v1/") => api::answer(platform, request),
         path if pages::serves(path) => pages::answer(platform, request),
-        _ => Answer::error(404, "there is nothing here"),
+        _ => Answer::error(404, "nothing is served at this path"),
     };
-    // A page asks for itself every few seconds, and a Prometheus does.
-    let looked = matches!(request.method.as_str(), "GET" | "HEAD") && answer.status < 400;
-    if looked && answer.level.is_none() { answer.at(Level::Debug) } else { answer }
+    // Pages refresh every few seconds, and Prometheus scrapes.
+    let read_only = matches!(request.method.as_str(), "GET" | "HEAD") && answer.status < 400;
+    if read_only && answer.level.is_none() { answer.at(Level::Debug) } else { answer }
 }

@@ -1,7 +1,7 @@
-//! Counters of what leaves no fact: ignored webhooks, refused redemptions, calls of GitHub.
+//! Counters of events that leave no fact: ignored webhooks, refused redemptions, calls to GitHub.
 //!
-//! What strangers can cause is counted by sampling: one in 64, drawn at random, counts as 64. So a forged or ignored
-//! webhook costs a write only once in 64 times, and the sum is right on average: of N events it is off by about 8·√N.
+//! Events that strangers can cause are sampled: one in 64, picked at random, counts as 64. So only one in 64 forged or
+//! ignored webhooks costs a write, and the sum is right on average: for N events, it is off by about 8·√N.
 
 use crate::ledger::keys;
 use crate::ports::{Random, Store, StoreError};
@@ -15,22 +15,31 @@ pub enum Counter {
     Webhook(WebhookOutcome),
     /// A redemption that left no fact.
     Redemption(RedemptionOutcome),
-    /// A call of GitHub's API.
+    /// A call to GitHub's API.
     GitHubCall(CallResult),
+    /// Something that an attack would look like. Each is counted once, where its fact is written.
+    Suspicion(Suspicion),
+}
+
+/// What looks like an attack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicion {
+    /// The token of a launch came again after its credential was handed out: it was stolen, or an answer was lost.
+    LaunchTokenReplayed,
 }
 
 /// What became of a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookOutcome {
-    /// It is about nothing of ours.
+    /// It concerns no job of a profile.
     Ignored,
-    /// What it says was known.
+    /// What it says was known already.
     Duplicate,
     /// Its signature is wrong.
     Unauthorized,
     /// It is not what GitHub sends.
     Malformed,
-    /// A setting or the store kept it from being handled.
+    /// It could not be handled because of a setting or the store.
     Failed,
 }
 
@@ -41,30 +50,30 @@ pub enum RedemptionOutcome {
     Unauthorized,
     /// The launch token was redeemed before.
     Repeated,
-    /// Nothing waits for the launch.
+    /// No job waits for the launch.
     Gone,
     /// A setting is wrong.
     Failed,
 }
 
-/// What came of a call of GitHub's API.
+/// The result of a call to GitHub's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallResult {
     /// A success.
     Ok,
-    /// GitHub was down, slow, or limited the rate.
+    /// GitHub was down, slow, or over its rate limit.
     Unavailable,
     /// The credential was not accepted.
     Unauthorized,
-    /// Not there, or not for this App to see.
+    /// It does not exist, or this App may not see it.
     NotFound,
-    /// GitHub would not do it.
+    /// GitHub refused it.
     Refused,
 }
 
 impl Counter {
     /// All of them, by metric.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Webhook(WebhookOutcome::Ignored),
         Self::Webhook(WebhookOutcome::Duplicate),
         Self::Webhook(WebhookOutcome::Unauthorized),
@@ -79,6 +88,7 @@ impl Counter {
         Self::GitHubCall(CallResult::Unauthorized),
         Self::GitHubCall(CallResult::NotFound),
         Self::GitHubCall(CallResult::Refused),
+        Self::Suspicion(Suspicion::LaunchTokenReplayed),
     ];
 
     /// Its metric, and the metric's label with its value.
@@ -87,6 +97,7 @@ impl Counter {
             Self::Webhook(outcome) => ("gha_slurm_webhooks_ignored_total", "outcome", outcome.word()),
             Self::Redemption(outcome) => ("gha_slurm_redemptions_refused_total", "outcome", outcome.word()),
             Self::GitHubCall(result) => ("gha_slurm_github_calls_total", "result", result.word()),
+            Self::Suspicion(suspicion) => ("gha_slurm_suspicions_total", "kind", suspicion.word()),
         }
     }
 
@@ -100,12 +111,12 @@ impl Counter {
         let mut drawn = [0];
         platform.fill(&mut drawn);
         if drawn[0] % ONE_IN == 0 {
-            // A count that is lost must not fail what it counts.
+            // A lost count must not fail the request that it counts.
             let _ = platform.increment(&self.key(), i64::from(ONE_IN));
         }
     }
 
-    /// Counts it exactly: for what is rare.
+    /// Counts it exactly: for rare events.
     pub fn count(self, store: &impl Store) {
         let _ = store.increment(&self.key(), 1);
     }
@@ -134,6 +145,14 @@ impl RedemptionOutcome {
     }
 }
 
+impl Suspicion {
+    fn word(self) -> &'static str {
+        match self {
+            Self::LaunchTokenReplayed => "launch_token_replayed",
+        }
+    }
+}
+
 impl CallResult {
     fn word(self) -> &'static str {
         match self {
@@ -146,13 +165,13 @@ impl CallResult {
     }
 }
 
-/// What each counter stands at; one that never counted is 0.
+/// The values of all counters; one that never counted is 0.
 pub fn all<S: Store>(store: &S) -> Result<Vec<(Counter, u64)>, StoreError> {
     let keys: Vec<String> = Counter::ALL.iter().map(|counter| counter.key()).collect();
     let known = store.get_many(&keys)?;
     let mut counts = Vec::with_capacity(keys.len());
     for ((counter, key), known) in Counter::ALL.into_iter().zip(&keys).zip(known) {
-        // Its bytes differ from backend to backend; only `increment` reads it.
+        // Backends store it differently; only `increment` reads it.
         let count = if known.is_some() { store.increment(key, 0)? } else { 0 };
         counts.push((counter, u64::try_from(count).unwrap_or(0)));
     }

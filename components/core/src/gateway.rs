@@ -1,4 +1,4 @@
-//! The gateway's client: launches, cancellations and questions about Slurm jobs, and how the answers are read.
+//! The gateway's client: it submits launches, cancels them, asks about Slurm jobs, and interprets the answers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::ledger::FailureKind;
 use crate::ports::{Http, HttpMethod, HttpRequest, HttpResponse, SendError};
 use crate::settings::GatewaySettings;
 
-/// Why a launch is not known to be submitted.
+/// Why the gateway did not do what it was asked to.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum GatewayError {
     /// It could not be reached, or its answer was lost.
@@ -23,7 +23,7 @@ pub enum GatewayError {
     /// 401.
     #[error("the gateway refused the shared secret: gateway_secret must be the same on both sides")]
     Unauthorized,
-    /// Another 4xx: it will not do it as things stand.
+    /// Another 4xx: it will not do this as things are.
     #[error("the gateway refused ({status}): {message}")]
     Refused {
         /// The status.
@@ -31,43 +31,51 @@ pub enum GatewayError {
         /// The gateway's words, often Slurm's.
         message: String,
     },
-    /// 5xx, or what no gateway answers.
+    /// 5xx, or a status that no gateway sends.
     #[error("the gateway failed ({0})")]
     Failed(u16),
-    /// A success without the gateway's body: something else answers at that address.
-    #[error("the answer is not a gateway's: check gateway_url")]
+    /// A success without the body that a gateway sends: something else answers at that address.
+    #[error("the answer does not come from a gateway: check gateway_url")]
     NotAGateway,
 }
 
 impl GatewayError {
+    /// Whether the gateway could not be reached, or has enough: it passes by itself.
+    pub fn is_away(&self) -> bool {
+        self.kind() == FailureKind::Away
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Unreachable(_) | Self::Failed(_) => FailureKind::Away,
+            // 408, 425 and 429 pass by themselves, as a limit of Slurm's that is reached does.
+            Self::Unreachable(_) | Self::Failed(_) | Self::Refused { status: 408 | 425 | 429, .. } => FailureKind::Away,
             Self::Unauthorized => FailureKind::Unauthorized,
+            // No gateway answers so: the address, or a proxy before it, is wrong for every launch.
+            Self::NotAGateway | Self::Refused { status: 404 | 405 | 407 | 421, .. } => FailureKind::Other,
             Self::Refused { .. } => FailureKind::Refused,
-            Self::NotAGateway => FailureKind::Other,
         }
     }
 }
 
-/// Submits one launch. `Ok` is the Slurm job's id, when the gateway tells it.
-pub fn start_runner(
+/// Submits launches, as many at once as are given. `Ok` is the Slurm job's ID, if the gateway tells it.
+pub fn start_runners(
     http: &impl Http,
     gateway: &GatewaySettings,
-    launch: &StartRunner,
+    launches: &[StartRunner],
     deadline: Duration,
-) -> Result<Option<String>, GatewayError> {
-    accepted(&send(http, gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline)?)
+) -> Vec<Result<Option<String>, GatewayError>> {
+    let request = |launch| request(gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline);
+    send_many(http, launches.iter().map(request).collect()).into_iter().map(|response| accepted(&response?)).collect()
 }
 
-/// Whether the gateway is there and takes the secret, asked by a launch that is none: the gateway says what is missing in
-/// it, the original service fails on it, and neither starts anything.
+/// Checks that the gateway is there and accepts the secret, by sending an empty launch: the gateway says what is missing,
+/// the original service fails, and neither starts anything.
 pub fn check_gateway(http: &impl Http, gateway: &GatewaySettings, deadline: Duration) -> Result<(), GatewayError> {
     let ask = |gateway| send(http, gateway, HttpMethod::Post, "runner/start", b"{}".to_vec(), deadline);
     match ask(gateway) {
         Err(GatewayError::Refused { status: 422, .. }) => Ok(()),
-        // Whatever is broken fails so as well; the original tells a wrong secret apart.
+        // Anything that is broken may fail like this. The original service answers a wrong secret differently.
         Err(GatewayError::Failed(500)) => {
             let other = GatewaySettings { url: gateway.url.clone(), secret: Secret::new("not-the-secret") };
             match ask(&other) {
@@ -95,14 +103,30 @@ pub fn cancel_runner(
     }
 }
 
-/// Asks for a launch's Slurm job. `None` when the gateway does not know the launch, or has no such route.
+/// Asks about a launch's Slurm job. `None` if the gateway does not know the launch, or has no such route.
 pub fn slurm_job(
     http: &impl Http,
     gateway: &GatewaySettings,
     launch: LaunchId,
     deadline: Duration,
 ) -> Result<Option<SlurmJob>, GatewayError> {
-    match send(http, gateway, HttpMethod::Get, &format!("runner/{launch}"), Vec::new(), deadline) {
+    told(send(http, gateway, HttpMethod::Get, &format!("runner/{launch}"), Vec::new(), deadline))
+}
+
+/// Asks for several at once, each as [`slurm_job`] does.
+pub fn slurm_jobs(
+    http: &impl Http,
+    gateway: &GatewaySettings,
+    launches: &[LaunchId],
+    deadline: Duration,
+) -> Vec<Result<Option<SlurmJob>, GatewayError>> {
+    let request =
+        |launch: &LaunchId| request(gateway, HttpMethod::Get, &format!("runner/{launch}"), Vec::new(), deadline);
+    send_many(http, launches.iter().map(request).collect()).into_iter().map(told).collect()
+}
+
+fn told(answer: Result<HttpResponse, GatewayError>) -> Result<Option<SlurmJob>, GatewayError> {
+    match answer {
         Ok(response) => serde_json::from_slice(&response.body).map(Some).map_err(|_| GatewayError::NotAGateway),
         Err(GatewayError::Refused { status: 404 | 405, .. }) => Ok(None),
         Err(error) => Err(error),
@@ -121,12 +145,37 @@ fn send(
     body: Vec<u8>,
     deadline: Duration,
 ) -> Result<HttpResponse, GatewayError> {
+    understood(http.send(&request(gateway, method, path, body, deadline)?))
+}
+
+/// Sends what could be made; the rest keeps its error.
+fn send_many(
+    http: &impl Http,
+    requests: Vec<Result<HttpRequest, GatewayError>>,
+) -> Vec<Result<HttpResponse, GatewayError>> {
+    let made: Vec<HttpRequest> = requests.iter().filter_map(|request| request.as_ref().ok().cloned()).collect();
+    let mut answers = http.send_many(&made).into_iter();
+    let lost = || Err(SendError::Broken("no answer".to_owned()));
+    requests.into_iter().map(|request| understood(request.map(|_| answers.next().unwrap_or_else(lost))?)).collect()
+}
+
+fn request(
+    gateway: &GatewaySettings,
+    method: HttpMethod,
+    path: &str,
+    body: Vec<u8>,
+    deadline: Duration,
+) -> Result<HttpRequest, GatewayError> {
     let url = gateway.url.join(path).map_err(|_| GatewayError::NotAGateway)?;
     let mut headers = vec![("auth-token", gateway.secret.expose().to_owned())];
     if !body.is_empty() {
         headers.push(("content-type", "application/json".to_owned()));
     }
-    let response = http.send(&HttpRequest { method, url, headers, body, deadline })?;
+    Ok(HttpRequest { method, url, headers, body, deadline })
+}
+
+fn understood(answer: Result<HttpResponse, SendError>) -> Result<HttpResponse, GatewayError> {
+    let response = answer?;
     match response.status {
         200..=299 => Ok(response),
         401 => Err(GatewayError::Unauthorized),

@@ -23,6 +23,7 @@ pub struct RunnerId(pub u64);
 /// `X-GitHub-Delivery`: names an event, the same for all attempts to deliver it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeliveryId(String);
 
 impl TryFrom<String> for DeliveryId {

@@ -33,10 +33,15 @@ pub trait Store {
 #[error("the key-value store failed: {0}")]
 pub struct StoreError(pub String);
 
-/// Outbound HTTP, one request at a time.
+/// Outbound HTTP.
 pub trait Http {
     /// Sends `request` and reads the whole answer, whatever its status, within `request.deadline`.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, SendError>;
+
+    /// Sends several requests and reads all their answers, in their order; at once where the platform can.
+    fn send_many(&self, requests: &[HttpRequest]) -> Vec<Result<HttpResponse, SendError>> {
+        requests.iter().map(|request| self.send(request)).collect()
+    }
 }
 
 /// An HTTP method that this project sends.
@@ -128,6 +133,9 @@ pub trait Clock {
     fn unix_seconds(&self) -> u64 {
         self.now().as_secs()
     }
+
+    /// Lets so much time pass.
+    fn pause(&self, time: Duration);
 }
 
 /// Cryptographically secure randomness.

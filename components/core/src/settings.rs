@@ -1,7 +1,7 @@
 //! The application's variables as typed settings.
 //!
-//! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is told at
-//! the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
+//! Each is read when it is needed, so that a component asks only for what it was given, and a mistake in one is reported
+//! by the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::secret::Secret;
@@ -25,27 +25,29 @@ pub enum SettingError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The App is set up neither by this variable nor in the browser.
+    /// Neither this variable nor the setup in the browser provides the App.
     #[error(
-        "the App is not set up yet: the variable {name} is not set, and the set-up in the browser, whose link \
-         `gha-slurm up` prints, was not done; open that link, or {}", how_to_set(.name)
+        "there is no GitHub App yet: the variable {name} is not set, and the setup in the browser was not completed; \
+         open the link that `gha-slurm up` prints, or {}", how_to_set(.name)
     )]
     Unconfigured {
         /// The variable.
         name: &'static str,
     },
-    /// What the set-up in the browser kept cannot be read.
+    /// What the setup in the browser stored cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 const GITHUB_API_URL: &str = "github_api_url";
 const PRIVATE_KEY: &str = "github_private_key";
+const REGISTRATION_TOKENS: &str = "registration_tokens";
 
 fn how_to_set(name: &str) -> String {
     let example = match name {
         "profiles" => "profiles=@profiles.toml".to_owned(),
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
+        REGISTRATION_TOKENS => "registration_tokens=never".to_owned(),
         _ => format!("{name}=VALUE"),
     };
     let upper = name.to_ascii_uppercase();
@@ -53,23 +55,23 @@ fn how_to_set(name: &str) -> String {
 }
 
 impl SettingError {
-    /// What is wrong, without the way to mend it.
+    /// What is wrong, without how to fix it.
     pub fn problem(&self) -> String {
         match self {
             Self::Variable { name, problem } => format!("the variable {name} {problem}"),
             Self::Unconfigured { name } => {
-                format!("the variable {name} is not set, and no set-up in the browser was done")
+                format!("the variable {name} is not set, and the setup in the browser was not completed")
             }
             Self::Store(error) => error.to_string(),
         }
     }
 
-    /// How to put it right.
-    pub fn mend(&self) -> String {
+    /// How to fix it.
+    pub fn fix(&self) -> String {
         match self {
             Self::Variable { name, .. } => how_to_set(name),
             Self::Unconfigured { .. } => "open the link that `gha-slurm up` prints".to_owned(),
-            Self::Store(_) => "see the check of the store".to_owned(),
+            Self::Store(_) => "see the check \"store\"".to_owned(),
         }
     }
 
@@ -87,7 +89,7 @@ pub struct GatewaySettings {
     pub secret: Secret,
 }
 
-/// Who this application is at GitHub.
+/// Which App this application is on GitHub.
 #[derive(Debug, Clone)]
 pub struct GitHubSettings {
     /// The App's id or client id.
@@ -110,12 +112,22 @@ impl<V: Variables> Settings<'_, V> {
         Ok(Secret::new(token))
     }
 
-    /// `open_metrics`: whether metrics are for everybody.
+    /// `open_metrics`: whether metrics need no token.
     pub fn open_metrics(&self) -> Result<bool, SettingError> {
         match self.read("open_metrics")?.unwrap_or_default().trim() {
             "true" => Ok(true),
             "" | "false" => Ok(false),
             _ => Err(SettingError::new("open_metrics", "must be true or false")),
+        }
+    }
+
+    /// `registration_tokens`: whether a job script that does not ask for a JIT configuration gets a registration token, by
+    /// which it can register any number of runners for an hour.
+    pub fn registration_tokens(&self) -> Result<bool, SettingError> {
+        match self.read(REGISTRATION_TOKENS)?.unwrap_or_default().trim() {
+            "allow" => Ok(true),
+            "" | "never" => Ok(false),
+            _ => Err(SettingError::new(REGISTRATION_TOKENS, "must be never or allow")),
         }
     }
 
@@ -126,7 +138,7 @@ impl<V: Variables> Settings<'_, V> {
         if !secret.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(SettingError::new(
                 "gateway_secret",
-                "must be visible ASCII without blanks, to stand in a header",
+                "must consist of printable ASCII characters without spaces, because it is sent in a header",
             ));
         }
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
@@ -145,7 +157,7 @@ impl<V: Variables> Settings<'_, V> {
     /// `profiles`; blank means the built-in default.
     pub fn profiles(&self) -> Result<Profiles, SettingError> {
         let text = self.read("profiles")?.unwrap_or_default();
-        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is wrong: {error}")))
+        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is malformed: {error}")))
     }
 
     /// `github_api_url`: the base of the REST API, ending with `/`.
@@ -164,6 +176,17 @@ impl<V: Variables> Settings<'_, V> {
         Ok(url)
     }
 
+    /// Whether a page is one of the GitHub whose API is at `github_api_url`: of its host, and no less protected.
+    pub fn is_github_page(&self, page: &Url) -> Result<bool, SettingError> {
+        let web = self.github_web()?;
+        let same = page.host() == web.host() && page.port() == web.port();
+        let protected = page.scheme() == "https" || web.scheme() == "http";
+        // An API at an address without a name, as in tests or behind a relay, stands for public GitHub.
+        let named = matches!(web.host(), Some(Host::Domain(host)) if host != "localhost");
+        let public = page.scheme() == "https" && page.host_str() == Some("github.com") && page.port().is_none();
+        Ok((same && protected) || (public && !named))
+    }
+
     /// `github_app_id`, where it is set.
     pub fn app_id_variable(&self) -> Result<Option<String>, SettingError> {
         let Some(app_id) = self.optional("github_app_id")? else { return Ok(None) };
@@ -174,7 +197,7 @@ impl<V: Variables> Settings<'_, V> {
         Ok(Some(app_id))
     }
 
-    /// `setup_secret`: the secret of the set-up link; without it there is no set-up in the browser.
+    /// `setup_secret`: the secret of the setup link; without it there is no setup in the browser.
     pub fn setup_secret(&self) -> Result<Option<Secret>, SettingError> {
         match self.optional("setup_secret")? {
             Some(secret) if secret.len() < 16 => {
@@ -184,11 +207,11 @@ impl<V: Variables> Settings<'_, V> {
         }
     }
 
-    /// `setup_expires`: the end of the set-up link in seconds of Unix time; without it the link lives for a while after
-    /// it was first opened.
+    /// `setup_expires`: when the setup link expires, as a Unix time in seconds; without it the link is valid for a
+    /// while after it was first opened.
     pub fn setup_expires(&self) -> Result<Option<u64>, SettingError> {
         let Some(text) = self.optional("setup_expires")? else { return Ok(None) };
-        let seconds = text.parse().map_err(|_| SettingError::new("setup_expires", "must be seconds of Unix time"))?;
+        let seconds = text.parse().map_err(|_| SettingError::new("setup_expires", "must be a Unix time in seconds"))?;
         Ok(Some(seconds))
     }
 
@@ -216,7 +239,7 @@ impl<V: Variables> Settings<'_, V> {
     }
 }
 
-/// Who the App is: the variables win, and what the set-up in the browser kept stands in for those that are not set.
+/// The App: the variables win; what the setup in the browser stored is used for those that are not set.
 impl<V: Variables + Store> Settings<'_, V> {
     /// `github_webhook_secret`
     pub fn webhook_secret(&self) -> Result<Secret, SettingError> {
@@ -242,7 +265,7 @@ impl<V: Variables + Store> Settings<'_, V> {
     /// `github_private_key`: a PEM, PKCS#1 or PKCS#8. A line break may be written as `\n`, as one-line files have it.
     pub fn app_key(&self) -> Result<AppKey, SettingError> {
         AppKey::from_pem(self.private_key()?.expose()).ok_or_else(|| {
-            let problem = "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)";
+            let problem = "is not an RSA private key in PEM form as downloaded from GitHub (BEGIN RSA PRIVATE KEY)";
             SettingError::new(PRIVATE_KEY, problem)
         })
     }
@@ -269,7 +292,7 @@ impl<V: Variables + Store> Settings<'_, V> {
 
 /// A base URL, with `/` at its end so that paths can be joined to it.
 fn parse_base_url(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text.trim()).map_err(|error| format!("is no URL ({error})"))?;
+    let mut url = Url::parse(text.trim()).map_err(|error| format!("is not a URL ({error})"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("must begin with https:// or http://".to_owned());
     }
@@ -298,7 +321,7 @@ fn api_base(origin: Url) -> Result<Url, String> {
 }
 
 fn join(base: &Url, path: &str) -> Result<Url, String> {
-    base.join(path).map_err(|error| format!("is no base URL ({error})"))
+    base.join(path).map_err(|error| format!("is not a base URL ({error})"))
 }
 
 #[cfg(test)]
@@ -356,6 +379,36 @@ mod tests {
         ] {
             assert_eq!(Settings(&settings("github_api_url", origin)).github().unwrap().api.as_str(), api);
         }
+    }
+
+    #[test]
+    fn a_page_of_another_host_than_the_apis_is_not_githubs() {
+        for (api, page, is) in [
+            ("", "https://github.com/o/r", true),
+            ("", "http://github.com/o/r", false),
+            ("", "https://github.com:8443/o/r", false),
+            ("", "https://github.com.evil.example/o/r", false),
+            ("", "https://ghe.example.org/o/r", false),
+            ("https://ghe.example.org", "https://ghe.example.org/o/r", true),
+            ("https://ghe.example.org", "https://github.com/o/r", false),
+            ("https://api.octo.ghe.com", "https://octo.ghe.com/o/r", true),
+            ("https://api.octo.ghe.com", "https://other.ghe.com/o/r", false),
+            ("http://127.0.0.1:8080", "https://github.com/o/r", true),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/o/r", true),
+            ("http://127.0.0.1:8080", "https://evil.example/o/r", false),
+        ] {
+            let page = Url::parse(page).unwrap();
+            assert_eq!(Settings(&settings("github_api_url", api)).is_github_page(&page), Ok(is), "{api} {page}");
+        }
+    }
+
+    #[test]
+    fn registration_tokens_are_never_handed_out_unless_the_operator_allows_them() {
+        for (value, allowed) in [("", false), ("never", false), ("allow", true)] {
+            assert_eq!(Settings(&settings("registration_tokens", value)).registration_tokens(), Ok(allowed));
+        }
+        let error = Settings(&settings("registration_tokens", "true")).registration_tokens().unwrap_err();
+        assert!(error.to_string().contains("registration_tokens must be never or allow"), "{error}");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Memory {
     variables: RefCell<BTreeMap<&'static str, String>>,
     server: RefCell<Option<Rc<Server>>>,
     pub sent: RefCell<Vec<HttpRequest>>,
+    /// How many requests were sent at once, each time that several could have been.
+    pub batches: RefCell<Vec<usize>>,
 }
 
 impl Memory {
@@ -42,6 +44,7 @@ impl Memory {
             variables: RefCell::default(),
             server: RefCell::default(),
             sent: RefCell::default(),
+            batches: RefCell::default(),
         }
     }
 
@@ -169,6 +172,10 @@ impl Clock for Memory {
     fn now(&self) -> Duration {
         Duration::from_secs(self.seconds.get())
     }
+
+    fn pause(&self, time: Duration) {
+        self.seconds.set(self.seconds.get() + time.as_secs());
+    }
 }
 
 impl Random for Memory {
@@ -194,6 +201,11 @@ impl Http for Memory {
             Some(server) => server(self, request),
             None => Err(SendError::Broken("nothing listens".to_owned())),
         }
+    }
+
+    fn send_many(&self, requests: &[HttpRequest]) -> Vec<Result<HttpResponse, SendError>> {
+        self.batches.borrow_mut().push(requests.len());
+        requests.iter().map(|request| self.send(request)).collect()
     }
 }
 

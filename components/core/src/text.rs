@@ -1,22 +1,23 @@
-//! Words that strangers choose and people read: names of jobs, workflows and branches.
+//! Text that strangers choose and people read: names of jobs, workflows and branches.
 //!
-//! Whoever may push to a repository chooses them. Where they are shown they are escaped; here they lose what would trick
-//! a reader all the same: control characters, which steer a terminal, and those that change the direction of writing,
-//! by which a name can look like another one. And they are short, because they stand in every record of a job.
+//! Anyone who can push to a repository chooses them. They are escaped where they are shown; here they lose what could
+//! still trick a reader: control characters, which control a terminal, and characters that change the direction of
+//! writing, which make a name look like another one. And they are cut, because they are in every record of a job.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The most characters that are kept.
+/// How many characters are kept.
 const MAX_CHARS: usize = 100;
 
-/// A name that a stranger chose, safe to keep and to show; empty when there is none.
+/// A name that a stranger chose, safe to store and to show; empty if there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Text(String);
 
 impl Text {
-    /// What of it is kept.
+    /// Keeps what is harmless.
     pub fn of(text: &str) -> Self {
-        Self(text.chars().filter(|c| !steers(*c)).take(MAX_CHARS).collect::<String>().trim().to_owned())
+        Self(clean(text, MAX_CHARS))
     }
 
     /// The text, if there is any.
@@ -25,8 +26,13 @@ impl Text {
     }
 }
 
+/// At most so many characters of a text from outside, without those that steer a terminal or turn the writing.
+pub fn clean(text: &str, most: usize) -> String {
+    text.chars().filter(|c| !misleads(*c)).take(most).collect::<String>().trim().to_owned()
+}
+
 /// Control characters, line and paragraph separators, and those of Unicode's bidirectional algorithm.
-fn steers(c: char) -> bool {
+fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -42,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_name_steers_a_terminal_or_turns_the_writing_and_it_is_short() {
+    fn a_name_cannot_control_a_terminal_or_turn_the_writing_and_is_short() {
         for (text, kept) in [
             ("build (ubuntu, 3.12)", "build (ubuntu, 3.12)"),
             ("größe 規模 🦀", "größe 規模 🦀"),
@@ -57,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_empty_and_what_was_kept_is_read_again() {
+    fn an_absent_name_is_empty_and_a_stored_one_is_read_again() {
         let read = |json: &str| serde_json::from_str::<Text>(json);
         assert_eq!(read("null").unwrap().some(), None);
         assert_eq!(read("\"\\u202e\"").unwrap().some(), None);

@@ -1,4 +1,4 @@
-//! Who may look: the holder of the admin token.
+//! The check of the admin token.
 
 use gha_slurm_core::ports::Variables;
 use gha_slurm_core::settings::{SettingError, Settings};
@@ -7,14 +7,14 @@ use thiserror::Error;
 use crate::answer::Answer;
 use crate::request::Request;
 
-/// Why somebody may not.
+/// Why a request is refused.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no admin token, so nobody may.
+    /// There is no admin token, so all requests are refused.
     #[error("this is switched off: {0}")]
     Off(#[from] SettingError),
     /// It does not carry the admin token.
-    #[error("Authorization must carry the admin token: Bearer ADMIN_TOKEN")]
+    #[error("the admin token is missing or wrong: send Authorization: Bearer ADMIN_TOKEN")]
     Unauthorized,
 }
 

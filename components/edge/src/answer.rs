@@ -1,5 +1,5 @@
-//! What a component answers, and what it logs about it: two texts, because what helps an operator may not be for
-//! whoever sent the request.
+//! What a component answers, and what it logs about it: two texts, because what helps an operator may not be meant for
+//! the sender of the request.
 
 use serde_json::{Map, Value, json};
 
@@ -12,13 +12,13 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Value,
-    /// Another body in its place, with its content type.
+    /// A body that is not JSON, with its content type.
     pub text: Option<(&'static str, String)>,
     /// What the log says beyond status and body; never a secret.
     pub detail: Option<String>,
-    /// Fields of the body that may be logged as well. A body with a credential lists none of it.
+    /// Fields for the log; none of them from a body with a credential.
     pub log: Value,
-    /// How it is logged, where its status says too little.
+    /// Its level in the log, if the status is not enough.
     pub level: Option<Level>,
 }
 
@@ -40,7 +40,7 @@ impl Answer {
         Self { status, headers: vec![no_store], body, text: None, detail: None, log, level: None }
     }
 
-    /// An HTML page that nobody but its reader keeps; of it, the log gets `log`.
+    /// An HTML page that no cache keeps; the log gets `log`.
     pub fn page(status: u16, html: impl Into<String>, log: Value) -> Self {
         let text = Some(("text/html; charset=utf-8", html.into()));
         Self { text, ..Self::confidential(status, Value::Null, log) }
@@ -59,12 +59,12 @@ impl Answer {
         Self::new(status, json!({ "error": message.into() }))
     }
 
-    /// 405 with the one method that this route takes.
+    /// 405 with the methods that this route takes.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
-        Self::error(405, format!("only {allowed} is served here")).with_header("allow", allowed)
+        Self::error(405, format!("only {allowed} is allowed here")).with_header("allow", allowed)
     }
 
-    /// 503: worth asking again after `seconds`.
+    /// 503: try again after `seconds`.
     pub fn try_again(seconds: u64, message: impl Into<String>) -> Self {
         Self::error(503, message).with_header("retry-after", seconds.to_string())
     }
@@ -75,13 +75,13 @@ impl Answer {
         self
     }
 
-    /// Adds what only the log should say.
+    /// Adds details for the log alone.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
-    /// Adds a field for the log alone; it comes from outside, so it is cut and freed of control characters.
+    /// Adds a field for the log alone. It comes from outside, so it is cut, and control characters are removed.
     pub fn with_log(mut self, name: &str, value: &str) -> Self {
         let value: String = value.chars().filter(|c| !c.is_control()).take(MAX_LOGGED).collect();
         match self.log.as_object_mut() {
@@ -97,14 +97,14 @@ impl Answer {
         self
     }
 
-    /// How much this matters to an operator.
+    /// How important this is to an operator.
     pub fn level(&self) -> Level {
         self.level.unwrap_or(match self.status {
-            // Somebody has to do something.
+            // Somebody has to act.
             500 => Level::Error,
-            // It comes right by itself, or somebody else's mistake: worth a look when there are many.
+            // It may resolve itself, or is somebody else's mistake: worth a look if there are many.
             501.. => Level::Warn,
-            // What clients do in the normal course of things.
+            // Clients do this in normal operation.
             404 | 405 | 409 | 410 => Level::Info,
             400.. => Level::Warn,
             _ => Level::Info,
@@ -130,16 +130,16 @@ impl Answer {
 /// The longest value of [`Answer::with_log`], in characters.
 const MAX_LOGGED: usize = 100;
 
-/// How much a line of the log matters to an operator.
+/// How important a line of the log is to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Somebody looked, and nothing changed.
+    /// Something was read, and nothing changed.
     Debug,
-    /// The normal course of things, a full profile and a cancelled job included.
+    /// Normal operation, including a full profile and a cancelled job.
     Info,
-    /// It did not go as it should, and may come right by itself.
+    /// A problem that may resolve itself.
     Warn,
-    /// Somebody has to do something.
+    /// Somebody has to act.
     Error,
 }
 

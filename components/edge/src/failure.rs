@@ -11,7 +11,7 @@ use crate::answer::{Answer, Level};
 
 const RETRY: Duration = Duration::from_secs(10);
 
-/// When the store fails, the request is worth repeating; what failed is for the log alone.
+/// If the store fails, the sender should try again; the details are for the log alone.
 impl From<StoreError> for Answer {
     fn from(error: StoreError) -> Self {
         Self::try_again(RETRY.as_secs(), "the key-value store does not answer")
@@ -20,7 +20,7 @@ impl From<StoreError> for Answer {
     }
 }
 
-/// A setting is the operator's to correct.
+/// The operator has to correct a setting.
 impl From<SettingError> for Answer {
     fn from(error: SettingError) -> Self {
         match error {

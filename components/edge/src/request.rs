@@ -1,6 +1,6 @@
-//! An HTTP request as it reached a component, and what is read from its headers.
+//! An HTTP request as it reached a component, and how its parts are read.
 
-/// A request, whole.
+/// A complete request.
 #[derive(Clone)]
 pub struct Request {
     /// The method, in upper case as it came.
@@ -29,14 +29,14 @@ impl Request {
         field(&self.body, name)
     }
 
-    /// The first header of that name, compared without case. A value that is not text counts as empty, so that it is
-    /// present and wrong.
+    /// The first header of that name, in any case. A value that is not text counts as empty, so that it is present but
+    /// wrong.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
         Some(std::str::from_utf8(value).unwrap_or_default().trim())
     }
 
-    /// The credential of `Authorization`, with or without the scheme Bearer: the stock job template sends it bare.
+    /// The credential in `Authorization`, with or without the scheme Bearer: the original job template sends it without.
     pub fn bearer(&self) -> Option<&str> {
         let value = self.header("authorization")?;
         match value.split_once(' ') {

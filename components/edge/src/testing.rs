@@ -11,13 +11,18 @@ pub const DELIVERY: &str = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
 
 /// A *workflow_job* delivery, signed with the secret of [`gha_slurm_core::testing::Memory::configured`].
 pub fn delivery(event: &serde_json::Value) -> Request {
+    delivery_named(DELIVERY, event)
+}
+
+/// The same with another id.
+pub fn delivery_named(id: &str, event: &serde_json::Value) -> Request {
     let body = event.to_string().into_bytes();
     let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
     let digest = hex(mac.finalize().into_bytes());
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let headers = vec![
         header("X-GitHub-Event", "workflow_job"),
-        header("X-GitHub-Delivery", DELIVERY),
+        header("X-GitHub-Delivery", id),
         header("X-Hub-Signature-256", &format!("sha256={digest}")),
     ];
     Request { method: "POST".to_owned(), target: "/api/github/webhooks".to_owned(), headers, body }

@@ -1,7 +1,7 @@
-//! The last deliveries of the App's webhook, as GitHub lists them: what shows at once that webhooks do not arrive.
+//! The last deliveries of the App's webhook, as GitHub lists them: they show at once if webhooks do not arrive.
 //!
-//! The tick reads GitHub's list anyway, and keeps its newest end here, so that a page needs no call. Which job a delivery
-//! was about the list does not say; the job's facts name the deliveries that they came by.
+//! The tick reads GitHub's list anyway, and keeps the newest ones here, so that a page needs no call. The list does not say
+//! which job a delivery was about; a job's facts name the deliveries that brought them.
 
 use std::collections::HashMap;
 
@@ -14,29 +14,30 @@ use serde::{Deserialize, Serialize};
 
 use super::list::newest;
 
-/// So many are kept.
+/// How many are kept.
 pub const KEPT_DELIVERIES: usize = 50;
-/// Among so many jobs a delivery's is looked for.
+/// A delivery's job is looked for among this many jobs.
 const JOBS: usize = 200;
 
 /// One attempt of GitHub to deliver an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Delivery {
-    /// `X-GitHub-Delivery`, the same for all attempts; absent when it is not as GitHub makes them.
+    /// `X-GitHub-Delivery`, the same for all attempts; null if it is malformed.
     pub guid: Option<DeliveryId>,
-    /// When, in seconds of Unix time; 0 when GitHub does not say.
+    /// When, as a Unix time in seconds; 0 if GitHub does not say.
     pub at: u64,
     /// The event.
     pub event: Text,
-    /// What happened, where the event knows several things.
+    /// The event's action; empty if the event has none.
     pub action: Text,
     /// `OK`, or what went wrong, in GitHub's words.
     pub status: Text,
-    /// The status of the application's answer; 0 where there was none.
+    /// The status of the application's answer; 0 if there was none.
     pub status_code: u16,
     /// Whether it repeats an earlier attempt.
     pub redelivery: bool,
-    /// The job that it was about, where that is known.
+    /// The job that it was about; null if that is not known.
     pub job: Option<JobId>,
 }
 
@@ -47,16 +48,17 @@ impl Delivery {
     }
 }
 
-/// The newest end of GitHub's list.
+/// The newest deliveries of GitHub's list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Deliveries {
-    /// When it was read, in seconds of Unix time; 0 when it never was.
+    /// When it was read, as a Unix time in seconds; 0 if it never was.
     pub read_at: u64,
     /// The newest first.
     pub deliveries: Vec<Delivery>,
 }
 
-/// Keeps what GitHub has just listed, each with its job where that is one of the newest.
+/// Keeps what GitHub has just listed, each with its job if that is one of the newest.
 pub fn keep_deliveries<P: Store + Clock>(platform: &P, listed: Vec<Delivery>) -> Result<(), StoreError> {
     let mut jobs = HashMap::new();
     for record in newest(platform, JOBS)? {
@@ -72,7 +74,7 @@ pub fn keep_deliveries<P: Store + Clock>(platform: &P, listed: Vec<Delivery>) ->
     write(platform, &keys::github_deliveries(), &Deliveries { read_at: platform.unix_seconds(), deliveries })
 }
 
-/// What was kept. What cannot be read is not there: the tick keeps it anew.
+/// What was kept. If it cannot be read, it is treated as missing: the tick writes it again.
 pub fn deliveries<P: Store>(platform: &P) -> Result<Deliveries, StoreError> {
     Ok(platform
         .get(&keys::github_deliveries())?

@@ -1,4 +1,4 @@
-//! The figures of all jobs of the retention: how many are where, how long stages take, how the last day went.
+//! The figures of all jobs that are kept: how many are in each state, how long stages take, and how the last day went.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,84 +6,88 @@ use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::JobId;
 use serde::Serialize;
 
-use super::State;
 use super::rows::{Reader, Row};
 use super::summary::Times;
+use super::{State, Why};
 
-/// So many jobs are read from their facts for one call.
+/// How many jobs are read from their facts in one call.
 const BUDGET: usize = 2048;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// The length of one point of the last day.
 const POINT_SECONDS: u64 = 15 * 60;
-/// Problems repeat themselves.
+/// More problems than this are the same ones again.
 const MAX_PROBLEMS: usize = 20;
 
-/// The figures.
+/// The figures of all jobs that are kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Figures {
-    /// When they were made, in seconds of Unix time.
+    /// When they were made, as a Unix time in seconds.
     pub at: u64,
-    /// Whether all jobs are in them. Else some wait to be counted, which the tick does.
+    /// Whether all jobs are counted. If not, the next tick continues to count.
     pub complete: bool,
-    /// How many jobs are in each state.
+    /// How many jobs are in each state; a state without jobs is left out.
     pub states: BTreeMap<State, u64>,
-    /// The same by repository and profile, the ones with most waiting jobs first.
+    /// The same by repository and profile, those with the most waiting jobs first.
     pub groups: Vec<Group>,
     /// How long each stage took for the jobs that left it within the last day.
     pub stages: Vec<StageTimes>,
-    /// The last day, the oldest point first.
+    /// The last 24 h, the oldest point first.
     pub day: Vec<Point>,
-    /// What went wrong with jobs that wait, the newest first.
+    /// What goes wrong with waiting jobs, newest first.
     pub troubles: Vec<Trouble>,
-    /// Facts that cannot be read.
+    /// Facts in the store that cannot be read.
     pub problems: Vec<String>,
 }
 
-/// Jobs of one repository and profile.
+/// The jobs of one repository and profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
-    /// The repository; empty for jobs that were never queued here.
+    /// The repository; empty for jobs without a queued webhook.
     pub repository: String,
     /// The profile.
     pub profile: String,
     /// How many are in each state.
     pub states: BTreeMap<State, u64>,
-    /// How they ended, by GitHub's word.
+    /// How many ended with each of GitHub's conclusions.
     pub conclusions: BTreeMap<String, u64>,
     /// How many wait for a runner.
     pub waiting: u64,
-    /// How long the oldest of these waits, in seconds.
+    /// How long the oldest of these has been waiting, in seconds.
     pub oldest_seconds: u64,
 }
 
-/// How long a stage takes, in seconds.
+/// How long a stage took, in seconds, for the jobs that left it in the last 24 h.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StageTimes {
     /// The stage.
     pub stage: Stage,
-    /// Of how many jobs.
+    /// How many jobs.
     pub jobs: usize,
-    /// Half of them took no longer.
+    /// The median.
     pub median: u64,
-    /// 95 of 100 took no longer.
+    /// The 95th percentile.
     pub p95: u64,
-    /// The longest.
+    /// The maximum.
     pub max: u64,
 }
 
-/// A stretch of a job's way.
+/// A part of a job's way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Stage {
-    /// From *queued* received to the gateway's yes.
+    /// From receiving the queued webhook until the gateway accepted the launch.
     Submit,
-    /// From there to the credential: Slurm's queue and the job script's start.
+    /// From there until the credential was handed out: Slurm's queue, and the start of the job script.
     Pending,
-    /// From the credential to the runner's taking the job.
+    /// From there until a runner took the job.
     Start,
-    /// From *queued* received to a runner's taking the job: what a user waits.
+    /// From receiving the queued webhook until a runner took the job: how long a user waits.
     Wait,
-    /// From there to the end.
+    /// From there until the job ended.
     Run,
 }
 
@@ -112,26 +116,28 @@ impl Stage {
             Self::Run => (times.started, times.finished),
         };
         let (from, to) = (from?, to?);
-        // Events come late: what ended before it began tells nothing.
+        // Events may come late: a stage that ended before it began says nothing.
         Some((to, to.checked_sub(from)?))
     }
 }
 
 /// A quarter of an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Point {
-    /// When it ended, in seconds of Unix time; the last one is still going on.
+    /// When it ended, as a Unix time in seconds; the last one has not ended yet.
     pub at: u64,
     /// How many jobs waited at its end.
     pub waiting: u64,
-    /// How many jobs were taken by a runner in it.
+    /// How many jobs a runner took in it.
     pub started: u64,
-    /// The median of how long these waited, in seconds; absent when there are none.
+    /// The median time that these had waited, in seconds; null if there are none.
     pub median_wait: Option<u64>,
 }
 
-/// What keeps a job.
+/// What goes wrong with a waiting job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Trouble {
     /// The job.
     pub job: JobId,
@@ -139,10 +145,10 @@ pub struct Trouble {
     pub repository: String,
     /// Its state.
     pub state: State,
-    /// Since when, in seconds of Unix time.
+    /// Since when it is in this state, as a Unix time in seconds.
     pub since: u64,
     /// What happened.
-    pub why: String,
+    pub why: Why,
 }
 
 /// Makes the figures.
@@ -180,7 +186,7 @@ pub fn all_rows<P: Store + Clock>(platform: &P, budget: usize) -> Result<(Vec<Ro
 }
 
 fn groups(rows: &[Row], now: u64) -> Vec<Group> {
-    // Rows of one reader share their strings: comparing addresses spares comparing texts.
+    // Rows of one reader share their strings, so comparing addresses is enough.
     let mut groups: HashMap<(*const u8, *const u8), Group> = HashMap::new();
     for row in rows {
         let group = groups.entry((row.repository.as_ptr(), row.profile.as_ptr())).or_insert_with(|| Group {
@@ -202,8 +208,7 @@ fn groups(rows: &[Row], now: u64) -> Vec<Group> {
         }
         if row.state.waits() {
             group.waiting += 1;
-            let age = now.saturating_sub(row.times.received.unwrap_or(now));
-            group.oldest_seconds = group.oldest_seconds.max(age);
+            group.oldest_seconds = group.oldest_seconds.max(row.times.waited(now).unwrap_or(0));
         }
     }
     let mut groups: Vec<Group> = groups.into_values().collect();
@@ -236,7 +241,7 @@ fn day(rows: &[Row], now: u64) -> Vec<Point> {
         if over.is_some_and(|over| over < received) {
             continue;
         }
-        // It waits at the end of each point from the one of its arrival to the one before its start.
+        // It is waiting at the end of each point from its arrival to the last one before its start.
         if let Some(change) = changes.get_mut(index(received).unwrap_or(0)) {
             *change += 1;
         }

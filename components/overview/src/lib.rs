@@ -1,9 +1,9 @@
 //! What happened to each job, for people and programs: the read model behind console, API, metrics and `explain`.
 //!
-//! Pure functions over the ports that derive everything from facts, found by the journal and never by listing keys. The
-//! work of one call is bounded. What is settled for good is kept in digests of some hundred journal slots, so that a
-//! store of many jobs costs about as much as its open ones; a digest is a cache that anybody may make again. Nothing here
-//! decides anything: when it is wrong, a figure is wrong.
+//! These are functions over the ports that derive everything from facts; jobs are found through the journal, never by
+//! listing keys. The work of one call is bounded. Jobs that can no longer change are kept in digests of a few hundred journal slots, so
+//! that a store with many jobs costs about as much as its open ones; a digest is a cache that can be rebuilt at any time.
+//! Nothing here makes a decision: if it is wrong, a figure is wrong.
 
 mod deliveries;
 mod figures;
@@ -13,6 +13,7 @@ mod state;
 mod summary;
 pub mod tally;
 mod timeline;
+pub mod words;
 
 pub use self::deliveries::{Deliveries, Delivery, deliveries};
 pub use self::deliveries::{KEPT_DELIVERIES, keep_deliveries};
@@ -23,6 +24,7 @@ pub use self::rows::{Reader, Row, digest};
 pub use self::state::State;
 pub use self::summary::{JobSummary, Times};
 pub use self::timeline::{Event, JobDetail, LaunchDetail, Moment, job};
+pub use self::words::Why;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Jobs page by page, the newest first.
+//! Jobs page by page, newest first.
 
 use std::collections::HashSet;
 use std::str::FromStr;
@@ -14,12 +14,12 @@ use super::summary::{JobSummary, summaries};
 
 /// The most jobs of one page.
 pub const MAX_LIMIT: usize = 200;
-/// So many jobs are read from their facts for one page; a filter that finds little goes on with the next one.
+/// How many jobs are read from their facts for one page; a filter that finds little continues on the next one.
 const BUDGET: usize = 1024;
-/// So many chunks of the journal are looked through for one page.
+/// How many chunks of the journal are searched for one page.
 const CHUNKS: usize = 128;
 
-/// Which jobs. An absent field lets all through.
+/// Which jobs. An absent field filters nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// In one of these states.
@@ -62,14 +62,15 @@ impl Filter {
 
 /// A page of jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobPage {
-    /// The jobs, the newest first. A page may hold fewer than asked for, or none, though more follow.
+    /// The jobs, newest first. A page may have fewer jobs than asked for, or none, even if more follow.
     pub jobs: Vec<JobSummary>,
-    /// Where older ones begin; absent when there are none.
+    /// The value of the parameter "before" for older jobs; null if there are none.
     pub next: Option<String>,
 }
 
-/// At most `limit` jobs that a filter lets through, older than `before`.
+/// At most `limit` jobs that match a filter and are older than `before`.
 pub fn jobs<P: Store + Clock>(
     platform: &P,
     filter: &Filter,
@@ -80,7 +81,7 @@ pub fn jobs<P: Store + Clock>(
     Ok(JobPage { jobs: summaries(platform, &records)?, next: next.map(|place| place.to_string()) })
 }
 
-/// What is known of the newest jobs.
+/// The records of the newest jobs.
 pub(crate) fn newest<P: Store + Clock>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
     records(platform, &Filter::default(), None, limit).map(|(records, _)| records)
 }
@@ -96,7 +97,7 @@ fn records<P: Store + Clock>(
     let mut seen: HashSet<JobId> = HashSet::new();
     let mut next = None;
     let mut chunks = 0;
-    // A job that is over is in none of these states.
+    // A job that has ended is in none of these states.
     let open_only = match filter.state {
         None => false,
         Some(StateFilter::Waiting) => true,

@@ -1,7 +1,7 @@
-//! All jobs of the retention, as few fields of each as filters and figures need.
+//! All jobs that are kept, with only the fields that filters and figures need.
 //!
-//! Jobs that are over do not change: their rows are kept by chunks of journal slots in digests. A chunk's open jobs are
-//! read from their facts at each look.
+//! Jobs that have ended do not change: their rows are kept in digests, one for each chunk of journal slots. The open jobs of
+//! a chunk are read from their facts every time.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::JobId;
 use serde::{Deserialize, Serialize};
 
-use super::State;
 use super::summary::{JobSummary, Times, summaries};
+use super::{State, Why};
 
-/// Events that come late change a job that is over for so long.
+/// For so long, late events may still change a job that has ended.
 const QUIET_SECONDS: u64 = 5 * 60;
-/// A digest is written for no less news.
+/// A digest is written for no fewer new rows.
 const NEWS: usize = 32;
-/// Digests are read by so many, which bounds the memory that they take.
+/// How many digests are read at once, which bounds the memory that they take.
 const AT_ONCE: usize = 32;
 
 /// A job, as filters and figures see it.
@@ -27,7 +27,7 @@ const AT_ONCE: usize = 32;
 pub struct Row {
     pub place: Place,
     pub job: JobId,
-    /// Empty when the job was never queued here, as the profile is.
+    /// Empty without a queued webhook, as is the profile.
     pub repository: Rc<str>,
     pub profile: Rc<str>,
     pub state: State,
@@ -36,8 +36,8 @@ pub struct Row {
     pub submit_failures: u64,
     pub redeem_failures: u64,
     pub times: Times,
-    /// Only of jobs that wait.
-    pub why: Option<String>,
+    /// Only for waiting jobs.
+    pub why: Option<Why>,
     pub since: u64,
 }
 
@@ -45,8 +45,8 @@ pub struct Row {
 /// submit and to redeem, since, and the times; all times as distances from the bucket's beginning.
 type Packed = (i64, JobId, usize, usize, usize, State, u32, u64, u64, i64, [Option<i64>; 6]);
 
-/// What is known for good of a chunk. It is kept in postcard's binary form, because reading tens of thousands of rows is
-/// what figures spend their time on; a first byte tells the form, and one of another form is made anew.
+/// What can no longer change of a chunk. It is kept in postcard's binary form, because figures spend their time on reading
+/// tens of thousands of rows. The first byte says which form it is; a digest of another form is rebuilt.
 #[derive(Default, Serialize, Deserialize)]
 struct Digest {
     head: Head,
@@ -54,14 +54,15 @@ struct Digest {
     rows: Vec<Packed>,
 }
 
-/// Which slots are to be looked at again, and the last one that was looked at. It stands first, to be read alone.
+/// Which slots have to be read again, and the last one that was read. It comes first, so that it can be read alone.
 #[derive(Default, Serialize, Deserialize)]
 struct Head {
     open: Vec<i64>,
     upto: i64,
 }
 
-const FORM: u8 = 1;
+/// Counted up when a state is added as well: digests hold their numbers.
+const FORM: u8 = 2;
 
 impl Digest {
     fn encode(&self) -> Option<Vec<u8>> {
@@ -98,11 +99,11 @@ impl Shared {
 pub struct Reader<'a, P> {
     platform: &'a P,
     shared: Shared,
-    /// So many jobs may still be read from their facts.
+    /// How many jobs may still be read from their facts.
     budget: usize,
-    /// Whether jobs that are over do not matter: the larger part of a digest is skipped then.
+    /// Whether jobs that have ended are not needed: then most of a digest is skipped.
     open_only: bool,
-    /// Whether everything was read; else the last chunk has the rows of its digest alone.
+    /// Whether everything was read; if not, the last chunk only has the rows of its digest.
     pub complete: bool,
     /// Facts that cannot be read.
     pub problems: Vec<String>,
@@ -114,7 +115,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         Self { platform, shared: Shared::default(), budget, open_only: false, complete: true, problems: Vec::new() }
     }
 
-    /// Leaves out most of the jobs that are over.
+    /// Leaves out most of the jobs that have ended.
     pub fn open_only(self, open_only: bool) -> Self {
         Self { open_only, ..self }
     }
@@ -127,7 +128,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
     /// All buckets of the retention that have slots, with their number, the newest first.
     pub fn buckets(&self) -> Result<Vec<(Bucket, i64)>, StoreError> {
         let now = self.platform.unix_seconds();
-        // One more at either end: for another replica's clock, and for what the clean-up has not reached.
+        // One more at either end: for the clock of another replica, and for what the clean-up has not reached.
         let newest = Bucket::at(now).0.saturating_add(1);
         let oldest = Bucket::at(now.saturating_sub(RETENTION_SECONDS)).0.saturating_sub(1);
         let buckets: Vec<Bucket> = (oldest..=newest).rev().map(Bucket).collect();

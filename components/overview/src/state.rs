@@ -5,36 +5,43 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a job is on its way. In the order of the way.
+/// Where a job is on its way, in the order of the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum State {
-    /// It is older than GitHub keeps a job queued, and GitHub has not confirmed yet that this one still is.
+    /// It is older than 24 h, and GitHub has not confirmed yet that it is still queued.
     Unconfirmed,
-    /// Its profile runs as many launches as it may.
+    /// GitHub holds it back until its deployment is approved.
+    Held,
+    /// Its profile has as many launches as max_running allows.
     InLine,
-    /// The gateway has not taken its launch (yet).
+    /// The gateway has not accepted its launch yet.
     Unsubmitted,
-    /// Slurm has it; its Slurm job has not fetched the credential.
+    /// The gateway refuses its launch as things stand; it is asked again now and then.
+    Refused,
+    /// Slurm has it, and its Slurm job has not fetched the credential yet.
     Pending,
-    /// The credential was handed out; the runner starts, and has not taken the job.
+    /// The credential was handed out, and the runner has not taken the job yet.
     Starting,
-    /// It had all the launches that it may have, and still waits.
+    /// It had as many launches as a job may have, and none of them served it.
     GivenUp,
     /// A runner took it.
     Running,
-    /// It came to its end.
+    /// It ended.
     Finished,
-    /// It waited for longer than GitHub keeps a job queued.
+    /// It was queued for 24 h, after which GitHub fails a job.
     Expired,
 }
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Unconfirmed,
+        Self::Held,
         Self::InLine,
         Self::Unsubmitted,
+        Self::Refused,
         Self::Pending,
         Self::Starting,
         Self::GivenUp,
@@ -47,8 +54,10 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Unconfirmed => "unconfirmed",
+            Self::Held => "held",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
+            Self::Refused => "refused",
             Self::Pending => "pending",
             Self::Starting => "starting",
             Self::GivenUp => "given_up",

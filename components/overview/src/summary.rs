@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gha_slurm_core::ledger::{JobRecord, LaunchRecord, Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_core::text::Text;
@@ -10,65 +10,79 @@ use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{State, Why};
 
-/// When a job came to each stage, in seconds of Unix time; absent when it did not, or when nobody told.
+/// When a job reached each stage, as Unix times in seconds; null if it has not, or if that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Times {
-    /// GitHub made it.
+    /// GitHub created it.
     pub created: Option<u64>,
-    /// Its *queued* was received, or a later event of a job that was never queued here.
+    /// Its queued webhook was received, or the first later one if there was none.
     pub received: Option<u64>,
-    /// The gateway took the launch that serves it.
+    /// The gateway accepted the launch that serves it.
     pub submitted: Option<u64>,
     /// That launch's Slurm job got its credential.
     pub redeemed: Option<u64>,
     /// A runner took the job.
     pub started: Option<u64>,
-    /// It came to its end.
+    /// It ended.
     pub finished: Option<u64>,
+}
+
+impl Times {
+    /// How long it has been waiting for a runner, or waited for one, in seconds.
+    pub fn waited(&self, now: u64) -> Option<u64> {
+        Some(self.started.or(self.finished).unwrap_or(now).saturating_sub(self.received?))
+    }
+
+    /// How long it has been running, or ran, in seconds.
+    pub fn ran(&self, now: u64) -> Option<u64> {
+        Some(self.finished.unwrap_or(now).saturating_sub(self.started?))
+    }
 }
 
 /// One job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobSummary {
     /// Its id.
     pub job: JobId,
-    /// Its repository; absent, as the profile and the labels are, when it was never queued here.
+    /// Its repository; null without a queued webhook, as are the URL, the profile and the labels.
     pub repository: Option<RepositoryName>,
-    /// Its name in its workflow; absent, as the next two are, when GitHub did not tell.
+    /// Its name in its workflow; null if GitHub did not send it, as are the next two.
     pub name: Option<String>,
     /// The workflow's name.
     pub workflow: Option<String>,
     /// The branch that the workflow runs on.
     pub branch: Option<String>,
-    /// Its page at GitHub.
+    /// Its page on GitHub.
     pub url: Option<String>,
     /// Its labels.
     pub labels: Option<LabelSet>,
-    /// The profile that took it.
+    /// The profile that serves it.
     pub profile: Option<String>,
-    /// Where it is.
+    /// Its state.
     pub state: State,
-    /// Since when, in seconds of Unix time.
+    /// Since when, as a Unix time in seconds.
     pub since: u64,
-    /// Why it is there, where there is more to say than its state does.
-    pub why: Option<String>,
+    /// Why it is in this state, if there is more to say.
+    pub why: Option<Why>,
     /// The launch that serves it or served it.
     pub launch: Option<LaunchId>,
     /// How many launches it had.
     pub launches: u32,
-    /// That launch's Slurm job, when the gateway told its id.
+    /// The ID of that launch's Slurm job, if the gateway told it.
     pub slurm_job: Option<String>,
     /// The name of the runner that took it.
     pub runner: Option<String>,
-    /// How it ended, in GitHub's word.
+    /// GitHub's conclusion.
     pub conclusion: Option<String>,
-    /// How often the gateway did not take one of its launches.
+    /// How often the gateway did not accept one of its launches.
     pub submit_failures: u64,
     /// How often GitHub gave no credential for one of its launches.
     pub redeem_failures: u64,
-    /// When it came to each stage.
+    /// When it reached each stage.
     pub times: Times,
 }
 
@@ -142,11 +156,12 @@ impl JobSummary {
         let state = state_of(record, launch, now);
         let last = record.launches.last();
         let since = match state {
-            State::Unconfirmed | State::InLine | State::Unsubmitted => {
+            State::Unconfirmed | State::InLine | State::Unsubmitted | State::Refused => {
                 // A second launch waits since the first was lost.
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).or(times.received)
             }
+            State::Held => view.held.as_ref().map(|held| held.at),
             State::Pending => times.submitted,
             State::Starting => times.redeemed,
             State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
@@ -187,7 +202,10 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         return State::Finished;
     }
     let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
-    if requested.expired(now) {
+    if view.is_held() {
+        return State::Held;
+    }
+    if view.expired(now) {
         return State::Expired;
     }
     if record.launches.last().is_some_and(|launch| launch.lost.is_some()) {
@@ -197,37 +215,41 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         Some(launch) if launch.redeemed.is_some() => State::Starting,
         Some(launch) if launch.launched.is_some() => State::Pending,
         _ if requested.needs_confirmation() && record.confirmed.is_none() => State::Unconfirmed,
+        Some(launch) if launch.submissions.last.as_ref().is_some_and(|last| last.kind == FailureKind::Refused) => {
+            State::Refused
+        }
         // It draws its ticket before it is tried: one without a failure is in line, or on its way this moment.
         Some(launch) if launch.ticket.is_some() && launch.submissions.last.is_none() => State::InLine,
         _ => State::Unsubmitted,
     }
 }
 
-fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Option<String> {
-    let last_lost =
-        || record.launches.iter().rev().find_map(|launch| launch.lost.as_ref()).map(|lost| lost.reason.to_string());
+fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Option<Why> {
+    let last_lost = || {
+        let lost = record.launches.iter().rev().find_map(|launch| launch.lost.as_ref());
+        lost.map(|lost| Why::Lost(lost.reason.clone()))
+    };
     match state {
-        State::Unconfirmed => {
-            Some("it is older than 24 h: GitHub is asked first whether it is still queued".to_owned())
-        }
+        State::Unconfirmed => Some(Why::Unconfirmed),
+        State::Held => Some(Why::Held),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
-            let places = requested.max_running?;
-            Some(format!("profile {} runs as many launches as it may (max_running = {places})", requested.profile))
+            Some(Why::AtCap {
+                profile: requested.profile.clone(),
+                max_running: requested.max_running,
+                per_repository: requested.max_running_per_repository,
+            })
         }
-        State::Unsubmitted => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
-            Some(failure) => Some(failure.why.clone()),
+        State::Unsubmitted | State::Refused => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
+            Some(failure) => Some(Why::NotSubmitted(failure.why.clone())),
             None => last_lost(),
         },
         State::Pending => match launch.and_then(|launch| launch.redemptions.last.as_ref()) {
-            Some(failure) => Some(format!("it got no credential: {}", failure.why)),
+            Some(failure) => Some(Why::NoCredential(failure.why.clone())),
             None => last_lost(),
         },
-        State::Starting => last_lost(),
-        State::GivenUp => last_lost(),
-        State::Running | State::Finished => {
-            (record.view.requested.is_none()).then(|| "it was never queued here".to_owned())
-        }
-        State::Expired => Some("GitHub gives a job up after 24 h in the queue".to_owned()),
+        State::Starting | State::GivenUp => last_lost(),
+        State::Running | State::Finished => record.view.requested.is_none().then_some(Why::NeverQueued),
+        State::Expired => Some(Why::Expired),
     }
 }

@@ -1,4 +1,4 @@
-//! Counters made of facts, and those of jobs that are deleted.
+//! Counters that are derived from facts, and those of jobs that were deleted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -12,14 +12,14 @@ use crate::{Reader, Row, Stage};
 /// Upper bounds of the stages' histogram, in seconds.
 pub const BOUNDS: [u64; 11] = [1, 5, 15, 30, 60, 300, 900, 3600, 14_400, 43_200, 86_400];
 
-/// GitHub's words for a conclusion; others count as one.
+/// GitHub's conclusions; all others count as one.
 const CONCLUSIONS: [&str; 8] =
     ["success", "failure", "cancelled", "skipped", "timed_out", "neutral", "action_required", "stale"];
 
 /// Sums by series.
 #[derive(Default, Serialize, Deserialize)]
 pub struct Tally {
-    /// The jobs of all buckets up to this one are in it for good.
+    /// The jobs of all buckets up to this one are included.
     pub through: Option<Bucket>,
     pub series: BTreeMap<String, u64>,
 }
@@ -42,7 +42,7 @@ impl Tally {
         *sum = sum.saturating_add(by);
     }
 
-    /// Adds jobs. What a job adds only grows with its facts.
+    /// Adds jobs. What a job adds only grows as it gets more facts.
     pub fn add<'r>(&mut self, rows: impl Iterator<Item = &'r Row>) {
         let mut sums = Sums::default();
         rows.for_each(|row| sums.add(row));
@@ -53,7 +53,7 @@ impl Tally {
 /// Counters of a profile, in the order of [`Sums::add`].
 const OF_PROFILE: [&str; 5] = ["jobs_queued", "jobs_started", "launches", "relaunches", "submit_failures"];
 
-/// Sums on the way to a tally: names of series are made once, not for each of tens of thousands of jobs.
+/// Sums before they become a tally, so that the names of series are made once and not for each of many jobs.
 #[derive(Default)]
 struct Sums {
     profiles: HashMap<Rc<str>, [u64; OF_PROFILE.len()]>,
@@ -120,8 +120,8 @@ impl Sums {
     }
 }
 
-/// Takes the jobs of a bucket into the tally, before they are deleted. Once for each bucket, the oldest first: after a
-/// crash in the middle of the deletion the bucket is in the tally already.
+/// Adds the jobs of a bucket to the tally before they are deleted. Once for each bucket, the oldest first: after a crash
+/// during the deletion, the bucket is in the tally already.
 pub fn fold<P: Store + Clock>(platform: &P, bucket: Bucket) -> Result<(), StoreError> {
     let mut tally = Tally::kept(platform)?;
     if tally.through.is_some_and(|through| through >= bucket) {
@@ -132,7 +132,7 @@ pub fn fold<P: Store + Clock>(platform: &P, bucket: Bucket) -> Result<(), StoreE
     write(platform, &keys::tick_tally(), &tally)
 }
 
-/// A label's value as the text format has it.
+/// A label's value, escaped for the text format.
 pub fn escape(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

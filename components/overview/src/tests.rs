@@ -168,7 +168,7 @@ fn what_is_settled_is_read_from_digests_and_gives_the_same_figures() {
     assert_eq!((first.day.len(), first.day.last().unwrap().waiting), (96, 1));
     assert_eq!(first.day.iter().map(|point| point.started).sum::<u64>(), 400);
     assert_eq!((first.troubles.len(), first.troubles[0].job), (1, JobId(500)));
-    assert!(first.troubles[0].why.contains("cannot be reached"), "{:?}", first.troubles);
+    assert!(first.troubles[0].why.to_string().contains("cannot be reached"), "{:?}", first.troubles);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use super::summary::{JobSummary, summaries};
 
 /// One job with its launches and its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobDetail {
     /// The job in a few fields.
     pub summary: JobSummary,
-    /// Its place in the line of its profile, from 1, while it is in state `in_line`; absent when it is far back.
+    /// Its place in the line of its profile, from 1, in the state in_line; null if it is far back.
     pub place: Option<usize>,
     /// The launches that were made for it.
     pub launches: Vec<LaunchDetail>,
@@ -21,79 +22,88 @@ pub struct JobDetail {
     pub timeline: Vec<Moment>,
 }
 
-/// A launch. Times are seconds of Unix time.
+/// A launch. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaunchDetail {
     /// Its id.
     pub launch: LaunchId,
-    /// Its Slurm job, when the gateway told its id.
+    /// The ID of its Slurm job, if the gateway told it.
     pub slurm_job: Option<String>,
-    /// How often the gateway did not take it.
+    /// How often the gateway did not accept it.
     pub submit_failures: u64,
-    /// Why not, the last time, when that was its last word.
+    /// The last answer, if it was a failure.
     pub submit_failure: Option<String>,
     /// What kind of failure that was.
     #[serde(skip)]
     pub submit_failure_kind: Option<FailureKind>,
     /// How often GitHub gave no credential for it.
     pub redeem_failures: u64,
-    /// Why not, the last time.
+    /// The last answer, if it was a failure.
     pub redeem_failure: Option<String>,
     /// The job that its runner took.
     pub took: Option<JobId>,
     /// Why its job got another launch.
     pub lost: Option<String>,
-    /// When the gateway took it.
+    /// When the gateway accepted it.
     pub submitted_at: Option<u64>,
     /// When its credential was handed out.
     pub redeemed_at: Option<u64>,
-    /// When nothing needed it any more.
+    /// When it was no longer needed.
     pub withdrawn_at: Option<u64>,
     /// When its Slurm job was cancelled.
     pub cancelled_at: Option<u64>,
+    /// How its Slurm job ended, when the gateway told: Slurm's state.
+    pub ended: Option<String>,
+    /// When that became known.
+    pub ended_at: Option<u64>,
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Moment {
-    /// When, in seconds of Unix time.
+    /// When, as a Unix time in seconds.
     pub at: u64,
     /// What.
     pub event: Event,
     /// The launch that it happened to.
     pub launch: Option<LaunchId>,
-    /// More of it in words.
+    /// Details, for people.
     pub detail: Option<String>,
 }
 
-/// What can happen to a job or to its launches. In the order in which what happened within one second is told.
+/// What can happen to a job or its launches, in the order in which events of the same second are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Event {
-    /// GitHub made the job.
+    /// GitHub created the job.
     Created,
-    /// The webhook *queued* was received.
+    /// The queued webhook was received.
     Requested,
     /// GitHub confirmed that an old job is still queued.
     Confirmed,
-    /// The gateway did not take the launch; the last time.
+    /// The gateway did not accept the launch; the last time.
     SubmitFailed,
-    /// The gateway took the launch.
+    /// The gateway accepted the launch.
     Submitted,
     /// GitHub gave no credential; the last time.
     RedeemFailed,
     /// The credential was handed out.
     Redeemed,
-    /// The launch cannot serve the job any more.
+    /// The launch can no longer serve the job.
     Lost,
     /// A runner took the job.
     Started,
-    /// The job came to its end.
+    /// The job ended.
     Finished,
-    /// Nothing needed the launch any more.
+    /// The launch was no longer needed.
     Withdrawn,
     /// The launch's Slurm job was cancelled.
     Cancelled,
+    /// The launch's Slurm job is over.
+    Ended,
 }
 
 /// All that is known of a job; `None` when nothing is (any more).
@@ -140,6 +150,8 @@ impl From<&LaunchRecord> for LaunchDetail {
             redeemed_at: record.redeemed,
             withdrawn_at: record.withdrawn,
             cancelled_at: record.cancelled,
+            ended: record.ended.as_ref().map(|ended| ended.how.to_string()),
+            ended_at: record.ended.as_ref().map(|ended| ended.at),
         }
     }
 }
@@ -190,6 +202,7 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         lost,
         launch.withdrawn.map(|at| moment(at, Event::Withdrawn, None)),
         launch.cancelled.map(|at| moment(at, Event::Cancelled, None)),
+        launch.ended.as_ref().map(|ended| moment(ended.at, Event::Ended, Some(ended.how.to_string()))),
     ]
     .into_iter()
     .flatten()

@@ -22,6 +22,7 @@ pub enum AmountError {
 /// (sbatch's manual page, `--mem`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Memory(u64);
 
 impl Memory {
@@ -77,6 +78,7 @@ impl From<Memory> for String {
 /// A Slurm time limit, in whole minutes, at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TimeLimit(u64);
 
 impl TimeLimit {

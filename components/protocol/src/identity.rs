@@ -9,6 +9,7 @@ use thiserror::Error;
 /// The id of a GitHub `workflow_job`. A re-run has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobId(pub u64);
 
 impl fmt::Display for JobId {
@@ -25,6 +26,7 @@ pub struct MalformedName(pub &'static str);
 /// `owner/name`, only of characters that GitHub allows, so that it can stand in a URL's path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RepositoryName {
     full: String,
     slash: usize,
@@ -75,6 +77,7 @@ impl From<RepositoryName> for String {
 /// One attempt to start a runner for a job: `{job}-{number}`. It is the launch token's `jti`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaunchId {
     /// The job that it was started for.
     pub job: JobId,
@@ -88,13 +91,23 @@ impl LaunchId {
         format!("{RUNNER_NAME_PREFIX}{self}")
     }
 
+    /// The names that its one runner may have, the usual one first. The others are for when GitHub has a runner of that
+    /// name that cannot be removed.
+    pub fn runner_names(&self) -> impl ExactSizeIterator<Item = String> {
+        let name = self.runner_name();
+        RUNNER_NAME_SUFFIXES.iter().map(move |suffix| format!("{name}{suffix}"))
+    }
+
     /// The launch whose runner has this name, when the runner is one of ours.
     pub fn of_runner(name: &str) -> Option<Self> {
-        name.strip_prefix(RUNNER_NAME_PREFIX)?.parse().ok()
+        let name = name.strip_prefix(RUNNER_NAME_PREFIX)?;
+        // The empty one last: it ends every name.
+        RUNNER_NAME_SUFFIXES.iter().rev().find_map(|suffix| name.strip_suffix(suffix))?.parse().ok()
     }
 }
 
 const RUNNER_NAME_PREFIX: &str = "gha-slurm-";
+const RUNNER_NAME_SUFFIXES: [&str; 3] = ["", "-b", "-c"];
 
 impl fmt::Display for LaunchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,5 +163,16 @@ mod tests {
             assert!(bad.parse::<LaunchId>().is_err(), "{bad:?}");
         }
         assert_eq!(LaunchId::of_runner("somebody-else"), None);
+    }
+
+    #[test]
+    fn each_name_of_a_launchs_runner_leads_to_the_launch() {
+        let id: LaunchId = "42-1".parse().unwrap();
+        let names: Vec<String> = id.runner_names().collect();
+        assert_eq!(names, ["gha-slurm-42-1", "gha-slurm-42-1-b", "gha-slurm-42-1-c"]);
+        assert!(names.iter().all(|name| LaunchId::of_runner(name) == Some(id)));
+        for other in ["gha-slurm-42-1-", "gha-slurm-42-1-a", "gha-slurm-42-1-b-c", "gha-slurm-42-b", "42-1-b"] {
+            assert_eq!(LaunchId::of_runner(other), None, "{other}");
+        }
     }
 }

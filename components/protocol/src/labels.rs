@@ -33,6 +33,7 @@ pub fn check_list(labels: &str) -> Result<(), MalformedValue> {
 /// A set of labels. Two spellings of a label are one member, kept in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LabelSet(BTreeSet<String>);
 
 impl LabelSet {

@@ -1,13 +1,14 @@
-//! What Slurm says of a Slurm job, as the gateway passes it on.
+//! What Slurm says about a Slurm job, as the gateway passes it on.
 
 use serde::{Deserialize, Serialize};
 
-/// The answer to `GET /runner/{launch}`: what Slurm says of a launch's Slurm job.
+/// What Slurm says about a launch's Slurm job: the gateway's answer to `GET /runner/{launch}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SlurmJob {
-    /// Its id; absent while the gateway does not know whether it is submitted.
+    /// Its ID; null while the gateway does not know whether it was submitted.
     pub job_id: Option<String>,
-    /// The state in Slurm's word, such as `PENDING`; `UNKNOWN` when Slurm has forgotten it.
+    /// Its state in Slurm's words, such as `PENDING`; `UNKNOWN` if Slurm has forgotten it.
     pub state: String,
     /// Slurm's reason for that state, such as `Resources`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -24,6 +24,7 @@ pub fn is_plain(text: &str, punctuation: &[u8], longest: usize) -> bool {
 /// letter, a digit or `_`, so that it can never be read as an option.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SlurmName(String);
 
 impl SlurmName {
@@ -49,6 +50,7 @@ impl TryFrom<String> for SlurmName {
 /// How many CPUs a task gets: 1 to 65,535, the range of Slurm's `cpus_per_task`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Cpus(u16);
 
 impl Cpus {
@@ -89,6 +91,7 @@ impl FromStr for Cpus {
 /// such as `gpu:a100:2,shard:4`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Gres(String);
 
 impl Gres {

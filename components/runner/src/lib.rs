@@ -2,6 +2,7 @@
 //!
 //! It holds the App's key and reaches GitHub alone; the gateway's secret is not here.
 
+mod denied;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
 pub mod redeem;

@@ -3,31 +3,36 @@
 //! The token is checked before anything is read for it. Then the facts: a launch that was redeemed gets nothing more,
 //! one that nothing waits for gets nothing at all. Replicas take turns by attempts, so that a crowd of retries costs
 //! one call to GitHub; that exactly one gets a credential rests on the claim at the very end.
+//!
+//! A launch token names a launch and nothing else: repository, installation and labels are those of the launch's facts.
+//! The credential is a JIT configuration, good for one runner and one job. A job script that asks for nothing gets a
+//! registration token where the operator allows that (`registration_tokens`); none is ever handed out in place of the other.
 
 use std::time::Duration;
 
-use gha_slurm_core::counters::{Counter, RedemptionOutcome};
+use gha_slurm_core::counters::{Counter, Suspicion};
 use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use gha_slurm_core::github::credentials::{Credentials, Reach};
-use gha_slurm_core::launch_token::{Launch, LaunchTokens, TokenError};
-use gha_slurm_core::ledger::{Claim, Ledger};
+use gha_slurm_core::launch_token::LaunchTokens;
+use gha_slurm_core::ledger::{Claim, Ledger, Requested};
 use gha_slurm_core::lifecycle::Need;
-use gha_slurm_core::ports::{Platform, StoreError};
-use gha_slurm_core::settings::{SettingError, Settings};
-use gha_slurm_edge::answer::{Answer, Level};
+use gha_slurm_core::ports::Platform;
+use gha_slurm_core::settings::Settings;
+use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::LaunchId;
 use serde::Deserialize;
 use serde_json::json;
 
-/// A redemption has no body; what a client sends by habit is small.
+use crate::denied::{Denied, unauthorized};
+
+/// A redemption has a short body or none; what a client sends by habit is small.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// For all calls to GitHub together.
 const BUDGET: Duration = Duration::from_secs(20);
 /// Well past the budget: an attempt that is older died.
 const LEASE: Duration = Duration::from_secs(90);
-const TURN_SECONDS: u64 = 2;
 
 /// Answers one redemption.
 pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
@@ -41,12 +46,18 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
         .redeem_url()
         .map_err(Denied::from)
         .and_then(|audience| Ok(LaunchTokens::new(platform, audience.as_str()).verify(token)?));
-    let named = verified.as_ref().ok().map(|(id, _)| *id);
-    let redeemed = verified.and_then(|(id, launch)| exchange(platform, id, &launch, takes_jit(&request.body)));
-    if let Err(denied) = &redeemed
-        && let Some(outcome) = denied.outcome()
-    {
-        Counter::Redemption(outcome).sample(platform);
+    let named = verified.as_ref().ok().copied();
+    let redeemed = verified.and_then(|id| exchange(platform, id, &request.body));
+    if let Err(denied) = &redeemed {
+        if let Some(outcome) = denied.outcome() {
+            Counter::Redemption(outcome).sample(platform);
+        }
+        // That it could not be kept must not change the answer.
+        if let (Denied::Redeemed, Some(id)) = (denied, named)
+            && Ledger(platform).launch(id).record_replayed() == Ok(true)
+        {
+            Counter::Suspicion(Suspicion::LaunchTokenReplayed).count(platform);
+        }
     }
     let answer = redeemed.unwrap_or_else(Answer::from);
     match named {
@@ -55,111 +66,8 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     }
 }
 
-/// Why a redemption gets no credential.
-#[derive(Debug)]
-enum Denied {
-    /// Forged, expired, for another audience.
-    InvalidToken(String),
-    /// Its one credential was handed out.
-    Redeemed,
-    /// Another request redeems the launch at this moment.
-    UnderWay,
-    /// Nothing waits for the launch, now and for ever.
-    Gone(LaunchId, String),
-    GitHub(GitHubError),
-    Setting(SettingError),
-    Store(StoreError),
-}
-
-impl From<TokenError> for Denied {
-    fn from(error: TokenError) -> Self {
-        match error {
-            TokenError::Refused(detail) => Self::InvalidToken(detail),
-            TokenError::Store(error) => Self::Store(error),
-        }
-    }
-}
-
-impl From<SettingError> for Denied {
-    fn from(error: SettingError) -> Self {
-        match error {
-            SettingError::Store(error) => Self::Store(error),
-            other => Self::Setting(other),
-        }
-    }
-}
-
-impl From<GitHubError> for Denied {
-    fn from(error: GitHubError) -> Self {
-        match error {
-            GitHubError::Setting(error) => error.into(),
-            other => Self::GitHub(other),
-        }
-    }
-}
-
-impl From<StoreError> for Denied {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl Denied {
-    /// What it is counted as, unless it left a fact.
-    fn outcome(&self) -> Option<RedemptionOutcome> {
-        match self {
-            Self::InvalidToken(_) => Some(RedemptionOutcome::Unauthorized),
-            Self::Redeemed => Some(RedemptionOutcome::Repeated),
-            Self::Gone(..) => Some(RedemptionOutcome::Gone),
-            Self::Setting(_) => Some(RedemptionOutcome::Failed),
-            Self::UnderWay | Self::GitHub(_) | Self::Store(_) => None,
-        }
-    }
-}
-
-impl From<Denied> for Answer {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::InvalidToken(detail) => {
-                unauthorized("the launch token is not valid", "Bearer error=\"invalid_token\"").with_detail(detail)
-            }
-            Denied::Redeemed => Self::error(409, "this launch token was redeemed before"),
-            Denied::UnderWay => {
-                Self::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
-            }
-            Denied::Gone(id, why) => Self::new(410, json!({"error": why, "launch": id})),
-            Denied::GitHub(error) => refused_by_github(&error),
-            Denied::Setting(error) => error.into(),
-            Denied::Store(error) => error.into(),
-        }
-    }
-}
-
-fn unauthorized(message: &str, challenge: &str) -> Answer {
-    Answer::error(401, message).with_header("www-authenticate", challenge)
-}
-
-fn refused_by_github(error: &GitHubError) -> Answer {
-    let answer = match error {
-        GitHubError::Unavailable { retry_after, .. } => {
-            Answer::try_again(*retry_after, "GitHub cannot answer now; the launch token stays valid")
-        }
-        GitHubError::Unauthorized(_) => {
-            Answer::try_again(60, "GitHub does not accept this App: check github_app_id and github_private_key")
-                .at(Level::Error)
-        }
-        GitHubError::NotFound(_) => Answer::error(403, "the App is not installed for this repository (any more)"),
-        GitHubError::Refused(_) | GitHubError::Setting(_) => Answer::error(
-            403,
-            "GitHub refuses: the App needs the permission Administration (write), an installation that is not \
-             suspended, and this repository among its repositories",
-        ),
-    };
-    answer.with_detail(error.to_string())
-}
-
-/// Whether the job script can start a runner by a JIT config: `{"credential": "jit"}`. The original's sends no body.
-fn takes_jit(body: &[u8]) -> bool {
+/// Whether the job script asks for a JIT configuration by name: `{"credential": "jit"}`. The original's sends no body.
+fn wants_jit(body: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Wish {
         credential: String,
@@ -178,55 +86,46 @@ enum Credential {
 impl Credential {
     fn get<P: Platform>(
         credentials: &Credentials<'_, P>,
-        reach: Reach<'_>,
         id: LaunchId,
-        launch: &Launch,
+        requested: &Requested,
         jit: bool,
     ) -> Result<Self, GitHubError> {
+        let reach = Reach::from(requested);
         if jit {
-            match credentials.jit_config(reach, &id.runner_name(), &launch.labels) {
-                Ok(config) => return Ok(Self::Jit(config)),
-                // An earlier attempt made the runner and died: a registration replaces it.
-                Err(GitHubError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
+            credentials.jit_config(reach, id, &requested.labels).map(Self::Jit)
+        } else {
+            credentials.registration_token(reach).map(Self::Registration)
         }
-        credentials.registration_token(reach).map(Self::Registration)
     }
 }
 
-fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool) -> Result<Answer, Denied> {
-    check(platform, id)?;
-    let github = GitHub::new(platform, Settings(platform).github()?, BUDGET);
+fn exchange<P: Platform>(platform: &P, id: LaunchId, body: &[u8]) -> Result<Answer, Denied> {
+    let requested = check(platform, id)?;
+    let settings = Settings(platform);
+    let github = GitHub::new(platform, settings.github()?, BUDGET);
+    let jit = !settings.registration_tokens()? || wants_jit(body);
     let facts = Ledger(platform).launch(id);
-    let reach = Reach { id: launch.repository_id, name: &launch.repository, installation: launch.installation };
     let credentials = Credentials::new(platform, &github);
-    let kept = if jit { None } else { credentials.kept_registration_token(reach) };
-    let credential = match kept {
-        // GitHub is not asked, so there is no turn to take.
-        Some(token) => Credential::Registration(token),
-        None => {
-            let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else { return Err(Denied::UnderWay) };
-            let credential = match Credential::get(&credentials, reach, id, launch, jit) {
-                Ok(credential) => credential,
-                Err(error) => {
-                    facts.redemptions().record_failed(attempt, error.kind(), &error.to_string())?;
-                    return Err(error.into());
-                }
-            };
-            // The job may have been cancelled while GitHub was asked.
-            if let Err(denied) = check(platform, id) {
-                if let (Denied::Gone(..), Credential::Jit(JitConfig { runner: Some(runner), .. })) =
-                    (&denied, credential)
-                {
-                    // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
-                    let _ = credentials.remove_runner(reach, runner);
-                }
-                return Err(denied);
-            }
-            credential
+    let Claim::Won(attempt) = facts.redemptions().claim(LEASE)? else { return Err(Denied::UnderWay) };
+    // An earlier attempt may have handed it out and died before that was written; what it made is not touched.
+    if facts.committed()? {
+        return Err(Denied::Redeemed);
+    }
+    let credential = match Credential::get(&credentials, id, &requested, jit) {
+        Ok(credential) => credential,
+        Err(error) => {
+            facts.redemptions().record_failed_at_github(attempt, &error)?;
+            return Err(Denied::by_github(id, error));
         }
     };
+    // The job may have been cancelled while GitHub was asked.
+    if let Err(denied) = check(platform, id) {
+        if let (Denied::Gone(..), Credential::Jit(JitConfig { runner: Some(runner), .. })) = (&denied, credential) {
+            // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
+            let _ = credentials.remove_runner(Reach::from(&requested), runner);
+        }
+        return Err(denied);
+    }
     if !facts.commit_redemption()? {
         return Err(Denied::Redeemed);
     }
@@ -236,8 +135,7 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
             (json!({"token": token.token.expose(), "expires_at": token.expires_at}), Some(&token.expires_at), None)
         }
     };
-    let log =
-        json!({"launch": id, "repository": launch.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
+    let log = json!({"launch": id, "repository": requested.repository, "jit": expires_at.is_none(), "expires_at": expires_at});
     let answer = Answer::confidential(200, body, log);
     Ok(match facts.record_redeemed(runner) {
         Ok(()) => answer,
@@ -246,18 +144,19 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, launch: &Launch, jit: bool)
     })
 }
 
-/// Whether this launch may get a credential, by what is known now.
-fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<(), Denied> {
+/// What the launch is for, if it may get a credential by what is known now.
+fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Requested, Denied> {
     let ledger = Ledger(platform);
     let facts = ledger.launch(id);
     if facts.redeemed()?.is_some() {
         return Err(Denied::Redeemed);
     }
     let withdrawn = facts.withdrawn()?;
-    if !withdrawn && Need(platform).needed(id)? {
-        return Ok(());
-    }
+    let needed = !withdrawn && Need(platform).needed(id)?;
     let view = ledger.job(id.job).view()?;
+    if let (true, Some(requested)) = (needed, &view.requested) {
+        return Ok(requested.clone());
+    }
     if !withdrawn && view.requested.is_some() {
         // From now on no job counts on this launch: its Slurm job ends.
         facts.record_withdrawn()?;
@@ -267,6 +166,9 @@ fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<(), Denied> {
             format!("the job is over ({})", finished.conclusion.as_deref().unwrap_or("completed"))
         }
         (None, Some(_), _) => "another runner took the job".to_owned(),
+        (None, None, Some(_)) if view.is_held() => {
+            "GitHub holds the job back until its deployment is approved; then it has another launch".to_owned()
+        }
         (None, None, Some(_)) => "the job has another launch, or GitHub gave it up after 24 h".to_owned(),
         (None, None, None) => "nothing is known of this job (any more)".to_owned(),
     };

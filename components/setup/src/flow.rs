@@ -15,6 +15,7 @@ use gha_slurm_core::ledger::{Claim, Ledger, RegisteredApp, Registration};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::{GitHubSettings, SettingError, Settings};
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::cookies::{Cookie, SameSite};
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::hex::hex;
 use gha_slurm_protocol::secret::Secret;
@@ -113,14 +114,14 @@ impl<'a, P: Platform> Setup<'a, P> {
         }
         let refuse = |status, text: &str, why| Ok(Err(Box::new(self.refusal(status, text, why))));
         if !self.secret.matches(given) {
-            let text = "This needs the one-time link that gha-slurm prints when it starts.";
+            let text = "Open the one-time link that gha-slurm prints when it starts.";
             return refuse(403, text, "no valid secret");
         }
         if self.registration.link_used(&self.secret)? {
             return refuse(410, USED, "the link was used");
         }
         if self.platform.unix_seconds() >= self.link_end()? {
-            let text = "This link has expired. Start gha-slurm again for another one.";
+            let text = "This link has expired. Restart gha-slurm to get a new one.";
             return refuse(410, text, "the link has expired");
         }
         Ok(Ok(Entry::Link))
@@ -159,40 +160,44 @@ impl<'a, P: Platform> Setup<'a, P> {
         let action = choice.action(&self.web, state.expose())?;
         let manifest = choice.manifest(&self.public)?;
         let page = pages::review(&choice, &action, &manifest, &self.public, &self.url("setup")?);
-        let answer = self.page(200, "Register the App", &page, json!({"step": "chosen"}));
+        let answer = self.page(200, "Create the App", &page, json!({"step": "chosen"}));
         if let Entry::Session(_) = entry {
             return Ok(answer);
         }
         let session = self.random();
         self.registration.open_session(&session, until)?;
-        let (path, secure) = (self.url("setup")?, if self.public.scheme() == "https" { "; Secure" } else { "" });
-        // Lax, because it is GitHub that leads back here.
-        let cookie = format!(
-            "{COOKIE}={}; Path={}; Max-Age={LINK_SECONDS}; HttpOnly; SameSite=Lax{secure}",
-            session.expose(),
-            path.path(),
-        );
-        Ok(answer.with_header("set-cookie", cookie))
+        let setup = self.url("setup")?;
+        let cookie = Cookie {
+            name: COOKIE,
+            value: session.expose(),
+            path: setup.path(),
+            seconds: LINK_SECONDS,
+            // Because GitHub leads back here.
+            same_site: SameSite::Lax,
+            secure: self.public.scheme() == "https",
+        };
+        Ok(answer.with_header("set-cookie", cookie.to_string()))
     }
 
     fn callback(&self, request: &Request) -> Result<Answer, SettingError> {
         let state = Secret::new(request.query("state").unwrap_or_default());
         if !self.registration.state(&state)? {
-            let text = "This answer of GitHub belongs to no set-up that was begun here, or to one that is over.";
+            let text =
+                "This answer from GitHub does not belong to a setup that was started here, or that setup is complete.";
             return Ok(self.refusal(403, text, "unknown state"));
         }
         let code = request.query("code").unwrap_or_default();
         let plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         if code.is_empty() || code.len() > MAX_CODE || !plain {
-            return self.again(400, "GitHub sent no code that could be one.", "malformed code");
+            return self.again(400, "The code from GitHub is malformed.", "malformed code");
         }
         let attempts = self.registration.exchanges(&state);
         let Claim::Won(attempt) = attempts.claim(LEASE)? else {
-            return self.again(409, "This answer of GitHub is being dealt with.", "the state is in use");
+            return self.again(409, "This answer from GitHub is already being handled.", "the state is in use");
         };
         // Somebody may have come to the end of it between the look and the claim.
         if !self.registration.state(&state)? {
-            return Ok(self.refusal(403, "This set-up is over.", "the state was used"));
+            return Ok(self.refusal(403, "This setup is already complete.", "the state was used"));
         }
         // No app id: the code is the credential.
         let settings = GitHubSettings { app_id: String::new(), api: Settings(self.platform).github_api()? };
@@ -203,14 +208,14 @@ impl<'a, P: Platform> Setup<'a, P> {
             }
             Err(error @ GitHubError::Unavailable { .. }) => {
                 attempts.record_failed(attempt, error.kind(), &error.to_string())?;
-                let text = "GitHub cannot answer now. Load this page again in a moment.";
+                let text = "GitHub cannot answer now. Reload this page in a moment.";
                 Ok(self.again(502, text, "GitHub is unavailable")?.with_detail(error.to_string()))
             }
             Err(GitHubError::Setting(error)) => Err(error),
             Err(error) => {
                 self.registration.close_state(&state)?;
-                let text = "GitHub does not take the code (any more). If the App is listed in its owner's settings, \
-                            delete it there; its key is lost.";
+                let text = "GitHub does not accept the code, which may have expired. If the App is listed in its owner's \
+                            settings, delete it there: its key is lost.";
                 Ok(self.again(502, text, "GitHub refused the code")?.with_detail(error.to_string()))
             }
         }
@@ -218,10 +223,10 @@ impl<'a, P: Platform> Setup<'a, P> {
 
     fn keep(&self, app: ConvertedApp) -> Result<Answer, SettingError> {
         let (Some(webhook_secret), Some(_)) = (&app.webhook_secret, AppKey::from_pem(app.pem.expose())) else {
-            return self.again(502, "GitHub gave no key or no webhook secret for the App.", "incomplete App");
+            return self.again(502, "GitHub sent no key or no webhook secret for the App.", "incomplete App");
         };
         let install = format!("{}/installations/new", app.html_url.path().trim_end_matches('/'));
-        let install = self.web.join(&install).map_err(|_| SettingError::new("github_api_url", "is no base URL"))?;
+        let install = self.web.join(&install).map_err(|_| SettingError::new("github_api_url", "is not a base URL"))?;
         let kept = RegisteredApp {
             app_id: app.id,
             slug: app.slug,
@@ -231,13 +236,13 @@ impl<'a, P: Platform> Setup<'a, P> {
         };
         if !self.registration.keep(&kept, &app.pem, webhook_secret)? {
             let text = format!(
-                "Another App was registered here at the same time, and is kept. Delete the App {} at GitHub.",
+                "Another App was created here at the same time, and is used. Delete the App {} on GitHub.",
                 kept.name
             );
             return Ok(self.refusal(409, &text, "another App is kept"));
         }
         let log = json!({"step": "registered", "app_id": kept.app_id, "slug": kept.slug});
-        Ok(self.page(200, "Registered", &pages::registered(&kept.name, &install), log))
+        Ok(self.page(200, "App created", &pages::registered(&kept.name, &install), log))
     }
 
     fn choice_page(
@@ -261,7 +266,7 @@ impl<'a, P: Platform> Setup<'a, P> {
     /// What did not go well, with a way back to the first page.
     fn again(&self, status: u16, text: &str, why: &str) -> Result<Answer, SettingError> {
         let page = pages::problem(text, Some(&self.url("setup")?));
-        Ok(self.page(status, "Not registered", &page, json!({"error": why})))
+        Ok(self.page(status, "No App was created", &page, json!({"error": why})))
     }
 
     fn refusal(&self, status: u16, text: &str, why: &str) -> Answer {
@@ -274,7 +279,7 @@ impl<'a, P: Platform> Setup<'a, P> {
     }
 
     fn url(&self, path: &str) -> Result<Url, SettingError> {
-        self.public.join(path).map_err(|error| SettingError::new("public_url", format!("is no base URL ({error})")))
+        self.public.join(path).map_err(|error| SettingError::new("public_url", format!("is not a base URL ({error})")))
     }
 
     /// 160 random bits.
@@ -285,12 +290,10 @@ impl<'a, P: Platform> Setup<'a, P> {
     }
 }
 
-const USED: &str = "This link was used before. Start gha-slurm again for another one.";
+const USED: &str = "This link has been used. Restart gha-slurm to get a new one.";
 
 fn session_of(request: &Request) -> Option<Secret> {
-    let cookies = request.header("cookie")?.split(';');
-    let value = cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == COOKIE)?.1;
-    Some(Secret::new(value))
+    request.cookies(COOKIE).next().map(Secret::new)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! The component `setup`: `/setup`, the set-up in the browser, while there is no GitHub App yet.
+//! The component `setup`: `/setup`, the setup in the browser, while there is no GitHub App yet.
 //!
-//! It holds the secret of the set-up link and reaches GitHub alone; the gateway's secret and an App's key given by variables
-//! are not here.
+//! It holds the secret of the setup link and connects only to GitHub; it has neither the gateway's secret nor the key of an
+//! App that variables name.
 
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;

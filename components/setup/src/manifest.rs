@@ -1,8 +1,10 @@
-//! The manifest of which GitHub makes the App, and where it is posted.
+//! The manifest from which GitHub creates the App, and where it is posted.
 //!
-//! Source: GitHub Docs, "Registering a GitHub App from a manifest". GitHub takes an event only together with a permission
-//! that covers it: *workflow_job* needs *Actions*.
+//! Source: GitHub Docs, "Registering a GitHub App from a manifest".
 
+use std::collections::BTreeMap;
+
+use gha_slurm_core::github::requirements::{EVENTS, PERMISSIONS};
 use gha_slurm_core::settings::SettingError;
 use serde_json::json;
 use url::Url;
@@ -12,12 +14,12 @@ const MAX_NAME: usize = 34;
 /// GitHub's limit for an account's name.
 const MAX_ACCOUNT: usize = 39;
 
-/// Who is to own the App.
+/// The App's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Whoever is signed in at GitHub.
+    /// The person who is signed in to GitHub.
     Personal,
-    /// An organisation in which he may manage Apps.
+    /// An organization whose Apps this person may manage.
     Organization(String),
 }
 
@@ -31,7 +33,7 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Reads the form's fields; the error is for whoever filled it in.
+    /// Reads the form's fields; the error is for the person who filled it in.
     pub(super) fn parse(account: &str, organization: &str, name: &str) -> Result<Self, &'static str> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
@@ -41,9 +43,9 @@ impl Choice {
             ("personal", _) => Owner::Personal,
             ("organization", login) if is_login(login) => Owner::Organization(login.to_owned()),
             ("organization", _) => {
-                return Err("Give the organisation's name as it stands in its URL: letters, digits and hyphens.");
+                return Err("Enter the organization's name as in its URL: letters, digits and hyphens.");
             }
-            _ => return Err("Choose who is to own the App."),
+            _ => return Err("Choose who should own the App."),
         };
         Ok(Self { owner, name: name.to_owned() })
     }
@@ -70,8 +72,8 @@ impl Choice {
             "hook_attributes": {"url": under("api/github/webhooks")?, "active": true},
             "redirect_url": under("setup/callback")?,
             "setup_url": public,
-            "default_permissions": {"administration": "write", "actions": "read", "metadata": "read"},
-            "default_events": ["workflow_job"],
+            "default_permissions": BTreeMap::from(PERMISSIONS),
+            "default_events": EVENTS,
         })
         .to_string())
     }
@@ -83,7 +85,7 @@ fn is_login(text: &str) -> bool {
 }
 
 fn joined(base: &Url, path: &str, variable: &'static str) -> Result<Url, SettingError> {
-    base.join(path).map_err(|error| SettingError::new(variable, format!("is no base URL ({error})")))
+    base.join(path).map_err(|error| SettingError::new(variable, format!("is not a base URL ({error})")))
 }
 
 #[cfg(test)]
@@ -107,12 +109,17 @@ mod tests {
         let manifest = personal.manifest(&Url::parse("https://app.example/slurm/").unwrap()).unwrap();
         let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["name"], "gha-slurm");
+        let permissions = serde_json::json!({"administration": "write", "actions": "read", "metadata": "read"});
+        assert_eq!(
+            (&manifest["default_permissions"], &manifest["default_events"][0]),
+            (&permissions, &"workflow_job".into())
+        );
         assert_eq!(manifest["hook_attributes"]["url"], "https://app.example/slurm/api/github/webhooks");
         assert_eq!(manifest["redirect_url"], "https://app.example/slurm/setup/callback");
     }
 
     #[test]
-    fn what_is_no_account_or_name_is_refused() {
+    fn a_malformed_account_or_name_is_refused() {
         for (account, organization, name) in [
             ("organization", "", "n"),
             ("organization", "../x", "n"),

@@ -1,5 +1,6 @@
-//! The pages of the set-up. Every value is escaped by the macro; no script, no other origin.
+//! The pages of the setup. The macro escapes every value; there is no script, and nothing from another origin.
 
+use gha_slurm_core::github::requirements::EVENTS;
 use gha_slurm_edge::answer::Answer;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
@@ -11,15 +12,15 @@ const STYLE: &str = include_str!("style.css");
 
 /// What all pages of one answer share.
 pub(super) struct Frame<'a> {
-    /// Random, for the one style sheet.
+    /// A random value for the one style sheet.
     pub(super) nonce: &'a str,
-    /// Where the page's forms may go besides this application.
+    /// Where the page's forms may be sent besides this application.
     pub(super) github: &'a Url,
 }
 
 impl Frame<'_> {
-    /// A page under a policy that lets nothing be loaded and forms be sent to this application and GitHub alone. A browser
-    /// applies that to redirections as well: who has to sign in at GitHub first should do so before.
+    /// A page whose policy forbids loading anything, and sending forms to anything but this application and GitHub. Browsers
+    /// apply that to redirects as well, so people should be signed in to GitHub before they send the form.
     pub(super) fn page(&self, status: u16, title: &str, content: &Markup, log: Value) -> Answer {
         let page = html! {
             (DOCTYPE)
@@ -31,7 +32,7 @@ impl Frame<'_> {
                     style nonce=(self.nonce) { (maud::PreEscaped(STYLE)) }
                 }
                 body {
-                    header { strong { "gha-slurm" } " set-up" }
+                    header { strong { "gha-slurm" } " setup" }
                     main { h1 { (title) } (content) }
                 }
             }
@@ -43,85 +44,89 @@ impl Frame<'_> {
         );
         Answer::page(status, page.into_string(), log)
             .with_header("content-security-policy", policy)
-            // GitHub may see from which origin a form comes, never a link with its secret.
+            // GitHub may see the origin that a form comes from, but never a link with its secret.
             .with_header("referrer-policy", "strict-origin")
             .with_header("x-content-type-options", "nosniff")
     }
 }
 
-/// The first page: whose App, and its name. `secret` is the link's, where no session stands for it.
+/// The first page: the App's owner and name. `secret` is the link's, unless there is a session.
 pub(super) fn choose(action: &Url, secret: Option<&str>, web: &Url, problem: Option<&str>) -> Markup {
     html! {
         p {
-            "This registers a GitHub App of your own, by which GitHub tells this application about queued jobs, and by \
-             which it registers runners. You see what it may do before it is made."
+            "This creates a GitHub App of your own. Through it, GitHub tells this application about queued jobs, and this \
+             application registers runners. You see its permissions before it is created."
         }
         @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
         form method="post" action=(action) {
             @if let Some(secret) = secret { input type="hidden" name="secret" value=(secret); }
             fieldset {
-                legend { "Who is to own it?" }
-                label { input type="radio" name="account" value="organization" checked; " An organisation" }
+                legend { "Who should own the App?" }
+                label { input type="radio" name="account" value="organization" checked; " An organization" }
                 label.indented {
-                    "its name, as in " code { (web) "NAME" } " "
+                    "Its name, as in " code { (web) "NAME" } " "
                     input type="text" name="organization" autocomplete="off" maxlength="39" autofocus;
                 }
                 label { input type="radio" name="account" value="personal"; " Your personal account" }
             }
             label {
-                "The App's name, which must be free at GitHub "
+                "The App's name, which must not be taken on GitHub "
                 input type="text" name="name" value="gha-slurm" maxlength="34" required;
             }
             p.hint { "Sign in at " a href=(web) { (web) } " first." }
-            button { "Go on" }
+            button { "Continue" }
         }
     }
 }
 
-/// The second page: what will be asked for, and the way to GitHub.
+/// The second page: what the App may do, and the form that leads to GitHub.
 pub(super) fn review(choice: &Choice, action: &Url, manifest: &str, public: &Url, back: &Url) -> Markup {
     html! {
         p {
-            "At GitHub you confirm the App " strong { (choice.name) } " for "
+            "On GitHub, you confirm the App " strong { (choice.name) } " for "
             @match &choice.owner {
                 Owner::Personal => { "your personal account" }
-                Owner::Organization(login) => { "the organisation " strong { (login) } }
+                Owner::Organization(login) => { "the organization " strong { (login) } }
             }
             ". It may:"
         }
         ul {
             li { "register self-hosted runners (" code { "administration: write" } ")" }
             li { "see jobs (" code { "actions: read" } ", " code { "metadata: read" } ")" }
-            li { "hear of queued jobs (event " code { "workflow_job" } "), sent to " code { (public) "api/github/webhooks" } }
+            li {
+                "be notified of queued jobs (event"
+                @for event in EVENTS { " " code { (event) } }
+                "), at " code { (public) "api/github/webhooks" }
+            }
         }
         @if public.scheme() != "https" {
-            p.problem { "GitHub reaches this address only if it is public, and should find HTTPS there: see public_url." }
+            p.problem { "GitHub can reach this address only if it is public, and it should use HTTPS: see the variable public_url." }
         }
         form method="post" action=(action) {
             input type="hidden" name="manifest" value=(manifest);
-            button autofocus { "Register at GitHub" }
+            button autofocus { "Create the App on GitHub" }
         }
-        p { a href=(back) { "Choose again" } }
+        p { a href=(back) { "Back" } }
     }
 }
 
-/// The last page: installing it.
+/// The last page: how to install it.
 pub(super) fn registered(name: &str, install: &Url) -> Markup {
     html! {
-        p { "The App " strong { (name) } " is registered; its key and its webhook secret are in this application's store." }
-        p { "Now say for which repositories it works:" }
-        p { a.button href=(install) { "Install it on repositories" } }
+        p { "The App " strong { (name) } " has been created. Its key and its webhook secret are in this application's store." }
+        p { "Now choose the repositories that it works for:" }
+        p { a.button href=(install) { "Install the App" } }
         p.hint {
-            "Then run " code { "gha-slurm doctor" } " where this application runs: it checks the rest, from the webhook \
-             to the gateway."
+            "Then run " code { "gha-slurm doctor" } " where this application runs. It checks everything else, from the \
+             webhook to the gateway."
         }
     }
 }
 
-/// That something did not go well, and where to begin again, if that is possible.
+/// What went wrong, and where to start again, if that is possible.
 pub(super) fn problem(text: &str, again: Option<&Url>) -> Markup {
     html! {
         p.problem role="alert" { (text) }
-        @if let Some(again) = again { p { a href=(again) { "Begin again" } } }
+        @if let Some(again) = again { p { a href=(again) { "Start again" } } }
     }
 }

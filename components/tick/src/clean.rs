@@ -1,7 +1,9 @@
 //! Deleting what is past the retention, bucket by bucket.
 
+use std::collections::HashMap;
+
 use gha_slurm_core::ledger::RETENTION_SECONDS;
-use gha_slurm_core::ledger::{Bucket, Entry, Ledger, keys, read, write};
+use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, keys, read, write};
 use gha_slurm_core::lifecycle::{Fault, trim_line};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_overview::tally::fold;
@@ -22,8 +24,10 @@ impl<P: Platform> Tick<'_, P> {
             Some(done) => done.0 + 1,
             None => last.saturating_sub(FIRST_LOOK_BUCKETS),
         };
-        for bucket in (begin..=last).map(Bucket) {
-            let slots = journal.slots(bucket)?;
+        let buckets: Vec<Bucket> = (begin..=last).map(Bucket).collect();
+        let sizes = journal.sizes(&buckets)?;
+        let mut lines = HashMap::new();
+        for (bucket, slots) in buckets.into_iter().zip(sizes) {
             if slots > 0 {
                 fold(platform, bucket)?;
             }
@@ -32,7 +36,11 @@ impl<P: Platform> Tick<'_, P> {
                     return Ok(());
                 }
                 match journal.entry(bucket, slot) {
-                    Ok(Some(Entry::Job(job))) => self.forget(job)?,
+                    Ok(Some(Entry::Job(job))) => {
+                        if let Some(requested) = self.forget(job)? {
+                            lines.insert(requested.profile.clone(), requested);
+                        }
+                    }
                     Ok(Some(Entry::Delivery(name))) => {
                         platform.delete_many(&Ledger(platform).delivery(&name).keys()?)?
                     }
@@ -44,20 +52,21 @@ impl<P: Platform> Tick<'_, P> {
             }
             journal.delete_bucket(bucket, slots)?;
         }
+        for requested in lines.values() {
+            trim_line(platform, requested)?;
+        }
         if begin <= last {
             write(platform, &done_key, &Bucket(last))?;
         }
         Ok(())
     }
 
-    fn forget(&self, job: JobId) -> Result<(), Fault> {
+    /// Deletes all of a job; its request, if it had one.
+    fn forget(&self, job: JobId) -> Result<Option<Requested>, Fault> {
         let facts = Ledger(self.platform).job(job);
         // What cannot be read is deleted all the same.
         let requested = facts.view().ok().and_then(|view| view.requested);
         self.platform.delete_many(&facts.keys()?)?;
-        match requested {
-            Some(requested) => trim_line(self.platform, &requested),
-            None => Ok(()),
-        }
+        Ok(requested)
     }
 }

@@ -5,8 +5,12 @@
 
 mod clean;
 mod deliveries;
+mod ends;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
+mod held;
 mod remove;
 mod repair;
 pub mod run;
+#[cfg(test)]
+mod tests;

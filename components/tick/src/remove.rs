@@ -5,16 +5,17 @@
 
 use gha_slurm_core::github::client::GitHubError;
 use gha_slurm_core::github::credentials::Credentials;
-use gha_slurm_core::ledger::{JitRunner, Ledger, Leftover, Requested};
+use gha_slurm_core::ledger::{JitRunner, Ledger, Leftover, Requested, Standing};
 use gha_slurm_core::lifecycle::Fault;
 use gha_slurm_core::ports::Platform;
-use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 use crate::run::Tick;
 
 /// A runner that has no job by then gets none: it starts within a minute or two, ends after two idle ones, and a job that
 /// still waits for it got another launch after five.
 const UNUSED_SECONDS: u64 = 10 * 60;
+/// The same after the end of its Slurm job: webhooks of a job that it ran are late by seconds.
+const ENDED_SECONDS: u64 = 60;
 /// How long after a failure, or while the runner runs a job that nobody told of, GitHub is asked again.
 const AGAIN_SECONDS: u64 = 10 * 60;
 /// GitHub removes an ephemeral runner by itself that was away for a day; the hour is for its own time to come round.
@@ -24,26 +25,29 @@ pub(crate) const MOST_REMOVALS: u32 = 20;
 
 impl<P: Platform> Tick<'_, P> {
     /// Removes the runners that a job's launches left. Returns whether there is none left, nor may come.
-    pub(crate) fn remove_runners(&mut self, job: JobId, requested: &Requested) -> Result<bool, Fault> {
+    pub(crate) fn remove_runners(&mut self, launches: &[Standing], requested: &Requested) -> Result<bool, Fault> {
         let mut none_left = true;
-        for (launch, leftover) in Ledger(self.platform).leftovers(job)? {
-            none_left &= match leftover {
-                Leftover::Undecided => false,
-                Leftover::Runner(runner) => self.remove_runner(launch, runner, requested)?,
+        for launch in launches {
+            none_left &= match launch.leftover() {
+                None => true,
+                Some(Leftover::Undecided) => false,
+                Some(Leftover::Runner(runner)) => self.remove_runner(launch, runner, requested)?,
             };
         }
         Ok(none_left)
     }
 
-    fn remove_runner(&mut self, launch: LaunchId, runner: JitRunner, requested: &Requested) -> Result<bool, Fault> {
+    fn remove_runner(&mut self, launch: &Standing, runner: JitRunner, requested: &Requested) -> Result<bool, Fault> {
         let now = self.platform.unix_seconds();
         if runner.at.saturating_add(FORGOTTEN_SECONDS) <= now {
             return Ok(true);
         }
-        if runner.at.saturating_add(UNUSED_SECONDS) > now || self.removals == 0 {
+        let ended = launch.ended.as_ref().map(|ended| ended.at.saturating_add(ENDED_SECONDS));
+        let unused = runner.at.saturating_add(UNUSED_SECONDS);
+        if ended.unwrap_or(unused).min(unused) > now || self.removals == 0 {
             return Ok(false);
         }
-        let facts = Ledger(self.platform).launch(launch);
+        let facts = Ledger(self.platform).launch(launch.id);
         if facts.removing()?.is_some_and(|asked| asked.saturating_add(AGAIN_SECONDS) > now) || self.late() {
             return Ok(false);
         }

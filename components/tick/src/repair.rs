@@ -1,25 +1,22 @@
 //! The walk through the journal: for each job what is still to be done.
 
-use std::time::Duration;
-
-use gha_slurm_core::gateway::slurm_job;
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_core::ledger::{Bucket, Entry, Ledger, LostReason, Requested, View, keys, read, write};
-use gha_slurm_core::lifecycle::{Fault, Need, Progress, advance, ours, settle, withdraw_unneeded};
+use gha_slurm_core::lifecycle::{
+    Fault, Need, Patience, Progress, advance, advance_all, ours, settle, withdraw_unneeded,
+};
 use gha_slurm_core::ports::Platform;
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::identity::JobId;
 use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
 
+use crate::ends::MOST_AT_ONCE;
 use crate::run::Tick;
 
 /// A runner that registered gets a waiting job within seconds; GitHub itself gives up on slow ones.
 const IDLE_SECONDS: u64 = 5 * 60;
-/// How often the gateway is asked about a Slurm job that did not redeem its launch yet: it may have died before it could.
-const SLURM_SECONDS: u64 = 5 * 60;
-const SLURM_DEADLINE: Duration = Duration::from_secs(3);
 /// How often GitHub is asked about a job that Slurm holds: its *completed* may have been lost.
 const PENDING_SECONDS: u64 = 30 * 60;
 /// How often GitHub is asked about a job that runs.
@@ -41,14 +38,18 @@ impl<P: Platform> Tick<'_, P> {
         let (oldest, newest) = (Bucket::at(now.saturating_sub(RETENTION_SECONDS)), Bucket::at(now));
         let mut place = read::<Place>(self.platform, &place_key).unwrap_or_default();
         let begin = place.as_ref().map_or(oldest, |place| place.bucket.max(oldest));
-        for number in begin.0..=newest.0 {
-            let bucket = Bucket(number);
+        let buckets: Vec<Bucket> = (begin.0..=newest.0).map(Bucket).collect();
+        for (bucket, hint, slots) in Ledger(self.platform).journal().open(&buckets)? {
             let from = place.take().filter(|place| place.bucket == bucket).map_or(0, |place| place.slot);
-            if let Some(slot) = self.repair_bucket(bucket, from)? {
+            let stopped = self.repair_bucket(bucket, from, hint, slots)?;
+            // What was collected is done before the next walk begins behind it.
+            if let Some(slot) = stopped {
+                self.flush()?;
                 write(self.platform, &place_key, &Place { bucket, slot })?;
                 return Ok(());
             }
         }
+        self.flush()?;
         if begin != oldest || self.platform.get(&place_key)?.is_some() {
             self.platform.delete(&place_key)?;
         }
@@ -56,11 +57,9 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Returns the slot where time ran out.
-    fn repair_bucket(&mut self, bucket: Bucket, from: i64) -> Result<Option<i64>, Fault> {
+    fn repair_bucket(&mut self, bucket: Bucket, from: i64, hint: i64, slots: i64) -> Result<Option<i64>, Fault> {
         let platform = self.platform;
         let journal = Ledger(platform).journal();
-        let Some(hint) = journal.settled(bucket)? else { return Ok(None) };
-        let slots = journal.slots(bucket)?;
         let (mut settled, mut unbroken) = (hint, from <= hint);
         for slot in from.max(hint) + 1..=slots {
             if self.late() {
@@ -86,6 +85,9 @@ impl<P: Platform> Tick<'_, P> {
             if unbroken {
                 settled = slot;
             }
+            if self.submissions.len() >= MOST_AT_ONCE || self.questions.len() >= MOST_AT_ONCE {
+                self.flush()?;
+            }
         }
         let whole = settled == slots && bucket.end() + 60 < platform.unix_seconds();
         if (settled > hint || whole) && slots > 0 {
@@ -94,15 +96,33 @@ impl<P: Platform> Tick<'_, P> {
         Ok(None)
     }
 
+    /// Submits and asks what was collected.
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.ask_for_ends()?;
+        let wanted = std::mem::take(&mut self.submissions);
+        let results = advance_all(self.platform, &self.destination, &wanted, Patience::Due, &mut self.pace);
+        for ((job, _), result) in wanted.iter().zip(results) {
+            match result {
+                Ok(Progress::Launched(_)) => self.report.launched += 1,
+                Ok(_) => {}
+                Err(error) => self.report.problem(format!("job {job}: {error}")),
+            }
+        }
+        Ok(())
+    }
+
     /// Does what is to be done for a job and its runners. Returns whether nothing ever will be again.
-    fn repair(&mut self, job: JobId) -> Result<bool, Fault> {
+    pub(crate) fn repair(&mut self, job: JobId) -> Result<bool, Fault> {
         self.report.jobs += 1;
-        let view = Ledger(self.platform).job(job).view()?;
+        let ledger = Ledger(self.platform);
+        let view = ledger.job(job).view()?;
         let requested = view.requested.clone();
         let done = self.repair_job(job, view)?;
         // A job that was never requested has no launch.
         let Some(requested) = requested else { return Ok(done) };
-        Ok(self.remove_runners(job, &requested)? && done)
+        let launches = ledger.standings(job)?;
+        let all_ended = self.see_ends(&ledger.job(job).view()?, &requested, &launches);
+        Ok(self.remove_runners(&launches, &requested)? && all_ended && done)
     }
 
     fn repair_job(&mut self, job: JobId, mut view: View) -> Result<bool, Fault> {
@@ -122,7 +142,10 @@ impl<P: Platform> Tick<'_, P> {
             return Ok(view.finished.is_some() || view.requested.is_none());
         }
         let Some(requested) = view.requested.clone() else { return Ok(true) };
-        if requested.expired(now) {
+        if view.is_held() {
+            return self.held(job, &view, &requested);
+        }
+        if view.expired(now) {
             if let Some(holder) = Need(platform).holder(job)? {
                 withdraw_unneeded(platform, &self.destination, holder)?;
             }
@@ -131,10 +154,12 @@ impl<P: Platform> Tick<'_, P> {
         if requested.needs_confirmation() && !Ledger(platform).job(job).confirmed()? {
             return self.confirm(job, &view, &requested);
         }
-        match advance(platform, &self.destination, job, &requested, true)? {
-            Progress::Launched(_) => self.report.launched += 1,
-            Progress::LaunchedBefore(_) => return self.check_launched(job, &view, &requested),
-            _ => {}
+        match Need(platform).own_launch(job)? {
+            Some(own) if Ledger(platform).launch(own).launched()?.is_some() => {
+                return self.check_launched(job, &view, &requested);
+            }
+            Some(_) => self.submissions.push((job, requested)),
+            None => {}
         }
         Ok(false)
     }
@@ -154,11 +179,15 @@ impl<P: Platform> Tick<'_, P> {
             facts.record_redeemed(None)?;
         }
         let Some(launched) = facts.launched()? else { return Ok(false) };
-        let (since, patience, died) = match facts.redeemed()? {
-            Some(redeemed) => (redeemed, IDLE_SECONDS, None),
-            None => (launched.at, PENDING_SECONDS, self.died_in_slurm(holder, launched.at)?),
+        let ended = facts.ended()?;
+        let (since, patience) = match (&ended, facts.redeemed()?) {
+            // At once, and then now and then: GitHub may hold the job back.
+            (Some(ended), _) if Ledger(platform).job(job).asked()?.is_none_or(|asked| asked <= ended.at) => (0, 0),
+            (Some(ended), _) => (ended.at, IDLE_SECONDS),
+            (None, Some(redeemed)) => (redeemed, IDLE_SECONDS),
+            (None, None) => (launched.at, PENDING_SECONDS),
         };
-        if died.is_none() && !self.silent_since(job, since, patience)? {
+        if !self.silent_since(job, since, patience)? {
             return Ok(false);
         }
         // Where GitHub cannot be asked, everything stays as it is: the launch may well be on its way.
@@ -173,8 +202,8 @@ impl<P: Platform> Tick<'_, P> {
                 self.relaunch(job, requested, LostReason::Idle)?;
             }
             JobStatus::Queued => {
-                if let Some(state) = died {
-                    self.relaunch(job, requested, LostReason::SlurmJobEnded(state))?;
+                if let Some(ended) = ended {
+                    self.relaunch(job, requested, LostReason::SlurmJobEnded(ended.how.to_string()))?;
                 }
             }
             JobStatus::Held(_) => {}
@@ -182,32 +211,10 @@ impl<P: Platform> Tick<'_, P> {
         Ok(false)
     }
 
-    /// The state of the Slurm job of a launch that was not redeemed, when it is over and still did not redeem it.
-    fn died_in_slurm(&mut self, launch: LaunchId, launched_at: u64) -> Result<Option<String>, Fault> {
-        let facts = Ledger(self.platform).launch(launch);
-        let heard = facts.asked()?.unwrap_or(0).max(launched_at);
-        let due = heard.saturating_add(SLURM_SECONDS) <= self.platform.unix_seconds();
-        if !due || self.gateway_fails || self.late() {
-            return Ok(None);
-        }
-        facts.record_asked()?;
-        let deadline = self.destination.deadline(self.platform, SLURM_DEADLINE);
-        match slurm_job(self.platform, &self.destination.gateway, launch, deadline) {
-            // It may have redeemed, and done its work, while the question was under way.
-            Ok(Some(found)) if found.is_over() && facts.redeemed()?.is_none() => Ok(Some(found.state)),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                self.gateway_fails = true;
-                self.report.problem(error);
-                Ok(None)
-            }
-        }
-    }
-
     fn relaunch(&mut self, job: JobId, requested: &Requested, reason: LostReason) -> Result<(), Fault> {
         let Some(own) = Need(self.platform).own_launch(job)? else { return Ok(()) };
         Ledger(self.platform).launch(own).record_lost(reason)?;
-        if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
+        if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, Patience::Due)? {
             self.report.relaunched += 1;
         }
         Ok(())
@@ -222,7 +229,8 @@ impl<P: Platform> Tick<'_, P> {
         match state.status {
             JobStatus::Queued => {
                 Ledger(self.platform).job(job).record_confirmed()?;
-                if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, true)? {
+                if let Progress::Launched(_) = advance(self.platform, &self.destination, job, requested, Patience::Due)?
+                {
                     self.report.launched += 1;
                 }
                 Ok(false)
@@ -237,14 +245,14 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Whether nothing was heard for `patience` seconds, from GitHub's answer to an earlier question either.
-    fn silent_since(&self, job: JobId, since: u64, patience: u64) -> Result<bool, Fault> {
+    pub(crate) fn silent_since(&self, job: JobId, since: u64, patience: u64) -> Result<bool, Fault> {
         let heard = Ledger(self.platform).job(job).asked()?.unwrap_or(0).max(since);
         Ok(heard.saturating_add(patience) <= self.platform.unix_seconds())
     }
 
     /// What GitHub says of a job; `None` when it cannot be asked. A job that never existed, or is no longer to be seen,
     /// counts as completed.
-    fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobInfo>, Fault> {
+    pub(crate) fn ask(&mut self, job: JobId, requested: &Requested) -> Result<Option<JobInfo>, Fault> {
         if self.late() {
             return Ok(None);
         }
@@ -271,7 +279,7 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     /// Records what GitHub says in place of the webhooks that did not come.
-    fn close(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<View, Fault> {
+    pub(crate) fn close(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<View, Fault> {
         let facts = Ledger(self.platform).job(job);
         let runner = state.runner_name.clone().filter(|name| !name.is_empty());
         if view.started.is_none()

@@ -9,14 +9,18 @@
 use std::time::Duration;
 
 use gha_slurm_core::github::client::GitHub;
-use gha_slurm_core::lifecycle::{Destination, Fault, retry_overdue};
+use gha_slurm_core::ledger::Requested;
+use gha_slurm_core::lifecycle::{Destination, Fault, Pace, retry_all_overdue};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::admin::authorize;
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
 use gha_slurm_overview::digest;
+use gha_slurm_protocol::identity::JobId;
 use serde_json::json;
+
+use crate::ends::Question;
 
 /// A tick has no body.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -51,6 +55,8 @@ pub(crate) struct Report {
     pub(crate) redelivered: u64,
     pub(crate) removed: u64,
     pub(crate) deleted: u64,
+    /// Slurm jobs that were found to be over.
+    pub(crate) ended: u64,
     /// Whether time ran out before all was done.
     pub(crate) more: bool,
     pub(crate) problems: Vec<String>,
@@ -79,6 +85,7 @@ impl From<Report> for Answer {
                 "redelivered": report.redelivered,
                 "removed": report.removed,
                 "deleted": report.deleted,
+                "ended": report.ended,
                 "more": report.more,
                 "problems": report.problems,
             }),
@@ -95,6 +102,9 @@ pub(crate) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
         destination,
         github,
         gateway_fails: false,
+        pace: Pace::default(),
+        submissions: Vec::new(),
+        questions: Vec::new(),
         removals: crate::remove::MOST_REMOVALS,
         report: Report::default(),
     };
@@ -129,6 +139,12 @@ pub(crate) struct Tick<'a, P> {
     pub(crate) github: GitHub<'a, P>,
     /// The gateway did not answer a question: it gets no more of them in this run.
     pub(crate) gateway_fails: bool,
+    /// How many calls of the gateway are on the way at once.
+    pub(crate) pace: Pace,
+    /// Jobs whose launch is to be submitted, collected to be submitted together.
+    pub(crate) submissions: Vec<(JobId, Requested)>,
+    /// Launches whose Slurm jobs are to be asked for, collected to be asked for together.
+    pub(crate) questions: Vec<Question>,
     /// How often GitHub may still be asked in this run to remove a runner.
     pub(crate) removals: u32,
     pub(crate) report: Report,
@@ -147,7 +163,9 @@ impl<P: Platform> Tick<'_, P> {
     }
 
     fn retry(&mut self) -> Result<(), Fault> {
-        while !self.late() && retry_overdue(self.platform, &self.destination)? {}
+        if !self.late() {
+            self.report.launched += retry_all_overdue(self.platform, &self.destination, &mut self.pace)?;
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 use chrono::DateTime;
 use gha_slurm_core::identity::{InstallationId, RepositoryId};
+use gha_slurm_core::settings::SettingError;
 use gha_slurm_core::text::Text;
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
@@ -51,6 +52,9 @@ pub struct WorkflowJob {
     pub id: JobId,
     /// The labels of its `runs-on`.
     pub labels: LabelSet,
+    /// `queued`, or `waiting` while its deployment waits for an approval, whatever the action is.
+    #[serde(default)]
+    pub status: Option<String>,
     /// The run's attempt.
     #[serde(default = "first_attempt")]
     pub run_attempt: u64,
@@ -126,6 +130,10 @@ fn not_json(body: &[u8], error: &serde_json::Error) -> MalformedPayload {
 }
 
 impl WorkflowJobEvent {
+    /// Whether GitHub holds the job back until somebody approves its deployment.
+    pub fn holds(&self) -> bool {
+        self.action == Action::Waiting || self.workflow_job.status.as_deref() == Some("waiting")
+    }
     /// Reads the body of a `workflow_job` delivery; the error names the field.
     pub fn parse(body: &[u8]) -> Result<Self, MalformedPayload> {
         serde_json::from_slice(body).map_err(|error| match serde_json::from_slice(body) {
@@ -157,9 +165,21 @@ fn wrong_field(payload: &Value) -> Option<String> {
     })
 }
 
+/// Why a repository's page is not taken.
+#[derive(Debug, Error)]
+pub enum BadPage {
+    /// It is not that repository's, or of another server.
+    #[error(transparent)]
+    Malformed(#[from] MalformedPayload),
+    /// It is not known which server it must be of.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
 impl Repository {
-    /// The page's URL, checked to be an HTTP URL of just this repository, because the gateway decides by it.
-    pub fn page(&self) -> Result<Url, MalformedPayload> {
+    /// The page's URL, checked to be an HTTP URL of just this repository at the server whose API the App uses (`of_server`),
+    /// because the gateway decides by it.
+    pub fn page(&self, of_server: impl Fn(&Url) -> Result<bool, SettingError>) -> Result<Url, BadPage> {
         let malformed = |problem: &str| MalformedPayload(format!("repository.html_url: {problem}"));
         let url = Url::parse(&self.html_url).map_err(|error| malformed(&error.to_string()))?;
         let plain = matches!(url.scheme(), "http" | "https")
@@ -167,11 +187,13 @@ impl Repository {
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none();
-        if plain && url.path() == format!("/{}", self.full_name) {
-            Ok(url)
-        } else {
-            Err(malformed("not the page of repository.full_name"))
+        if !plain || url.path() != format!("/{}", self.full_name) {
+            return Err(malformed("not the page of repository.full_name").into());
         }
+        if !of_server(&url)? {
+            return Err(malformed("not a page of the server that github_api_url names").into());
+        }
+        Ok(url)
     }
 }
 
@@ -227,7 +249,8 @@ mod tests {
     #[test]
     fn a_page_of_something_else_is_refused() {
         let mut event = parse(&payload()).unwrap();
-        assert!(event.repository.page().is_ok());
+        assert!(event.repository.page(|_| Ok(true)).is_ok());
+        assert!(event.repository.page(|_| Ok(false)).unwrap_err().to_string().contains("github_api_url"));
         for bad in [
             "",
             "javascript:alert(1)",
@@ -236,7 +259,7 @@ mod tests {
             "https://github.com/o/r?x",
         ] {
             event.repository.html_url = bad.to_owned();
-            assert!(event.repository.page().is_err(), "{bad:?}");
+            assert!(event.repository.page(|_| Ok(true)).is_err(), "{bad:?}");
         }
     }
 }

@@ -12,7 +12,8 @@ use gha_slurm_core::github::credentials::forget;
 use gha_slurm_core::identity::{DeliveryId, RepositoryId};
 use gha_slurm_core::ledger::{Ledger, Requested};
 use gha_slurm_core::lifecycle::{
-    Destination, Fault, Progress, advance, begin, ours, retry_overdue, settle, start_waiting,
+    Destination, Fault, Progress, WrittenDown, begin, hold, ours, release, retry_overdue, settle, start_waiting,
+    write_down,
 };
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::profile::Match;
@@ -23,7 +24,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::events::{Action, MalformedPayload, WorkflowJobEvent, check_json};
+use crate::events::{Action, BadPage, MalformedPayload, WorkflowJobEvent, check_json};
 use crate::removals;
 use crate::signature::{self, SignatureError};
 
@@ -70,6 +71,15 @@ enum Unhandled {
     Setting(#[from] SettingError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<BadPage> for Unhandled {
+    fn from(bad: BadPage) -> Self {
+        match bad {
+            BadPage::Malformed(error) => error.into(),
+            BadPage::Setting(error) => error.into(),
+        }
+    }
 }
 
 impl Unhandled {
@@ -130,17 +140,16 @@ impl<P: Platform> Receiver<'_, P> {
             Ok(found) => found,
             Err(not_ours) => return Ok(Decision::Ignored.because(not_ours.to_string()).about(job.id)),
         };
-        if let Action::Waiting | Action::Other(_) = event.action {
-            let why = "the job is not queued yet, or this action starts and ends no job";
-            return Ok(Decision::Ignored.because(why).about(job.id));
+        if let Action::Other(_) = event.action {
+            return Ok(Decision::Ignored.because("this action starts and ends no job").about(job.id));
         }
         // Before anything is written: what is stored under a wrong setting would fail later, unseen.
         let destination = Destination::read(self.platform, BUDGET)?;
         let verdict = match &event.action {
-            Action::Queued => self.queued(event, delivery, found, &destination),
+            Action::Queued | Action::Waiting => self.queued(event, delivery, found, &destination),
             _ => self.closed(event, delivery, &destination),
         }?;
-        Ok(verdict.followed_by(retry_overdue(self.platform, &destination).map(drop)))
+        Ok(verdict.followed_by(retry_overdue(self.platform, &destination)))
     }
 
     fn queued(
@@ -161,38 +170,44 @@ impl<P: Platform> Receiver<'_, P> {
             return ignored("a runner took the job before");
         }
         let now = self.platform.unix_seconds();
-        let (requested, known) = match view.requested {
-            Some(requested) if requested.expired(now) => {
-                return ignored("GitHub gives a job up after 24 h in the queue");
+        if view.expired(now) && !view.is_held() {
+            return ignored("GitHub gives a job up after 24 h in the queue");
+        }
+        let news = delivery.as_ref().is_none_or(|delivery| !view.knows(delivery));
+        let (known, held) = (view.requested.is_some(), view.held.is_some());
+        let requested = match view.requested {
+            Some(requested) => requested,
+            None => self.request(event, delivery.clone(), found)?,
+        };
+        if event.holds() {
+            if held {
+                return Ok(Decision::Duplicate.because("GitHub was known to hold the job back").about(job.id));
             }
-            Some(requested) => (requested, true),
-            None => {
-                let requested = Requested {
-                    repository_id: event.repository.id,
-                    repository: event.repository.full_name.clone(),
-                    html_url: event.repository.page()?,
-                    installation: event.installation.map(|installation| installation.id),
-                    labels: job.labels.clone(),
-                    run_attempt: job.run_attempt,
-                    profile: found.profile,
-                    max_running: found.max_running,
-                    resources: found.resources,
-                    name: job.name.clone(),
-                    workflow: job.workflow_name.clone(),
-                    branch: job.head_branch.clone(),
-                    delivery,
-                    created_at: job.created_at.unwrap_or(now),
-                    at: now,
-                };
-                facts.record_requested(&requested)?;
-                (requested, false)
+            facts.record_held(delivery, (!known).then_some(&requested))?;
+            let why = "GitHub holds the job back until its deployment is approved; it is launched after that";
+            return Ok(Decision::Recorded.because(why).about(job.id).followed_by(hold(
+                self.platform,
+                destination,
+                job.id,
+            )));
+        }
+        let released = held && view.released.is_none();
+        if released && !news {
+            return Ok(Decision::Duplicate.because("GitHub holds the job back by now").about(job.id));
+        }
+        let written = match (released, known) {
+            (true, _) => {
+                facts.record_released()?;
+                WrittenDown::Shared
             }
+            (false, true) => WrittenDown::Shared,
+            (false, false) => write_down(self.platform, job.id, &requested)?,
         };
         // From here on the job is not lost, so the answer is a 2xx whatever happens.
-        let progress = if known {
-            advance(self.platform, destination, job.id, &requested, false)
+        let progress = if released {
+            release(self.platform, destination, job.id, &requested)
         } else {
-            begin(self.platform, destination, job.id, &requested)
+            begin(self.platform, destination, job.id, &requested, written)
         };
         let progress = match progress {
             Ok(progress) => progress,
@@ -202,6 +217,35 @@ impl<P: Platform> Receiver<'_, P> {
             }
         };
         Ok(Verdict::of(job.id, &requested, &progress))
+    }
+
+    fn request(
+        &self,
+        event: &WorkflowJobEvent,
+        delivery: Option<DeliveryId>,
+        found: Match,
+    ) -> Result<Requested, Unhandled> {
+        let job = &event.workflow_job;
+        let now = self.platform.unix_seconds();
+        let settings = Settings(self.platform);
+        Ok(Requested {
+            repository_id: event.repository.id,
+            repository: event.repository.full_name.clone(),
+            html_url: event.repository.page(|page| settings.is_github_page(page))?,
+            installation: event.installation.map(|installation| installation.id),
+            labels: job.labels.clone(),
+            run_attempt: job.run_attempt,
+            profile: found.profile,
+            max_running: found.max_running,
+            max_running_per_repository: found.max_running_per_repository,
+            resources: found.resources,
+            name: job.name.clone(),
+            workflow: job.workflow_name.clone(),
+            branch: job.head_branch.clone(),
+            delivery,
+            created_at: job.created_at.unwrap_or(now),
+            at: now,
+        })
     }
 
     fn closed(
@@ -302,7 +346,12 @@ impl Verdict {
             Progress::LaunchedBefore(id) => Decision::Duplicate.because("the job was launched before").with_launch(*id),
             Progress::UnderWay(id) => Decision::Duplicate.because("the job is being launched").with_launch(*id),
             // It is tried again.
-            Progress::Deferred(id, why) => Decision::Deferred.because(why).with_launch(*id).at(Level::Warn),
+            Progress::Deferred(id, delay) => {
+                Decision::Deferred.because(delay.to_string()).with_launch(*id).at(Level::Warn)
+            }
+            Progress::Refused(id, refusal) => {
+                Decision::Deferred.because(refusal.why.clone()).with_launch(*id).at(Level::Warn)
+            }
             // A full profile is no reason to worry.
             Progress::InLine(id) => Decision::Deferred
                 .because(format!("profile {} runs as many launches as it may (max_running)", requested.profile))

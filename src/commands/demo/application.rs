@@ -1,4 +1,4 @@
-//! The application in a process of its own, as `gha-slurm up`, with its secrets in its environment.
+//! The application in its own process, as `gha-slurm up`, with its secrets in its environment.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -31,7 +31,7 @@ impl Application {
         webhook_secret: &str,
         gateway_secret: &str,
     ) -> anyhow::Result<Self> {
-        // The application has to know its own address before it listens there.
+        // The application has to know its address before it listens there.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let url = format!("http://{address}");
         let admin_token = random_secret()?;

@@ -1,5 +1,5 @@
-//! The Slurm side: the gateway as shipped, in a process of its own, with its `local` backend. The job script is the one
-//! that Slurm would run. Where bash or curl is missing, or `/proc`, the simulator's gateway takes their place, and says so.
+//! The Slurm side: the real gateway in its own process, with its `local` backend, and the job script that Slurm would
+//! run. If bash, curl or `/proc` is missing, the simulated gateway takes its place, and the demo says so.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -20,11 +20,11 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// Ends with its owner, and with all that it started.
 pub(super) struct Gateway {
     url: String,
-    /// Its process, and the folder of its configuration, runner and work; `None` when it is simulated.
+    /// Its process, and the folder with its configuration, runner and work; `None` if it is simulated.
     shipped: Option<(Process, TempDir)>,
 }
 
-/// What the job script needs and this machine lacks.
+/// What the job script needs and this machine does not have.
 pub(super) fn missing() -> Option<&'static str> {
     let found = |program: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) fn missing() -> Option<&'static str> {
 impl Gateway {
     pub(super) async fn start(secret: &str, github: &GitHub) -> anyhow::Result<Self> {
         if missing().is_some() {
-            // The wires tell what happens; the simulated gateway needs not.
+            // The wire reports what happens; the simulated gateway need not.
             let gateway = Simulated::start(secret, &github.url(), IDLE_LIMIT, Events::default()).await?;
             return Ok(Self { url: gateway.url(), shipped: None });
         }

@@ -1,8 +1,8 @@
-//! `gha-slurm demo`: the whole workflow, visible, on this machine.
+//! `gha-slurm demo`: the whole workflow on this machine, step by step.
 //!
-//! The application and the gateway run as they would anywhere, each in a process of its own: the `.wasm` files in the
-//! host, the job script under the gateway's `local` backend. GitHub and its runner program are the simulator's. What is
-//! shown was seen on the wire or at GitHub; nothing is shown because it should have happened.
+//! The application and the gateway run as they do in production, each in its own process: the `.wasm` files in the host,
+//! the job script under the gateway's `local` backend. GitHub and its runner program are simulated. Everything that is
+//! shown was observed on the wire or at GitHub.
 
 mod application;
 mod cluster;
@@ -28,31 +28,31 @@ use super::random::random_secret;
 
 /// The repository of the simulated GitHub.
 const REPOSITORY: &str = "octo-org/simulation";
-/// A runner ends when no job starts within this time.
+/// A runner exits if no job starts within this time.
 const IDLE_LIMIT: Duration = Duration::from_secs(120);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// End after the workflow instead of serving on.
+    /// Exit after the workflow instead of continuing to serve.
     #[arg(long)]
     once: bool,
     /// What to show.
     #[arg(long, value_enum, default_value_t = Scenario::Workflow)]
     scenario: Scenario,
-    /// Whether to use colours.
+    /// Whether to use colors.
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     color: Color,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// One job from queued to completed, then what is refused.
+    /// One job from queued to completed, then requests that must be refused.
     Workflow,
-    /// GitHub gives a job's runner to another job; no launch is wasted, and both run.
+    /// GitHub gives a job's runner to another job; both run, and no launch is wasted.
     StolenRunner,
-    /// A webhook does not reach the app; GitHub is asked to repeat it.
+    /// A webhook does not reach the app; GitHub is asked to send it again.
     LostWebhook,
-    /// The gateway is away while jobs are queued; they are launched when it is back.
+    /// The gateway is down while jobs are queued; they are launched when it is back.
     GatewayDown,
 }
 
@@ -90,14 +90,14 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     })
 }
 
-/// Everybody who takes part.
+/// All parties of the demo.
 struct Stage<'a> {
     screen: &'a Screen,
     github: &'a GitHub,
     wire: &'a Wire,
     app: &'a Application,
     gateway_secret: String,
-    /// Once it is there.
+    /// Once it was started.
     gateway: Option<Gateway>,
 }
 
@@ -105,7 +105,7 @@ impl Stage<'_> {
     async fn start_gateway(&mut self) -> anyhow::Result<()> {
         let gateway = Gateway::start(&self.gateway_secret, self.github).await?;
         let name = match cluster::missing() {
-            None => "gateway, its job script run here".to_owned(),
+            None => "gateway (job script runs here)".to_owned(),
             Some(what) => format!("gateway (simulated: no {what} here)"),
         };
         self.screen.party(&name, gateway.url());
@@ -118,7 +118,7 @@ impl Stage<'_> {
 /// Whether every step was seen.
 async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let manifest = Path::new("spin.toml");
-    anyhow::ensure!(manifest.exists(), "there is no spin.toml here: start it in the folder of gha-slurm's repository");
+    anyhow::ensure!(manifest.exists(), "there is no spin.toml here: run this in the root of the gha-slurm repository");
     // Cargo knows what is up to date.
     tokio::task::block_in_place(|| building::build(manifest, &|line| screen.note(line)))?;
 
@@ -130,7 +130,7 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let app = Application::start(manifest, &github, &wire, &webhook_secret, &gateway_secret).await?;
     github.set_webhook_url(&format!("{}/api/github/webhooks", app.url));
     screen.party("GitHub (simulated)", &github.url());
-    screen.party("app: its .wasm files on the host", &app.url);
+    screen.party("app (.wasm files on the host)", &app.url);
 
     let mut stage = Stage { screen, github: &github, wire: &wire, app: &app, gateway_secret, gateway: None };
     let mut happening = events.subscribe();
@@ -139,9 +139,9 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
         other => stage.play(other, &mut happening).await?,
     };
     if !complete {
-        eprintln!("\nThe application's last lines of log:\n{}", app.last_log_lines());
+        eprintln!("\nThe last lines of the application's log:\n{}", app.last_log_lines());
         if let Some(gateway) = &stage.gateway {
-            eprintln!("\nThe gateway's:\n{}", gateway.last_log_lines());
+            eprintln!("\nThe last lines of the gateway's log:\n{}", gateway.last_log_lines());
         }
     }
     if arguments.once {

@@ -1,5 +1,5 @@
-//! A part of the demo in a process of its own: started, known to listen, its last lines of log kept, ended with its
-//! owner.
+//! A part of the demo in its own process: it is started, waited for until it listens, and ended with its owner; the last
+//! lines of its log are kept.
 
 use std::collections::VecDeque;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 const KEPT_LINES: usize = 20;
-/// For an orderly end, before it is killed.
+/// How long it may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Process {
@@ -22,7 +22,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a command and returns with what follows its `listening on `.
+    /// Starts a command, and returns what follows its `listening on `.
     pub(super) async fn start(mut command: Command, name: &str, deadline: Duration) -> anyhow::Result<(Self, String)> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start the {name}"))?;
@@ -52,12 +52,12 @@ impl Process {
         };
         match tokio::time::timeout(deadline, listens).await {
             Ok(Some(address)) => {
-                // What it prints later is read too, or a full pipe would stop it.
+                // What it prints later has to be read too, or a full pipe would stop it.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 Ok((process, address))
             }
             _ => {
-                // Its last words may still be on their way.
+                // Its last lines may still be on their way.
                 tokio::time::sleep(Duration::from_millis(200)).await;
                 anyhow::bail!("the {name} does not start:\n{}", process.last_log_lines())
             }

@@ -1,4 +1,4 @@
-//! What goes wrong in practice, and how it comes right: one scenario each.
+//! What goes wrong in practice, and how it is repaired: one scenario each.
 
 use std::time::Duration;
 
@@ -11,34 +11,35 @@ use super::{REPOSITORY, Scenario, Stage};
 
 const LABELS: &[&str] = &["self-hosted", "slurm"];
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Between two ticks, while something is to come right.
+/// Between two ticks, while something has to be repaired.
 const PACE: Duration = Duration::from_secs(2);
 
 impl Stage<'_> {
-    /// Whether it came to a good end.
+    /// Whether it ended well.
     pub(super) async fn play(&mut self, scenario: Scenario, happening: &mut Receiver<Event>) -> anyhow::Result<bool> {
         if scenario != Scenario::GatewayDown {
             self.start_gateway().await?;
         }
         let (jobs, what) = match scenario {
             Scenario::GatewayDown => {
-                self.screen.heading("Three jobs are queued while the gateway is away");
+                self.screen.heading("Three jobs are queued while the gateway is down");
                 let mut jobs = Vec::new();
                 for _ in 0..3 {
                     jobs.push(self.github.queue_job(REPOSITORY, LABELS).await.0);
                 }
                 self.start_gateway().await?;
-                (jobs, "the gateway was away, every job was kept, and each was launched once")
+                (jobs, "the gateway was down, no job was lost, and each was launched once")
             }
             Scenario::LostWebhook => {
                 self.screen.heading("A job is queued, but its webhook does not reach the app");
                 self.github.disturb_webhook(WebhookFault::Unreachable);
                 let (job, _) = self.github.queue_job(REPOSITORY, LABELS).await;
-                (vec![job], "the delivery had failed, GitHub repeated it on request, and the job was launched once")
+                (vec![job], "the delivery failed, GitHub sent it again on request, and the job was launched once")
             }
             Scenario::StolenRunner | Scenario::Workflow => {
-                self.screen
-                    .heading("Two jobs wait; the runner of the second comes first, and GitHub gives it to the first");
+                self.screen.heading(
+                    "Two jobs wait; the runner of the second one starts first, and GitHub gives it to the first",
+                );
                 self.wire.hold(true);
                 let (robber, _) = self.github.queue_job(REPOSITORY, LABELS).await;
                 let (robbed, _) = self.github.queue_job(REPOSITORY, LABELS).await;
@@ -46,7 +47,7 @@ impl Stage<'_> {
                 let stolen = tokio::time::timeout(DEADLINE, self.until_taken(robber)).await;
                 anyhow::ensure!(stolen.is_ok_and(|by| by == format!("gha-slurm-{robbed}-1")), "no runner was stolen");
                 self.wire.hold(false);
-                (vec![robber, robbed], "a runner was stolen, and the robber's own launch served the robbed job")
+                (vec![robber, robbed], "a job took another job's runner, and its own launch served that job")
             }
         };
         let ended = tokio::time::timeout(DEADLINE, self.until_done(&jobs, happening)).await;

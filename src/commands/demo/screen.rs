@@ -1,4 +1,4 @@
-//! How the demo looks: one line per thing that happens, with the number of its step and what crossed the wire.
+//! The demo's output: one line per event, with the number of its step and what was sent.
 
 use std::io::IsTerminal;
 
@@ -10,7 +10,7 @@ pub(super) struct Screen {
     colors: bool,
 }
 
-/// Longer values of the wire are cut, secrets among them.
+/// Longer values are cut, and so are secrets.
 const LONGEST_VALUE: usize = 56;
 const SECRETS: &[&str] = &["launcherToken", "token", "encoded_jit_config"];
 
@@ -44,7 +44,7 @@ impl Screen {
         println!("{} {who:<20} {what}", self.styled("1;36", &format!("  {number}")));
     }
 
-    /// What crossed the wire, one field per line.
+    /// A message, one field per line.
     pub(super) fn wire(&self, body: &Value) {
         let Value::Object(fields) = body else { return };
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
@@ -68,7 +68,7 @@ impl Screen {
     }
 
     pub(super) fn try_it_yourself(&self, url: &str, webhook_secret: &str) {
-        self.heading("It serves on until Ctrl-C. Try it from another terminal:");
+        self.heading("It keeps running until you press Ctrl-C. Try it from another terminal:");
         println!(
             "  body='{{\"zen\":\"Keep it logically awesome.\"}}'\n  \
              signature=$(printf %s \"$body\" | openssl dgst -sha256 -hmac {webhook_secret} | sed 's/.* //')\n  \

@@ -1,4 +1,4 @@
-//! What the demo shows: one job from *queued* to *completed*, then what is refused.
+//! The demo's main scenario: one job from *queued* to *completed*, then requests that must be refused.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use super::{REPOSITORY, Stage};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const STEPS: [&str; 7] = [
-    "GitHub's webhook: a job of ours is queued; signature and labels are right",
+    "GitHub's webhook: a job is queued, with a valid signature and labels of a profile",
     "the app sends a launch token to the gateway",
     "the gateway submits the runner as a Slurm job, and it runs",
-    "the Slurm job exchanges its launch token at the app, once",
+    "the Slurm job redeems its launch token at the app, once",
     "the app gets a fresh credential from GitHub",
     "the runner registers as ephemeral and takes the job",
-    "in_progress and completed close the request; the Slurm job ends",
+    "the webhooks in_progress and completed arrive; the Slurm job ends",
 ];
 
 impl Stage<'_> {
@@ -32,7 +32,7 @@ impl Stage<'_> {
         let mut watcher = Watcher::new(self.screen);
         let (_, watched) = tokio::join!(queued, tokio::time::timeout(DEADLINE, watcher.watch(happening)));
         if watched.is_err() {
-            self.screen.note("not everything happened in time");
+            self.screen.note("some steps did not happen in time");
         }
         let seen = watcher.seen;
         let took = begun.elapsed();
@@ -89,7 +89,7 @@ impl Stage<'_> {
     }
 
     async fn forged(&self) -> bool {
-        self.screen.heading("Somebody changes a launch token");
+        self.screen.heading("A launch token is forged");
         let Some(mut start) = self.wire.starts().into_iter().next() else { return false };
         if let Some(token) = start.get_mut("launcherToken") {
             let changed: String = token.as_str().unwrap_or_default().chars().rev().collect();

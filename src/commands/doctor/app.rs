@@ -1,6 +1,7 @@
-//! The App at GitHub: its key, what it may do, where its webhook goes and how that went; and both clocks.
+//! The GitHub App: its key, its permissions, where its webhook goes and whether it arrives; and the clock.
 
 use gha_slurm_core::github::client::{AppState, DeliveryEntry, GitHub, GitHubError};
+use gha_slurm_core::github::requirements::{EVENTS, PERMISSIONS};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::secret::Secret;
 
@@ -15,16 +16,14 @@ const DELIVERIES: &str = "deliveries";
 
 /// An App JWT begins a minute in the past and ends nine minutes in the future; GitHub takes ten.
 const TOLERATED_SECONDS: i64 = 30;
-const PERMISSIONS: [(&str, &str); 2] = [("administration", "write"), ("actions", "read")];
-const EVENT: &str = "workflow_job";
 
 pub(super) fn check(native: &Native) -> Vec<Finding> {
     let settings = Settings(native);
     let (github, key) = match (settings.github(), settings.app_key()) {
         (Ok(github), Ok(key)) => (github, key),
         (Err(error), _) | (_, Err(error)) => {
-            let mut findings = vec![Finding::wrong(APP, error.problem(), error.mend())];
-            findings.extend([CLOCK, WEBHOOK, DELIVERIES].map(|check| Finding::skipped(check, "the App comes first")));
+            let mut findings = vec![Finding::wrong(APP, error.problem(), error.fix())];
+            findings.extend([CLOCK, WEBHOOK, DELIVERIES].map(|check| Finding::skipped(check, "fix the App first")));
             return findings;
         }
     };
@@ -36,8 +35,8 @@ pub(super) fn check(native: &Native) -> Vec<Finding> {
         Ok(asked) => asked,
         Err(error) => {
             let mut findings = vec![refused(native, &api, &error)];
-            findings.push(clock.unwrap_or_else(|| Finding::skipped(CLOCK, "GitHub told no time")));
-            findings.extend([WEBHOOK, DELIVERIES].map(|check| Finding::skipped(check, "the App comes first")));
+            findings.push(clock.unwrap_or_else(|| Finding::skipped(CLOCK, "GitHub sent no time")));
+            findings.extend([WEBHOOK, DELIVERIES].map(|check| Finding::skipped(check, "fix the App first")));
             return findings;
         }
     };
@@ -49,15 +48,17 @@ pub(super) fn check(native: &Native) -> Vec<Finding> {
 }
 
 fn refused(native: &Native, api: &str, error: &GitHubError) -> Finding {
-    let mend = match error {
-        GitHubError::Unauthorized(_) if skewed(native) => "set this machine's clock first: see below",
+    let fix = match error {
+        GitHubError::Unauthorized(_) if skewed(native) => "set this machine's clock first (see below)",
         GitHubError::Unauthorized(_) | GitHubError::NotFound(_) => {
-            "github_app_id and github_private_key must be of one App: generate a new key in the App's settings"
+            "github_app_id and github_private_key must belong to the same App: generate a new key in the App's settings"
         }
-        GitHubError::Unavailable { .. } => "let this machine reach GitHub, or correct github_api_url; then ask again",
+        GitHubError::Unavailable { .. } => {
+            "check that this machine can reach GitHub, or correct github_api_url; then try again"
+        }
         GitHubError::Refused(_) | GitHubError::Setting(_) => "see GitHub's message",
     };
-    Finding::wrong(APP, format!("{api}: {error}"), mend)
+    Finding::wrong(APP, format!("{api}: {error}"), fix)
 }
 
 fn skewed(native: &Native) -> bool {
@@ -68,10 +69,10 @@ fn clock(native: &Native, api: &str) -> Option<Finding> {
     let ahead = native.clock_ahead()?;
     Some(if skewed(native) {
         let way = if ahead > 0 { "ahead of" } else { "behind" };
-        // To ten seconds: the answer's way takes time as well.
+        // Rounded to ten seconds: the answer takes time to arrive.
         let about = (ahead.abs() + 5) / 10 * 10;
         let found = format!("this machine's clock is about {about} s {way} that of {api}");
-        Finding::wrong(CLOCK, found, "keep it by NTP: `timedatectl set-ntp true`, or chrony")
+        Finding::wrong(CLOCK, found, "synchronize it with NTP: `timedatectl set-ntp true`, or chrony")
     } else {
         Finding::ok(CLOCK, format!("agrees with {api}"))
     })
@@ -84,37 +85,38 @@ fn allowed(app: &AppState) -> Vec<Finding> {
         let level = app.permissions.get(name).map(String::as_str);
         if level != Some(needed) && level != Some("write") {
             let found = format!("{}: the permission {name} is {}, not {needed}", app.name, level.unwrap_or("missing"));
-            let mend = format!("give it in the App's settings ({settings_page}), then accept it in the installation");
-            findings.push(Finding::wrong(APP, found, mend));
+            let fix = format!("grant it in the App's settings ({settings_page}), then accept it in the installation");
+            findings.push(Finding::wrong(APP, found, fix));
         }
     }
-    if !app.events.iter().any(|event| event == EVENT) {
-        let found = format!("{} hears nothing of jobs: it is not subscribed to the event {EVENT}", app.name);
-        findings.push(Finding::wrong(APP, found, format!("tick Workflow job in the App's settings ({settings_page})")));
+    for event in EVENTS.iter().filter(|event| !app.events.iter().any(|has| has == *event)) {
+        let found = format!("{} is not subscribed to the event {event}", app.name);
+        let fix = format!("under \"Subscribe to events\" in the App's settings ({settings_page}), select {event}");
+        findings.push(Finding::wrong(APP, found, fix));
     }
     if app.installations_count == Some(0) {
-        let mend = format!("install it: {settings_page}/installations/new");
-        findings.push(Finding::wrong(APP, format!("{} is installed nowhere", app.name), mend));
+        let fix = format!("install it: {settings_page}/installations/new");
+        findings.push(Finding::wrong(APP, format!("{} is not installed anywhere", app.name), fix));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(APP, format!("{}: key, permissions and events are right", app.name)));
+        findings.push(Finding::ok(APP, format!("{}: key, permissions and events are correct", app.name)));
     }
     findings
 }
 
 fn webhook(native: &Native, client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Finding {
     let Some(expected) = Settings(native).public_url().ok().and_then(|url| url.join("api/github/webhooks").ok()) else {
-        return Finding::skipped(WEBHOOK, "public_url comes first");
+        return Finding::skipped(WEBHOOK, "set public_url first");
     };
     let config = match client.hook_config(jwt) {
         Ok(config) => config,
-        Err(error) => return Finding::wrong(WEBHOOK, error.to_string(), "ask again later"),
+        Err(error) => return Finding::wrong(WEBHOOK, error.to_string(), "try again later"),
     };
     let url = config.url.unwrap_or_default();
-    let mend = format!("set it in the App's settings ({}), or correct public_url", app.html_url);
+    let fix = format!("set the webhook URL in the App's settings ({}), or correct public_url", app.html_url);
     if url.trim_end_matches('/') != expected.as_str().trim_end_matches('/') {
         let url = if url.is_empty() { "nowhere" } else { &url };
-        return Finding::wrong(WEBHOOK, format!("goes to {url}, not to {expected}"), mend);
+        return Finding::wrong(WEBHOOK, format!("goes to {url}, not to {expected}"), fix);
     }
     match config.content_type.as_deref() {
         Some("json") => Finding::ok(WEBHOOK, format!("goes to {expected}")),
@@ -128,30 +130,33 @@ fn webhook(native: &Native, client: &GitHub<'_, Native>, jwt: &Secret, app: &App
 fn deliveries(client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Finding {
     let page = match client.deliveries(jwt, None) {
         Ok(page) => page,
-        Err(error) => return Finding::wrong(DELIVERIES, error.to_string(), "ask again later"),
+        Err(error) => return Finding::wrong(DELIVERIES, error.to_string(), "try again later"),
     };
     let failed: Vec<&DeliveryEntry> = page.deliveries.iter().filter(|delivery| delivery.status != "OK").collect();
     let all = page.deliveries.len();
     match (page.deliveries.first(), failed.first()) {
         (None, _) => Finding::ok(DELIVERIES, "none in the last three days")
-            .with_hint("the first comes when a workflow's job is queued in a repository of the installation"),
+            .with_hint("GitHub sends the first one when a job is queued in a repository of the installation"),
         (Some(_), None) => Finding::ok(DELIVERIES, format!("the last {all} arrived")),
         (Some(last), Some(failure)) if last.id != failure.id => {
-            let found = format!("the last arrived; {} of {all} before failed", failed.len());
-            Finding::ok(DELIVERIES, found).with_hint("the periodic repair has GitHub send those again")
+            let found = format!("the last one arrived; {} of the last {all} failed", failed.len());
+            Finding::ok(DELIVERIES, found).with_hint("the periodic repair asks GitHub to send them again")
         }
         (Some(last), Some(_)) => {
-            let mend = match last.status_code {
-                0 => {
-                    "GitHub cannot reach the webhook's URL: see public URL below, the proxy and the firewall".to_owned()
-                }
-                401 => "the secrets differ: github_webhook_secret must be the App's webhook secret".to_owned(),
-                404 | 405 => "something else answers at the webhook's URL: see webhook and public URL".to_owned(),
-                _ => format!("see the answer under Advanced in the App's settings ({})", app.html_url),
+            let fix = match last.status_code {
+                0 => "GitHub cannot reach the webhook URL: see \"public URL\" below, the proxy and the firewall"
+                    .to_owned(),
+                401 => "set github_webhook_secret to the App's webhook secret: they differ".to_owned(),
+                404 | 405 => "something else answers at the webhook URL: see \"webhook\" and \"public URL\"".to_owned(),
+                _ => format!("see the response under Advanced in the App's settings ({})", app.html_url),
             };
             let code = last.status_code;
-            let answer = if code == 0 { last.status.clone() } else { format!("answered with {code}") };
-            Finding::wrong(DELIVERIES, format!("the last failed ({answer}); {} of {all} did", failed.len()), mend)
+            let answer = if code == 0 { last.status.clone() } else { format!("status {code}") };
+            Finding::wrong(
+                DELIVERIES,
+                format!("the last one failed ({answer}); {} of the last {all} failed", failed.len()),
+                fix,
+            )
         }
     }
 }

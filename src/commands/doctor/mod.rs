@@ -1,10 +1,13 @@
-//! `gha-slurm doctor`: checks one thing after the other, from the variables to the gateway, and says how to mend what is
+//! `gha-slurm doctor`: checks the setup step by step, from the variables to the gateway, and says how to fix what is
 //! wrong.
 //!
-//! It looks from where the application runs, with the same variables and the same store, and by the same code. It changes
-//! nothing but a counter of its own in the store. No check prints a secret, and each ends in seconds.
+//! It checks from where the application runs, with the same variables, the same store and the same code. It changes
+//! nothing except a counter of its own in the store, which it deletes. No check prints a secret, and each ends within
+//! seconds.
 
 mod app;
+mod gateway;
+mod public_url;
 mod report;
 mod settings;
 mod store;
@@ -25,12 +28,12 @@ use super::progress::Progress;
 pub(crate) struct Arguments {
     #[command(flatten)]
     application: Application,
-    /// Print JSON: `ok`, and `checks` with `check`, `outcome` (ok, wrong, skipped), `found` and `mend`.
+    /// Print JSON: `ok`, and `checks` with `check`, `outcome` (ok, wrong, skipped), `found` and `fix`.
     #[arg(long)]
     json: bool,
 }
 
-/// For one answer of another server.
+/// For one answer from another server.
 const DEADLINE: Duration = Duration::from_secs(8);
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -42,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             } else {
                 report.text(stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none())
             };
-            // Whoever reads may have gone.
+            // The reader may have gone.
             let _ = stdout.write_all(text.as_bytes());
             if report.ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -72,8 +75,8 @@ fn examine(application: &Application) -> Result<Report, String> {
     check("profiles", &|| settings::profiles(&native));
     check("store", &|| store::check(&native, &state));
     check("GitHub", &|| app::check(&native));
-    check("gateway", &|| vec![settings::gateway(&native)]);
-    check("public URL", &|| vec![settings::public_url(&native)]);
+    check("gateway", &|| vec![gateway::check(&native)]);
+    check("public URL", &|| vec![public_url::check(&native)]);
     drop(progress);
     Ok(Report::new(findings))
 }

@@ -30,53 +30,54 @@ fn opens_and_counts(native: &Native, state: &State) -> Finding {
     let (place, opened) = match state {
         State::Memory => {
             empty(native);
-            return Finding::ok(CHECK, "in memory: all is forgotten with the process");
+            return Finding::ok(CHECK, "in memory: everything is lost when the process ends");
         }
         State::Folder(folder) if !KeyValue::files(folder)[0].exists() => {
             empty(native);
-            // To make it here could make it somebody else's than the application's.
-            let found = format!("there is none in {} so far: the application makes it", folder.display());
-            return Finding::ok(CHECK, found).with_hint("if the application runs, name its folder with --state-dir");
+            // If it were created here, it might belong to another user than the application's.
+            let found = format!("there is none in {} yet: the application creates it", folder.display());
+            return Finding::ok(CHECK, found)
+                .with_hint("if the application is running, give its folder with --state-dir");
         }
         State::Folder(folder) => (format!("SQLite in {}", folder.display()), KeyValue::open(folder)),
         State::Redis(url) => {
             let opened = native.wait(async { tokio::time::timeout(DEADLINE, KeyValue::redis(url)).await });
-            let late = format!("no answer within {} s", DEADLINE.as_secs());
+            let late = format!("Redis did not answer within {} s", DEADLINE.as_secs());
             match opened {
                 Ok(opened) => ("Redis".to_owned(), opened),
-                Err(_) => return Finding::wrong(CHECK, late, "start the server, or correct its URL"),
+                Err(_) => return Finding::wrong(CHECK, late, "start the Redis server, or correct its URL"),
             }
         }
     };
     match opened {
         Ok(store) => native.attach(store),
         Err(error) => {
-            let mend = "let the application's user read and write it, or correct --state-dir or --runtime-config-file";
-            return Finding::wrong(CHECK, format!("{place} cannot be opened: {error}"), mend);
+            let fix = "give the application's user read and write permission, or correct --state-dir or --runtime-config-file";
+            return Finding::wrong(CHECK, format!("{place} cannot be opened: {error}"), fix);
         }
     }
     match counts(native) {
-        Ok(true) => Finding::ok(CHECK, format!("{place}, and counters count")),
+        Ok(true) => Finding::ok(CHECK, format!("{place}; counters work")),
         Ok(false) => {
-            let mend = "without that two runners may get one job's credential: use another store";
-            Finding::wrong(CHECK, format!("{place} does not count as it should"), mend)
+            let fix = "use another store: with this one, two runners may get the credential of one job";
+            Finding::wrong(CHECK, format!("{place}: counters do not work"), fix)
         }
         Err(error) => Finding::wrong(
             CHECK,
             format!("{place}: {error}"),
-            "let the application's user write it, and free some space",
+            "give the application's user write permission, or free some disk space",
         ),
     }
 }
 
-/// The other checks find nothing kept.
+/// For the other checks, nothing is stored.
 fn empty(native: &Native) {
     if let Ok(store) = KeyValue::in_memory() {
         native.attach(store);
     }
 }
 
-/// Whether a counter of our own does what claims rest on.
+/// Whether a counter works as claims need it to.
 fn counts(native: &Native) -> Result<bool, StoreError> {
     let mut name = [0; 8];
     native.fill(&mut name);

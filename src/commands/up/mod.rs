@@ -1,4 +1,4 @@
-//! `gha-slurm up`: serves the application here. Flags have Spin's names.
+//! `gha-slurm up`: serves the application. Flags have the same names as Spin's.
 
 mod setup_link;
 
@@ -22,16 +22,16 @@ use super::limits::LimitArguments;
 pub(crate) struct Arguments {
     #[command(flatten)]
     application: Application,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 picks a free one.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:3000")]
     listen: SocketAddr,
-    /// Build the components first, by the commands in the manifest.
+    /// Build the components first, with the commands in the manifest.
     #[arg(long)]
     build: bool,
-    /// Leave out what components print.
+    /// Do not log what components print.
     #[arg(short, long)]
     quiet: bool,
-    /// Where compiled code is kept for the next start [default: gha-slurm in the user's cache folder]; empty keeps none.
+    /// The cache of compiled code [default: gha-slurm in the user's cache folder]; empty turns it off.
     #[arg(long, value_name = "FOLDER")]
     compiled_dir: Option<OsString>,
     /// A reverse proxy, as an address or a network, whose X-Forwarded-For is believed; may be given more than once. From
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     trusted_proxy: Vec<IpNet>,
     #[command(flatten)]
     limits: LimitArguments,
-    /// How the log on stderr looks [default: human on a terminal, json elsewhere].
+    /// The format of the log on stderr [default: human on a terminal, otherwise json].
     #[arg(long, value_enum)]
     log_format: Option<LogFormat>,
 }
@@ -125,7 +125,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         match admin_token {
             _ if !server.serves(ticking::ROUTE) => {}
             Some(token) => {
-                tracing::info!("{} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
+                tracing::info!("periodic repair: {} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
                 beside.spawn(ticking::run(server.address(), token));
             }
             None => tracing::warn!("no periodic repair: the variable admin_token is not set"),
@@ -140,7 +140,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
 /// The first Ctrl-C or SIGTERM; a second one ends the process at once.
 async fn stop_signal() {
     signal().await;
-    tracing::info!("stopping: running requests may end; once more to stop at once");
+    tracing::info!("stopping once running requests have ended; press Ctrl-C again to stop immediately");
     tokio::spawn(async {
         signal().await;
         std::process::exit(130);

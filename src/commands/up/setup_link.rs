@@ -1,6 +1,6 @@
-//! The one-time link to the set-up in the browser, for an application without a GitHub App.
+//! The one-time link for the setup in the browser, if the application has no GitHub App.
 //!
-//! Whether there is an App is asked of the application itself: it may have been set up by an earlier link.
+//! The application itself is asked whether it has one: it may have been set up with an earlier link.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,19 +13,20 @@ use crate::commands::random::random_secret;
 
 const LIFETIME: Duration = Duration::from_secs(60 * 60);
 const DEADLINE: Duration = Duration::from_secs(30);
-/// What names the App, if variables do.
+/// The variables that name the App.
 const NAMES: [&str; 3] = ["github_app_id", "github_private_key", "github_webhook_secret"];
-/// The set-up's route.
+/// The route of the setup.
 pub(super) const ROUTE: &str = "/setup";
 
-/// A link whose secret the application was given.
+/// A link whose secret was passed to the application.
 pub(super) struct SetupLink {
     secret: String,
     public_url: String,
 }
 
 impl SetupLink {
-    /// Gives the application a link's secret, where no variable names an App. A secret that the operator chose stays his.
+    /// Passes the secret of a link to the application, unless a variable names an App. A secret that the operator chose is
+    /// kept.
     pub(super) fn prepare(variables: &mut Provider) -> Option<Self> {
         let value = |name| variables.get(name).filter(|value| !value.trim().is_empty());
         let (set, missing): (Vec<&str>, Vec<&str>) = NAMES.into_iter().partition(|name| value(name).is_some());
@@ -36,7 +37,7 @@ impl SetupLink {
             return None;
         }
         let Some(public_url) = value("public_url") else {
-            tracing::warn!("there is no GitHub App, and no set-up without the variable public_url");
+            tracing::warn!("there is no GitHub App, and the setup in the browser needs the variable public_url");
             return None;
         };
         let secret = match value("setup_secret") {
@@ -51,7 +52,7 @@ impl SetupLink {
         Some(Self { secret, public_url })
     }
 
-    /// Prints the link unless the application says that it needs none.
+    /// Prints the link, unless the application says that it needs none.
     pub(super) async fn announce(self, address: SocketAddr) {
         let asked = loopback::ask(address, hyper::Request::get(ROUTE));
         match tokio::time::timeout(DEADLINE, asked).await {
@@ -60,13 +61,13 @@ impl SetupLink {
                 let base = self.public_url.trim().trim_end_matches('/');
                 let encoded: String = url::form_urlencoded::byte_serialize(self.secret.as_bytes()).collect();
                 let link = format!("{base}{ROUTE}?secret={encoded}");
-                let text = "There is no GitHub App yet. Within an hour, set it up in your browser, once:";
-                // Nobody may be listening any more.
+                let text = "There is no GitHub App yet. To set it up, open this link in your browser. It works once, for an hour:";
+                // The reader may have gone.
                 let _ = writeln!(std::io::stdout(), "{text}\n  {link}");
             }
-            Ok(Ok(status)) => tracing::error!("the set-up answers {status}: its line in the log says why"),
-            Ok(Err(error)) => tracing::error!("the set-up cannot be asked: {error:#}"),
-            Err(_) => tracing::error!("the set-up does not answer"),
+            Ok(Ok(status)) => tracing::error!("the setup page answers {status}: see its line in the log"),
+            Ok(Err(error)) => tracing::error!("the setup page cannot be reached: {error:#}"),
+            Err(_) => tracing::error!("the setup page does not answer"),
         }
     }
 }

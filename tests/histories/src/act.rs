@@ -6,6 +6,10 @@ use proptest::prelude::*;
 pub(crate) enum Act {
     /// A workflow queues a job of this pool.
     Queue(usize),
+    /// The same of a job whose deployment must be approved.
+    QueueGated(usize),
+    /// Somebody approves one of them.
+    Approve(usize),
     /// The app gets one of the webhooks under way.
     Deliver(usize),
     /// The app gets one of them and will get it again.
@@ -18,6 +22,14 @@ pub(crate) enum Act {
     Kill(usize),
     /// GitHub gives a queued job to a fitting idle runner.
     Assign(usize, usize),
+    /// A runner's Slurm job ends under it: its node failed, somebody cancelled it. GitHub fails the job that it ran.
+    Crash(usize),
+    /// Somebody else's runner takes a queued job.
+    Strange(usize),
+    /// The next webhook tells no runner's name.
+    Nameless,
+    /// The gateway refuses the launches of a job as things stand, or not any more.
+    Refuse(usize),
     /// A running job ends.
     Finish(usize),
     /// A job is cancelled, queued or running.
@@ -41,6 +53,8 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     let index = 0..8usize;
     prop_oneof![
         4 => (0..2usize).prop_map(Act::Queue),
+        1 => (0..2usize).prop_map(Act::QueueGated),
+        1 => index.clone().prop_map(Act::Approve),
         8 => index.clone().prop_map(Act::Deliver),
         2 => index.clone().prop_map(Act::DeliverTwice),
         1 => index.clone().prop_map(Act::Fail),
@@ -49,6 +63,10 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         5 => (index.clone(), index.clone()).prop_map(|(job, runner)| Act::Assign(job, runner)),
         2 => index.clone().prop_map(Act::Finish),
         1 => index.clone().prop_map(Act::Cancel),
+        1 => index.clone().prop_map(Act::Crash),
+        1 => index.clone().prop_map(Act::Strange),
+        1 => Just(Act::Nameless),
+        1 => index.clone().prop_map(Act::Refuse),
         1 => index.prop_map(Act::Idle),
         2 => Just(Act::Tick),
         1 => prop_oneof![Just(1), Just(30), Just(301), Just(2000)].prop_map(Act::Wait),
@@ -63,7 +81,9 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
 pub(crate) fn kind_act() -> impl Strategy<Value = Act> {
     let index = 0..8usize;
     prop_oneof![
-        4 => Just(Act::Queue(0)),
+        3 => Just(Act::Queue(0)),
+        1 => Just(Act::QueueGated(0)),
+        2 => index.clone().prop_map(Act::Approve),
         8 => index.clone().prop_map(Act::Deliver),
         2 => index.clone().prop_map(Act::DeliverTwice),
         5 => index.clone().prop_map(Act::Run),

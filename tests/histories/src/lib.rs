@@ -6,6 +6,10 @@
 #[cfg(test)]
 mod act;
 #[cfg(test)]
+mod gated;
+#[cfg(test)]
+mod github;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod together;

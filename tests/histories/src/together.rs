@@ -13,28 +13,31 @@ use gha_slurm_webhook::receive::receive;
 use jwt_simple::prelude::RS256KeyPair;
 use serde_json::{Value, json};
 
-type Reply = Result<HttpResponse, SendError>;
+pub(crate) type Reply = Result<HttpResponse, SendError>;
 
 /// A gateway that accepts and a GitHub that grants.
-fn friendly(request: &HttpRequest) -> Reply {
+pub(crate) fn friendly(request: &HttpRequest) -> Reply {
     let expires_at = "2027-01-15T09:00:00Z"; // An hour after the clock of `Memory`.
     match request.url.path() {
         "/runner/start" => answer(200, &json!({"status": "OK!", "job_id": 17})),
         "/runner/cancel" => answer(404, &json!({"message": "unknown"})),
         path if path.ends_with("/access_tokens") => answer(201, &json!({"token": "ghs_x", "expires_at": expires_at})),
+        path if path.ends_with("/generate-jitconfig") => {
+            answer(201, &json!({"runner": {"id": 5}, "encoded_jit_config": "eyJ"}))
+        }
         path if path.ends_with("/registration-token") => answer(201, &json!({"token": "AX", "expires_at": expires_at})),
         path => panic!("nobody asks for {path}"),
     }
 }
 
-fn platform() -> Memory {
+pub(crate) fn platform() -> Memory {
     let platform = Memory::configured();
     platform.set_variable("github_private_key", Some(app_key()));
     platform.serve(|_, request| friendly(request));
     platform
 }
 
-fn event(action: &str, job: u64) -> Value {
+pub(crate) fn event(action: &str, job: u64) -> Value {
     json!({
         "action": action,
         "workflow_job": {"id": job, "labels": ["self-hosted", "Slurm"], "conclusion": "cancelled"},
@@ -43,30 +46,30 @@ fn event(action: &str, job: u64) -> Value {
     })
 }
 
-fn deliver(platform: &Memory, event: &Value) -> Answer {
+pub(crate) fn deliver(platform: &Memory, event: &Value) -> Answer {
     receive(platform, &delivery(event))
 }
 
-fn exchange(platform: &Memory, token: &str) -> Answer {
+pub(crate) fn exchange(platform: &Memory, token: &str) -> Answer {
     redeem(platform, &authorized(token))
 }
 
-fn sent_to(platform: &Memory, end: &str) -> Vec<HttpRequest> {
+pub(crate) fn sent_to(platform: &Memory, end: &str) -> Vec<HttpRequest> {
     platform.sent.borrow().iter().filter(|request| request.url.path().ends_with(end)).cloned().collect()
 }
 
 /// Queues job 42; its launch token.
-fn launch(platform: &Memory) -> String {
+pub(crate) fn launch(platform: &Memory) -> String {
     redeemable(platform, 42)
 }
 
 /// Queues a job; its launch token.
-fn redeemable(platform: &Memory, job: u64) -> String {
+pub(crate) fn redeemable(platform: &Memory, job: u64) -> String {
     assert_eq!(deliver(platform, &event("queued", job)).body["decision"], "launched");
     body(&sent_to(platform, "/runner/start").pop().unwrap())["launcherToken"].as_str().unwrap().to_owned()
 }
 
-fn body(request: &HttpRequest) -> Value {
+pub(crate) fn body(request: &HttpRequest) -> Value {
     serde_json::from_slice(&request.body).unwrap()
 }
 
@@ -89,11 +92,11 @@ fn a_redemption_narrows_the_installation_token_and_hands_out_one_credential() {
     let platform = platform();
     let token = launch(&platform);
     let first = exchange(&platform, &token);
-    assert_eq!((first.status, &first.body["token"]), (200, &json!("AX")));
-    assert!(!first.log_line("redeem").contains("AX"), "a credential is not logged");
+    assert_eq!((first.status, &first.body), (200, &json!({"encoded_jit_config": "eyJ"})));
+    assert!(!first.log_line("redeem").contains("eyJ"), "a credential is not logged");
     let [narrowed] = &sent_to(&platform, "/app/installations/9/access_tokens")[..] else { panic!() };
     let scope = body(narrowed);
-    assert_eq!(scope, json!({"repositories": ["repo"], "permissions": {"administration": "write"}}));
+    assert_eq!(scope, json!({"repository_ids": [7], "permissions": {"administration": "write"}}));
     assert_eq!(exchange(&platform, &token).status, 409);
 }
 
@@ -136,8 +139,7 @@ fn a_runner_that_was_made_for_a_job_cancelled_meanwhile_is_removed_at_once() {
         path if path.ends_with("/actions/runners/5") => answer(204, &Value::Null),
         _ => friendly(request),
     });
-    let request = Request { body: br#"{"credential": "jit"}"#.to_vec(), ..authorized(&token) };
-    assert_eq!(redeem(&platform, &request).status, 410);
+    assert_eq!(exchange(&platform, &token).status, 410);
     let [removal] = &sent_to(&platform, "/actions/runners/5")[..] else { panic!() };
     assert_eq!(removal.method, HttpMethod::Delete);
 }
@@ -179,33 +181,48 @@ fn a_job_robbed_while_the_robbers_own_launch_is_submitted_gets_that_one() {
 }
 
 #[test]
-fn a_queued_webhook_costs_four_transactions_and_six_reads() {
+fn a_queued_webhook_costs_four_transactions_and_seven_reads() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
     let (before, all) = (platform.transactions.get(), platform.operations.get());
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
     // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
     assert_eq!(platform.transactions.get() - before, 4);
-    // Three facts of the job, the key and its name, whether launches are overdue.
-    assert_eq!(platform.operations.get() - all, 4 + 6);
+    // Four facts of the job, the key and its name, whether launches are overdue.
+    assert_eq!(platform.operations.get() - all, 4 + 7);
     let before = platform.transactions.get();
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");
     assert_eq!(platform.transactions.get() - before, 0, "a redelivery writes nothing");
 }
 
 #[test]
-fn a_redemption_with_a_kept_token_costs_two_transactions_and_no_call() {
+fn a_redemption_with_kept_tokens_costs_three_transactions_and_one_call() {
     let platform = platform();
     let token = launch(&platform);
     assert_eq!(exchange(&platform, &token).status, 200);
     let other = redeemable(&platform, 43);
-    let (before, all) = (platform.transactions.get(), platform.operations.get());
-    let calls = platform.sent.borrow().len();
+    let (before, calls) = (platform.transactions.get(), platform.sent.borrow().len());
     assert_eq!(exchange(&platform, &other).status, 200);
-    // The right to hand it out, and that it was.
-    assert_eq!(platform.transactions.get() - before, 2);
-    assert_eq!(platform.operations.get() - all, 2 + 8);
-    assert_eq!(platform.sent.borrow().len(), calls);
+    // The turn, the right to hand it out, and that it was.
+    assert_eq!(platform.transactions.get() - before, 3);
+    assert_eq!(platform.sent.borrow().len() - calls, 1, "a credential is one launch's alone");
+}
+
+#[test]
+fn each_launch_has_a_registration_token_of_its_own_and_only_where_the_operator_allows_it() {
+    let platform = platform();
+    platform.set_variable("registration_tokens", Some("allow"));
+    for job in [42, 43] {
+        let token = redeemable(&platform, job);
+        assert_eq!(exchange(&platform, &token).body["token"], "AX");
+    }
+    assert_eq!(sent_to(&platform, "/registration-token").len(), 2);
+    let token = redeemable(&platform, 44);
+    let asks = Request { body: br#"{"credential": "jit"}"#.to_vec(), ..authorized(&token) };
+    assert_eq!(redeem(&platform, &asks).body, json!({"encoded_jit_config": "eyJ"}));
+    platform.set_variable("registration_tokens", None);
+    let token = redeemable(&platform, 45);
+    assert_eq!(exchange(&platform, &token).body, json!({"encoded_jit_config": "eyJ"}));
 }
 
 #[test]
@@ -264,17 +281,16 @@ fn a_mended_private_key_counts_at_once() {
 }
 
 #[test]
-fn tokens_are_kept_with_a_margin_before_their_end() {
+fn access_tokens_are_kept_with_a_margin_before_their_end() {
     let platform = platform();
     let token = launch(&platform);
     assert_eq!(exchange(&platform, &token).status, 200);
-    let asked = |platform: &Memory| (sent_to(platform, "/access_tokens").len(), sent_to(platform, "-token").len());
-    // The registration token must outlive the runner's configuration, the installation token one call.
-    for (job, seconds_before_the_end, expected) in [(43, 901, (1, 1)), (44, 899, (1, 2)), (45, 299, (2, 3))] {
+    for (job, seconds_before_the_end, expected) in [(43, 301, 1), (44, 299, 2)] {
         platform.seconds.set(1_800_003_600 - seconds_before_the_end);
         let token = redeemable(&platform, job);
         assert_eq!(exchange(&platform, &token).status, 200);
-        assert_eq!(asked(&platform), expected, "{seconds_before_the_end} s before the end");
+        let made = sent_to(&platform, "/access_tokens").len();
+        assert_eq!(made, expected, "{seconds_before_the_end} s before the end");
     }
 }
 

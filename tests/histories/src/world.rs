@@ -10,9 +10,22 @@ use crate::history::POOLS;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Status {
+    /// Its deployment waits for an approval.
+    Waiting,
     Queued,
     Running,
     Done(&'static str),
+}
+
+impl Status {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Queued => "queued",
+            Self::Running => "in_progress",
+            Self::Done(_) => "completed",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -29,6 +42,8 @@ pub(crate) struct Job {
 pub(crate) struct SlurmJob {
     pub(crate) start: Value,
     pub(crate) pending: bool,
+    /// Its last state in Slurm's word, once it is over.
+    pub(crate) end: &'static str,
 }
 
 #[derive(Debug)]
@@ -72,8 +87,16 @@ pub(crate) struct World {
     pub(crate) failed: Vec<Webhook>,
     pub(crate) away: bool,
     pub(crate) lose_answer: bool,
+    /// The gateway is the original one, which cannot be asked for a Slurm job.
+    pub(crate) mute: bool,
+    /// The next webhook tells no runner's name.
+    pub(crate) nameless: bool,
+    /// Jobs whose launches the gateway refuses.
+    pub(crate) refused: BTreeSet<u64>,
     /// What may cost a job one launch more.
     pub(crate) adversities: usize,
+    /// Webhooks that a job is held back, received after it was not any more.
+    pub(crate) late_holds: usize,
     pub(crate) credentials: BTreeMap<String, u32>,
     /// How often each webhook failed, by guid.
     pub(crate) failures: BTreeMap<u64, u32>,
@@ -83,16 +106,31 @@ pub(crate) struct World {
     pub(crate) now: u64,
 }
 
+impl Webhook {
+    /// Whether it tells that the job is held back.
+    pub(crate) fn holds(&self) -> bool {
+        self.body["workflow_job"]["status"] == "waiting"
+    }
+}
+
 impl World {
+    pub(crate) fn approve(&mut self, id: u64) {
+        self.jobs.get_mut(&id).unwrap().status = Status::Queued;
+        self.notify("queued", id);
+    }
+
     pub(crate) fn notify(&mut self, action: &'static str, id: u64) {
+        let told = action != "queued" && self.jobs[&id].runner.is_some();
+        let nameless = told && std::mem::take(&mut self.nameless);
+        self.adversities += usize::from(nameless);
         let job = &self.jobs[&id];
         let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
         let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
         let body = json!({
             "action": action,
             "workflow_job": {
-                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion,
-                "runner_name": job.runner, "created_at": created_at,
+                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion, "status": job.status.word(),
+                "runner_name": job.runner.as_ref().filter(|_| !nameless), "created_at": created_at,
             },
             "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
             "installation": {"id": 9},
@@ -145,6 +183,31 @@ impl World {
         Some((**id, *idle.get(runner % idle.len().max(1))?))
     }
 
+    /// A runner's Slurm job ends under it.
+    pub(crate) fn crash(&mut self, runner: usize) {
+        let runner = self.runners.remove(runner);
+        self.adversities += 1;
+        if let Some(job) = self.slurm.iter_mut().find(|job| job.start["runnerName"] == runner.name.as_str()) {
+            job.end = "NODE_FAIL";
+        }
+        if let Some(job) = runner.job {
+            self.finish(job, "failure");
+        }
+    }
+
+    /// Somebody else's runner takes a queued job.
+    pub(crate) fn strange(&mut self, id: u64) {
+        let job = self.jobs.get_mut(&id).unwrap();
+        job.status = Status::Running;
+        job.runner = Some("somebody-elses".to_owned());
+        self.notify("in_progress", id);
+    }
+
+    fn refuses(&self, start: &Value) -> bool {
+        let job = start["launch"].as_str().unwrap().split('-').next().unwrap();
+        self.refused.contains(&job.parse().unwrap())
+    }
+
     /// What the gateway tells of a launch's Slurm job.
     fn slurm_job(&self, launch: &str) -> Result<HttpResponse, SendError> {
         let Some(index) = self.slurm.iter().position(|job| job.start["launch"] == launch) else {
@@ -154,7 +217,7 @@ impl World {
         let state = match self.slurm[index].pending {
             true => "PENDING",
             false if self.runners.iter().any(|runner| *name == runner.name) => "RUNNING",
-            false => "COMPLETED",
+            false => self.slurm[index].end,
         };
         answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
     }
@@ -165,7 +228,18 @@ impl World {
         }
         self.last_id += 1;
         self.listed.push(Listed { id: self.last_id, name: name.to_owned(), unknown: false });
-        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": "jit"}))
+        answer(201, &json!({"runner": {"id": self.last_id, "name": name}, "encoded_jit_config": name}))
+    }
+
+    fn list(&self, name: &str) -> Result<HttpResponse, SendError> {
+        let shown = |listed: &Listed| {
+            let runs = self.runners.iter().find(|runner| runner.name == listed.name);
+            let status = if runs.is_some() { "online" } else { "offline" };
+            let busy = runs.is_some_and(|runner| runner.job.is_some());
+            json!({"id": listed.id, "name": listed.name, "status": status, "busy": busy})
+        };
+        let found: Vec<Value> = self.listed.iter().filter(|listed| listed.name == name).map(shown).collect();
+        answer(200, &json!({"total_count": found.len(), "runners": found}))
     }
 
     fn remove_runner(&mut self, id: u64) -> Result<HttpResponse, SendError> {
@@ -196,13 +270,17 @@ impl World {
                 return Err(SendError::Broken("connection refused".to_owned()));
             }
             if request.method == HttpMethod::Get {
+                if self.mute {
+                    return answer(404, &json!({}));
+                }
                 return self.slurm_job(path.trim_start_matches("/runner/"));
             }
             let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
             let reply = match (path, known) {
                 ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
+                ("/runner/start", None) if self.refuses(&body) => answer(403, &json!({"message": "no Slurm user"})),
                 ("/runner/start", None) => {
-                    self.slurm.push(SlurmJob { start: body, pending: true });
+                    self.slurm.push(SlurmJob { start: body, pending: true, end: "COMPLETED" });
                     self.most_living = self.most_living.max(self.living());
                     answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
                 }
@@ -219,6 +297,10 @@ impl World {
         }
         if request.method == HttpMethod::Delete {
             return self.remove_runner(path.rsplit_once('/').unwrap().1.parse().unwrap());
+        }
+        if path.ends_with("/actions/runners") {
+            let (_, name) = request.url.query_pairs().find(|(key, _)| key == "name").unwrap();
+            return self.list(&name);
         }
         if path.ends_with("/generate-jitconfig") {
             return self.jit_config(body["name"].as_str().unwrap());
@@ -245,11 +327,10 @@ impl World {
         }
         let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
         let job = &self.jobs[&id];
-        let (status, conclusion) = match job.status {
-            Status::Queued => ("queued", None),
-            Status::Running => ("in_progress", None),
-            Status::Done(conclusion) => ("completed", Some(conclusion)),
-        };
-        answer(200, &json!({"id": id, "status": status, "conclusion": conclusion, "runner_name": job.runner}))
+        let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
+        answer(
+            200,
+            &json!({"id": id, "status": job.status.word(), "conclusion": conclusion, "runner_name": job.runner}),
+        )
     }
 }

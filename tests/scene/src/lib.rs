@@ -65,6 +65,8 @@ impl Scene {
         let platform = Memory::configured();
         platform.set_variable("github_private_key", Some(app_key()));
         platform.set_variable("profiles", Some(PROFILES));
+        // So that a test has both kinds of credentials.
+        platform.set_variable("registration_tokens", Some("allow"));
         let world: Rc<RefCell<World>> = Rc::default();
         let seen = Rc::clone(&world);
         platform.serve(move |_, request| {
@@ -93,6 +95,7 @@ impl Scene {
             let told = world.github.iter().find(|(end, _)| path.ends_with(*end)).map(|(_, told)| told.clone());
             let (status, body) = told.unwrap_or_else(|| match path.as_str() {
                 path if path.ends_with("/installation") => (200, json!({"id": 9})),
+                path if path.starts_with("/repos/") && path.matches('/').count() == 3 => (200, json!({"id": 7})),
                 path if path.ends_with("/access_tokens") => {
                     (201, json!({"token": "ghs_x", "expires_at": "2027-01-20T09:00:00Z"}))
                 }
@@ -149,6 +152,18 @@ impl Scene {
 
     pub fn queue_in(&self, job: u64, repository: &str) -> Answer {
         self.deliver_in(repository, "queued", job, json!({}))
+    }
+
+    /// A job of the repository with this id.
+    pub fn queue_of(&self, job: u64, repository: u64) -> Answer {
+        let name = format!("octo/repo{repository}");
+        let event = json!({
+            "action": "queued",
+            "workflow_job": {"id": job, "labels": ["slurm"]},
+            "repository": {"id": repository, "full_name": name, "html_url": format!("https://github.com/{name}")},
+            "installation": {"id": 9},
+        });
+        receive(&self.platform, &delivery(&event))
     }
 
     pub fn redeem(&self, launch: &str) -> Answer {

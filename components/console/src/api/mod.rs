@@ -1,51 +1,94 @@
-//! `GET /api/v1/…`: the read model as JSON, described by `openapi.json` beside this file.
+//! `GET /api/v1/…`: the read model as JSON, described by `openapi.json` next to this file.
 
 use gha_slurm_core::ports::{Platform, StoreError};
+use gha_slurm_core::profile::Profiles;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::admin::authorize;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
+#[cfg(test)]
+use gha_slurm_overview::{Deliveries, Figures, JobPage};
 use gha_slurm_overview::{Filter, JobDetail, State, StateFilter};
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use gha_slurm_protocol::slurm_job::SlurmJob;
 use serde::Serialize;
 use serde_json::json;
 
+#[cfg(test)]
+use crate::explain::Explained;
 use crate::explain::known::ask_gateway;
 
 /// The description of this API: an OpenAPI 3.1 document.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// Jobs of a page, unless the request says otherwise.
+/// How many jobs a page has by default.
 const DEFAULT_LIMIT: usize = 50;
+
+/// A route below `/api/v1/`, for the holder of the admin token.
+struct Route<P> {
+    /// As the description has it; `{job}` stands for the last part of the path.
+    path: &'static str,
+    /// Given the request, and what stands in the place of `{job}`.
+    answer: fn(&P, &Request, &str) -> Result<Answer, StoreError>,
+    /// The schema of its answer 200.
+    #[cfg(test)]
+    schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+/// A route whose answer 200 is the JSON of a type.
+macro_rules! route {
+    ($path:literal, $answer:expr, $schema:ty) => {
+        Route {
+            path: $path,
+            answer: $answer,
+            #[cfg(test)]
+            schema: |generator| generator.subschema_for::<$schema>(),
+        }
+    };
+}
+
+/// All routes. A new one stands here and in `openapi.json`, which a test checks against the types.
+fn routes<P: Platform>() -> [Route<P>; 6] {
+    [
+        route!("jobs", |platform, request, _| jobs(platform, request), JobPage),
+        route!("jobs/{job}", |platform, _, id| job(platform, id), JobAnswer),
+        route!("explain", |platform, request, _| explain(platform, request), Explained),
+        route!("summary", |platform, _, _| Ok(shown(json!(gha_slurm_overview::figures(platform)?))), Figures),
+        route!("deliveries", |platform, _, _| Ok(shown(json!(gha_slurm_overview::deliveries(platform)?))), Deliveries),
+        route!("profiles", |platform, _, _| Ok(profiles(platform)), ProfileList),
+    ]
+}
+
+impl<P> Route<P> {
+    /// What stands in the place of `{job}`, if the path is this route's.
+    fn matches<'r>(&self, path: &'r str) -> Option<&'r str> {
+        match self.path.strip_suffix("{job}") {
+            Some(prefix) => path.strip_prefix(prefix),
+            None => (path == self.path).then_some(""),
+        }
+    }
+}
 
 pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "GET" {
         return Answer::method_not_allowed("GET");
     }
     let path = request.path().trim_start_matches("/api/v1/");
-    // It says nothing of this installation.
+    // It says nothing about this installation.
     if path == "openapi.json" {
         return Answer::text("application/json", OPENAPI.to_owned());
     }
     if let Err(refusal) = authorize(platform, request) {
         return refusal.into();
     }
-    let answered = match path.split_once('/') {
-        None if path == "jobs" => jobs(platform, request),
-        Some(("jobs", id)) => job(platform, id),
-        None if path == "explain" => explain(platform, request),
-        None if path == "summary" => gha_slurm_overview::figures(platform).map(|figures| shown(json!(figures))),
-        None if path == "deliveries" => {
-            gha_slurm_overview::deliveries(platform).map(|deliveries| shown(json!(deliveries)))
-        }
-        None if path == "profiles" => return profiles(platform),
-        _ => return Answer::error(404, "there is no such route; GET /api/v1/openapi.json tells which there are"),
-    };
-    answered.unwrap_or_else(Answer::from)
+    let found = routes::<P>().into_iter().find_map(|route| Some((route.matches(path)?, route)));
+    match found {
+        Some((part, route)) => (route.answer)(platform, request, part).unwrap_or_else(Answer::from),
+        None => Answer::error(404, "there is no such route: GET /api/v1/openapi.json lists them"),
+    }
 }
 
-/// 200 with a body that is not for the log, nor for any cache.
+/// 200 with a body that neither the log nor a cache may keep.
 fn shown(body: serde_json::Value) -> Answer {
     Answer::confidential(200, body, json!({}))
 }
@@ -59,7 +102,7 @@ fn jobs<P: Platform>(platform: &P, request: &Request) -> Result<Answer, StoreErr
     };
     let before = match asked("before").map(|place| place.parse()).transpose() {
         Ok(before) => before,
-        Err(_) => return wrong("before", "must be the next of an earlier page"),
+        Err(_) => return wrong("before", "must be the \"next\" of an earlier page"),
     };
     let limit = match asked("limit").map(|limit| limit.parse()).transpose() {
         Ok(limit) => limit.unwrap_or(DEFAULT_LIMIT),
@@ -70,29 +113,39 @@ fn jobs<P: Platform>(platform: &P, request: &Request) -> Result<Answer, StoreErr
 }
 
 fn job<P: Platform>(platform: &P, id: &str) -> Result<Answer, StoreError> {
-    let Ok(id) = id.parse().map(JobId) else { return Ok(Answer::error(404, "a job's id is a number")) };
+    let Ok(id) = id.parse().map(JobId) else { return Ok(Answer::error(404, "the ID of a job is a number")) };
     Ok(match gha_slurm_overview::job(platform, id)? {
         Some(detail) => {
             let (slurm, slurm_problem) = match ask_slurm(platform, &detail) {
                 Ok(slurm) => (slurm, None),
                 Err(problem) => (None, Some(problem)),
             };
-            shown(json!(Shown { detail, slurm, slurm_problem }))
+            shown(json!(JobAnswer { detail, slurm, slurm_problem }))
         }
-        None => Answer::error(404, "nothing is known of this job (any more)"),
+        None => Answer::error(404, "no job with this ID is known; jobs are kept for three days"),
     })
 }
 
-/// A job with what Slurm says of it now.
+/// One job with everything that happened to it, and what Slurm says about it now.
 #[derive(Serialize)]
-struct Shown {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct JobAnswer {
     #[serde(flatten)]
     detail: JobDetail,
+    /// What Slurm says about the Slurm job of its launch; null if there is none, or if the gateway could not be asked.
     slurm: Option<SlurmJob>,
+    /// Why the gateway could not be asked.
     slurm_problem: Option<String>,
 }
 
-/// Only while Slurm can have something to say; the gateway gets little time.
+/// The profiles in the order in which they are tried.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ProfileList {
+    profiles: Profiles,
+}
+
+/// Only while Slurm may know something; the gateway gets little time.
 fn ask_slurm<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Option<SlurmJob>, String> {
     match (detail.summary.state, detail.summary.launch) {
         (State::Pending | State::Starting | State::Running, Some(launch)) => ask_gateway(platform, launch),
@@ -106,14 +159,14 @@ fn explain<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Store
         return Ok(Answer::error(400, "repository: must be OWNER/NAME"));
     };
     let Some(id) = request.query("id").and_then(|id| id.parse().ok()) else {
-        return Ok(Answer::error(400, "id: must be the number of a job or of a run"));
+        return Ok(Answer::error(400, "id: must be the number of a job or a run"));
     };
     Ok(shown(json!(crate::explain::explain(platform, &repository, id)?)))
 }
 
 fn profiles<P: Platform>(platform: &P) -> Answer {
     match Settings(platform).profiles() {
-        Ok(profiles) => shown(json!({ "profiles": profiles })),
+        Ok(profiles) => shown(json!(ProfileList { profiles })),
         Err(error) => error.into(),
     }
 }

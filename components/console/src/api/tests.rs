@@ -1,16 +1,24 @@
-//! The API's answers, each held against the OpenAPI document.
+//! The API's answers and its types, both compared with the OpenAPI document. `EXPECTORATE=overwrite` writes the schemas of the
+//! types into the document.
+
+use std::collections::BTreeMap;
 
 use gha_slurm_core::ports::Store;
+use gha_slurm_core::testing::Memory;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::testing::{DELIVERY, authorized, get};
+use gha_slurm_overview::State;
 use gha_slurm_scene::{Gateway, Scene};
 use gha_slurm_tick::run::tick;
+use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use serde_json::{Value, json};
 
-use super::OPENAPI;
+use super::{OPENAPI, Route};
 use crate::Look;
 
-/// Checks that an answer is what the document says of its route and status.
+/// Checks that an answer is what the document says for its route and status.
 fn documented(route: &str, answer: &Answer) {
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let response = &document["paths"][route]["get"]["responses"][answer.status.to_string()];
@@ -21,6 +29,68 @@ fn documented(route: &str, answer: &Answer) {
     let errors: Vec<String> =
         validator.iter_errors(&answer.body).map(|error| format!("{}: {error}", error.instance_path)).collect();
     assert!(errors.is_empty(), "{route}: {errors:?}\n{}", answer.body);
+}
+
+/// What the API answers whenever it does not answer 200.
+#[derive(schemars::JsonSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+struct Error {
+    /// What is wrong.
+    error: String,
+}
+
+/// The schemas of all answers, and the one of each route.
+fn schemas() -> (Value, BTreeMap<String, Value>) {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+    });
+    // What is not described is not there: a field that is added shows at once.
+    let closed = RecursiveTransform(|schema: &mut Schema| {
+        if schema.get("properties").is_some() {
+            schema.insert("additionalProperties".to_owned(), false.into());
+        }
+    });
+    let mut generator = settings.with_transform(closed).into_generator();
+    let of_route = |route: Route<Memory>| (format!("/{}", route.path), json!((route.schema)(&mut generator)));
+    let routes = super::routes::<Memory>().into_iter().map(of_route).collect();
+    generator.subschema_for::<Error>();
+    (json!(generator.take_definitions(true)), routes)
+}
+
+#[test]
+fn the_document_has_the_routes_and_the_types_of_the_code() {
+    let (types, routes) = schemas();
+    // They are the end of the document, one a line, because the document is part of the component.
+    let (before, _) = OPENAPI.split_once("\"schemas\":").unwrap();
+    let lines = types.as_object().unwrap().iter().map(|(name, schema)| format!("      \"{name}\": {schema}"));
+    let text = format!("{before}\"schemas\": {{\n{}\n    }}\n  }}\n}}\n", lines.collect::<Vec<_>>().join(",\n"));
+    if std::env::var_os("EXPECTORATE").is_some_and(|how| how == "overwrite") {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/openapi.json"), &text).unwrap();
+    }
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    assert_eq!(document["components"]["schemas"], types);
+    let described: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let mut served: Vec<&String> = routes.keys().collect();
+    served.sort_by_key(|path| described.iter().position(|described| described == path));
+    assert_eq!(described, served);
+    for (path, schema) in &routes {
+        let described = &document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+        assert_eq!(described, schema, "{path}");
+    }
+    let states = State::ALL.map(State::word);
+    let parameter = &document["paths"]["/jobs"]["get"]["parameters"][0];
+    assert_eq!(parameter["schema"]["enum"], json!([&["waiting"][..], &states].concat()));
+}
+
+#[test]
+fn every_route_answers_as_the_document_says() {
+    let scene = busy();
+    for route in super::routes::<Memory>() {
+        let path = route.path.replace("{job}", "2");
+        let described = format!("/{}", route.path);
+        // Without parameters that it needs, it says which.
+        assert!(matches!(checked(&scene, &described, &format!("/api/v1/{path}")).status, 200 | 400), "{path}");
+    }
 }
 
 fn checked(scene: &Scene, route: &str, target: &str) -> Answer {
@@ -131,7 +201,7 @@ fn a_store_that_fails_is_a_reason_to_ask_again() {
 }
 
 #[test]
-fn installations_answers_as_the_original_did_to_whom_may_ask() {
+fn installations_answers_as_the_original_did() {
     let scene = Scene::new();
     let ask = |url: &str| scene.get(&format!("/gha/installations{url}"));
     assert_eq!(ask("").status, 403);

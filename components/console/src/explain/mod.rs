@@ -1,36 +1,41 @@
-//! Why a job does not run, in plain words: at which step it is, what keeps it there, and what to do.
+//! Why a job does not run: at which step it is, what keeps it there, and what to do.
 //!
-//! What is known of a job comes from the facts; of one that left none, because no profile takes it or because its
-//! webhook never came, GitHub tells, and the profiles are asked again. The gateway says what Slurm does with it. Each of
-//! the two is asked within a short time, and left out where it does not answer.
+//! The facts say what is known about a job. If there are none, because no profile serves it or because its webhook never
+//! came, GitHub is asked about it, and the profiles are tried again. The gateway says what Slurm does with it. Both get
+//! little time, and are left out if they do not answer.
+//!
+//! What was found is a [`finding::Finding`]; [`words`] turns it into sentences at the very end.
 
+mod finding;
 pub(crate) mod known;
 mod text;
 mod unknown;
+mod words;
 
 use std::time::Duration;
 
-use gha_slurm_core::github::client::{GitHub, GitHubError, JobInfo};
+use gha_slurm_core::github::client::{At, GitHub, GitHubError, JobInfo, Permission};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use serde::{Deserialize, Serialize};
 
-/// For all that GitHub is asked.
+/// For all questions to GitHub.
 const GITHUB_BUDGET: Duration = Duration::from_secs(12);
 /// For each question to the gateway.
 pub(crate) const GATEWAY_DEADLINE: Duration = Duration::from_secs(3);
 /// A run may have hundreds of jobs.
 const MOST_JOBS: usize = 20;
 
-/// What keeps a job, as a word for programs.
+/// What keeps a job from running, as a word for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Cause {
     /// No profile has all of its labels.
     NoProfile,
-    /// A profile has its labels, and is not for its repository.
+    /// A profile has its labels, but does not allow its repository.
     RepositoryNotAllowed,
     /// A dynamic label asks for more than its profile gives.
     LabelRefused,
@@ -38,70 +43,72 @@ pub enum Cause {
     NotInstalled,
     /// GitHub holds it back itself: an approval, a concurrency group.
     HeldByGithub,
-    /// It is ours, and no webhook about it was received.
+    /// A profile serves it, but no webhook for it was received.
     NoWebhook,
-    /// GitHub must confirm first that the old job is still queued.
+    /// GitHub has to confirm first that the old job is still queued.
     Unconfirmed,
-    /// Its profile runs as many launches as it may.
+    /// Its profile has as many launches as it may have.
     AtCap,
     /// The gateway cannot be reached, or fails.
     GatewayDown,
     /// The gateway or Slurm refuses the launch as it is.
     GatewayRefuses,
-    /// Its launch is on its way to the gateway.
+    /// Its launch is being submitted to the gateway.
     Submitting,
-    /// Slurm's queue holds its Slurm job.
+    /// Its Slurm job waits in Slurm's queue.
     SlurmPending,
-    /// Its Slurm job runs, and has not fetched its credential.
+    /// Its Slurm job is running, but has not fetched its credential.
     SlurmRunning,
-    /// Its Slurm job is over, and never fetched its credential.
+    /// Its Slurm job has ended, and never fetched its credential.
     SlurmEnded,
-    /// Its launch is at the gateway, and nothing is known of the Slurm job.
+    /// The gateway accepted its launch, and nothing is known about the Slurm job.
     Submitted,
     /// GitHub gave no credential for its runner.
     CredentialRefused,
-    /// Its runner has its credential and starts.
+    /// Its runner got its credential and is starting.
     RunnerStarting,
-    /// Its runner was given to another job; it waits for the next.
+    /// Another job took its runner; it waits for the next one.
     RunnerTaken,
-    /// It had all the launches that it may have.
+    /// It had as many launches as a job may have.
     GivenUp,
-    /// It runs.
+    /// It is running.
     Running,
-    /// It came to its end.
+    /// It ended.
     Done,
-    /// It waited for longer than GitHub keeps a job queued.
+    /// It was queued for longer than GitHub keeps a job.
     Expired,
-    /// Nothing is known of it.
+    /// Nothing is known about it.
     Unknown,
 }
 
 /// One job explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explanation {
-    /// The job, if it is known which.
+    /// The job, if it is known.
     pub job: Option<JobId>,
-    /// Its name in the workflow, where it is known.
+    /// Its name in the workflow, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What keeps it.
+    /// What keeps it from running.
     pub cause: Cause,
     /// The same in a sentence.
     pub headline: String,
-    /// What is known besides.
+    /// What else is known.
     pub details: Vec<String>,
-    /// What to do; empty when there is nothing to be done.
+    /// What to do; empty if there is nothing to do.
     pub advice: Vec<String>,
 }
 
 /// The answer to a question about a job or a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Explained {
     /// The repository that was asked about.
     pub repository: RepositoryName,
-    /// The id that was asked about.
+    /// The ID that was asked about.
     pub id: u64,
-    /// Whether it is a run's.
+    /// Whether it is the ID of a run.
     pub run: bool,
     /// The job, or the jobs of the run.
     pub jobs: Vec<Explanation>,
@@ -109,7 +116,7 @@ pub struct Explained {
     pub notes: Vec<String>,
 }
 
-/// Explains the job, or each job of the run, with this id.
+/// Explains the job, or each job of the run, with this ID.
 pub fn explain<P: Platform>(platform: &P, repository: &RepositoryName, id: u64) -> Result<Explained, StoreError> {
     let mut explained =
         Explained { repository: repository.clone(), id, run: false, jobs: Vec::new(), notes: Vec::new() };
@@ -131,12 +138,12 @@ pub fn explain<P: Platform>(platform: &P, repository: &RepositoryName, id: u64) 
                 explained.jobs.push(one);
             }
         }
-        Err(error) => explained.jobs.push(unknown::without_github(repository, id, &error)),
+        Err(error) => explained.jobs.push(unknown::without_github(repository, id, error)),
     }
     Ok(explained)
 }
 
-/// A job by its facts, if there are any, and if it is this repository's.
+/// A job by its facts, if there are any and it belongs to this repository.
 fn of_facts<P: Platform>(
     platform: &P,
     repository: &RepositoryName,
@@ -155,7 +162,7 @@ fn of_facts<P: Platform>(
     }
 }
 
-/// The job with this id, or the jobs of the run with this id.
+/// The job with this ID, or the jobs of the run with this ID.
 fn ask_github<P: Platform>(
     platform: &P,
     repository: &RepositoryName,
@@ -164,16 +171,18 @@ fn ask_github<P: Platform>(
     let settings = Settings(platform).github().map_err(GitHubError::from)?;
     let github = GitHub::new(platform, settings, GITHUB_BUDGET);
     let jwt = Credentials::new(platform, &github).app_jwt()?;
-    let installation = match github.installation(&jwt, repository) {
+    let installation = match github.installation(&jwt, At::Name(repository)) {
         Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
         other => other?,
     };
-    let token = github
-        .installation_token(&jwt, installation, repository, gha_slurm_core::github::client::Permission::ActionsRead)?
-        .token;
-    match github.job(&token, repository, JobId(id)) {
+    let found = match github.repository_id(&jwt, installation, repository) {
+        Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
+        other => other?,
+    };
+    let token = github.installation_token(&jwt, installation, found, Permission::ActionsRead)?;
+    match github.job(&token, At::Id(found), JobId(id)) {
         Ok(info) => Ok((false, vec![info])),
-        Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, repository, id) {
+        Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, At::Id(found), id) {
             Ok(jobs) => Ok((true, jobs)),
             Err(GitHubError::NotFound(_)) => Err(unknown::Unasked::NoSuchJob),
             Err(error) => Err(error.into()),

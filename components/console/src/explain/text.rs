@@ -1,4 +1,4 @@
-//! An explanation as a person reads it.
+//! An explanation as text for people.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Names are of workflows and messages of other servers: nothing of them may steer a terminal.
+/// Names come from workflows and messages from other servers: none of them may control a terminal.
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }

@@ -1,9 +1,9 @@
 //! Metrics in Prometheus' text format.
 //!
-//! Nearly all of them are derived from facts when they are asked for, so counting costs the hot paths nothing. A counter
-//! must not fall when old jobs are deleted: what is deleted goes into a tally first
-//! ([`gha_slurm_overview::tally`]). What leaves no fact is counted by sampling ([`gha_slurm_core::counters`]). Labels take only bounded values: profiles are the administrator's, repositories are
-//! cut at [`MOST_REPOSITORIES`].
+//! Most of them are derived from facts when they are asked for, so webhooks and redemptions spend no time on counting. A
+//! counter must not fall when old jobs are deleted, so they are added to a tally first ([`gha_slurm_overview::tally`]).
+//! Events that leave no fact are sampled ([`gha_slurm_core::counters`]). The values of labels are bounded: profiles are the
+//! administrator's, and only [`MOST_REPOSITORIES`] repositories have their own series.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -18,11 +18,11 @@ use super::families::{FAMILIES, Kind};
 /// The content type of the text format.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// So many repositories, the ones with most waiting jobs, have series of their own; the rest is one.
+/// How many repositories, those with the most waiting jobs, have their own series; the rest share one.
 const MOST_REPOSITORIES: usize = 100;
-/// The series of the rest. No repository has such a name.
+/// The series of the rest. No repository can have this name.
 const OTHERS: &str = "others";
-/// So many jobs are read from their facts for one answer.
+/// How many jobs are read from their facts for one answer.
 const BUDGET: usize = 8192;
 
 /// All metrics as text.
@@ -51,7 +51,7 @@ fn gauges(series: &mut BTreeMap<String, u64>, rows: &[Row], now: u64) {
         let (waiting, oldest) = repositories.entry(&row.repository).or_default();
         if row.state.waits() {
             *waiting += 1;
-            *oldest = (*oldest).max(now.saturating_sub(row.times.received.unwrap_or(now)));
+            *oldest = (*oldest).max(row.times.waited(now).unwrap_or(0));
         }
         if row.state.waits() || row.state == State::Running {
             let name = format!("gha_slurm_jobs{{profile=\"{}\",state=\"{}\"}}", escape(&row.profile), row.state);
@@ -74,7 +74,7 @@ fn render(series: &BTreeMap<String, u64>) -> String {
         let mut of_family: Vec<(String, u64)> = Vec::new();
         let mut take = |name: String| of_family.extend(series.get(&name).map(|value| (name, *value)));
         if family.kind == Kind::Histogram {
-            // In the order in which readers expect them.
+            // In the order that readers expect.
             for stage in Stage::ALL {
                 BOUNDS.iter().for_each(|bound| take(bucket(stage, &bound.to_string())));
                 take(bucket(stage, "+Inf"));

@@ -1,6 +1,6 @@
-//! Which metrics there are.
+//! The metrics.
 
-/// A metric with all its series.
+/// A metric with all of its series.
 pub(super) struct Family {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
@@ -32,33 +32,33 @@ const fn counter(name: &'static str, help: &'static str) -> Family {
     Family { name, kind: Kind::Counter, help }
 }
 
-/// In the order in which they are told.
+/// In the order of the output.
 pub(super) const FAMILIES: &[Family] = &[
     gauge("gha_slurm_jobs_waiting", "Jobs of a repository that wait for a runner."),
     gauge("gha_slurm_oldest_job_age_seconds", "How long the oldest waiting job of a repository has been waiting."),
-    gauge("gha_slurm_jobs", "Jobs that wait or run, by the state that they are in."),
+    gauge("gha_slurm_jobs", "Jobs that wait or run, by profile and state."),
     gauge(
         "gha_slurm_metrics_complete",
-        "1 when all jobs are counted; while it is 0, counters made of facts are left out.",
+        "1 if all jobs are counted; while it is 0, counters that are derived from facts are left out.",
     ),
     gauge("gha_slurm_unreadable_facts", "Jobs with a fact in the store that cannot be read."),
-    counter("gha_slurm_jobs_queued_total", "Jobs that were queued and belong to a profile."),
+    counter("gha_slurm_jobs_queued_total", "Jobs of a profile that were queued."),
     counter("gha_slurm_jobs_started_total", "Jobs that a runner took."),
-    counter("gha_slurm_jobs_finished_total", "Jobs that came to their end, by conclusion."),
-    counter("gha_slurm_launches_total", "Launches that the gateway took."),
-    counter("gha_slurm_relaunches_total", "Launches of a job beyond its first."),
+    counter("gha_slurm_jobs_finished_total", "Jobs that ended, by conclusion."),
+    counter("gha_slurm_launches_total", "Launches that the gateway accepted."),
+    counter("gha_slurm_relaunches_total", "Launches after a job's first."),
     counter(
         "gha_slurm_submit_failures_total",
-        "Attempts to submit a launch that the gateway did not take; each is retried.",
+        "Attempts to submit a launch that the gateway did not accept; each is retried.",
     ),
     counter(
         "gha_slurm_redemptions_total",
-        "Launch tokens exchanged for a credential (granted), and attempts that GitHub failed (failed).",
+        "Launch tokens that were redeemed (granted), and attempts for which GitHub gave no credential (failed).",
     ),
     Family {
         name: "gha_slurm_stage_seconds",
         kind: Kind::Histogram,
-        help: "How long jobs took for a stage: submit, pending, start; wait is from queued to started, run from there to the end.",
+        help: "How long jobs took for each stage: submit, pending, start; wait is from queued to started, run from there to the end.",
     },
     counter(
         "gha_slurm_webhooks_ignored_total",
@@ -69,7 +69,11 @@ pub(super) const FAMILIES: &[Family] = &[
         "Redemptions that were refused, by outcome. An estimate: one in 64 is counted, as 64.",
     ),
     counter(
+        "gha_slurm_suspicions_total",
+        "What looks like an attack: launches whose token came again after its credential was handed out.",
+    ),
+    counter(
         "gha_slurm_github_calls_total",
-        "Calls of GitHub's API by result. Failures are counted one by one; of result=\"ok\", one in 64 is counted, as 64.",
+        "Calls to GitHub's API by result. Failures are counted exactly; of result=\"ok\", one in 64 is counted, as 64.",
     ),
 ];

@@ -1,5 +1,5 @@
-//! `GET /metrics`. It takes the admin token, as everything that shows, unless the variable `open_metrics` is `true`: a
-//! Prometheus in the same network needs none then.
+//! `GET /metrics`. It needs the admin token like every other route, unless the variable `open_metrics` is `true`, for a
+//! Prometheus in the same network.
 
 mod exposition;
 mod families;

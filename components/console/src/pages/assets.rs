@@ -1,4 +1,4 @@
-//! The files that pages are made of. A page names them with their version, so a browser may keep each for ever.
+//! The pages' style sheet, script and icon. Pages name them with a version, so that browsers may cache them forever.
 
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
@@ -36,7 +36,7 @@ pub(super) fn answer(request: &Request) -> Answer {
 }
 
 fn versioned(path: &str, text: &str) -> String {
-    // FNV-1a: it tells versions of a file apart, and nothing more is asked of it.
+    // FNV-1a: it only has to tell versions of a file apart.
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
     let hash = text.bytes().fold(0x811c_9dc5, step);
     format!("{path}?v={hash:08x}")

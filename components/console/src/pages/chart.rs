@@ -1,16 +1,16 @@
-//! The last day as two small charts. Drawn to any width, so the words stand beside the drawing.
+//! The last day as two small charts. They stretch to any width, so their text is beside the drawing and not in it.
 
 use std::fmt::Write as _;
 
 use gha_slurm_overview::Point;
 use maud::{Markup, html};
 
-use super::words::duration;
+use crate::time::duration;
 
 const WIDTH: usize = 960;
 const HEIGHT: f64 = 100.0;
 
-/// How many jobs waited, and how long those waited that were taken.
+/// How many jobs were waiting, and how long those that a runner took had waited.
 pub(super) fn day(points: &[Point]) -> Markup {
     let depth: Vec<Option<u64>> = points.iter().map(|point| Some(point.waiting)).collect();
     let waits: Vec<Option<u64>> = points.iter().map(|point| point.median_wait).collect();
@@ -27,7 +27,7 @@ pub(super) fn day(points: &[Point]) -> Markup {
             (panel(
                 "Time to a runner, last 24 h",
                 &if longest == 0 && waits.iter().all(Option::is_none) { "no job started".to_owned() }
-                    else { format!("median of a quarter of an hour, {} at most", duration(longest)) },
+                    else { format!("median per quarter of an hour, {} at most", duration(longest)) },
                 &figure("wait", &waits, longest, &duration(longest)),
             ))
         }

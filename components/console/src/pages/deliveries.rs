@@ -1,11 +1,11 @@
-//! The last deliveries of the App's webhook: whether GitHub reaches us at all.
+//! The last deliveries of the App's webhook: they show whether GitHub reaches the app at all.
 
 use gha_slurm_overview::{Deliveries, Delivery};
 use maud::{Markup, html};
 
-use super::words::ago;
+use crate::time::ago;
 
-/// So many are on the page; the API has all that are kept.
+/// How many are on the page; the API has all that are kept.
 const SHOWN: usize = 15;
 
 pub(super) fn panel(kept: &Deliveries, now: u64) -> Markup {
@@ -15,16 +15,16 @@ pub(super) fn panel(kept: &Deliveries, now: u64) -> Markup {
             header {
                 h2 { "Deliveries" }
                 p {
-                    @if kept.read_at == 0 { "the tick has not asked GitHub yet" }
+                    @if kept.read_at == 0 { "the tick has not asked GitHub for them yet" }
                     @else {
-                        (failed) " of the last " (kept.deliveries.len()) " failed, as GitHub listed them "
+                        (failed) " of the last " (kept.deliveries.len()) " failed; read from GitHub "
                         (ago(kept.read_at, now))
                     }
                 }
             }
-            @if kept.deliveries.is_empty() { p.nothing { "No delivery here." } } @else {
+            @if kept.deliveries.is_empty() { p.nothing { "No deliveries." } } @else {
                 table.cards {
-                    thead { tr { th { "Answer" } th { "Event" } th { "Job" } th { "When" } th { "Delivery" } } }
+                    thead { tr { th { "Response" } th { "Event" } th { "Job" } th { "When" } th { "Delivery" } } }
                     tbody { @for delivery in kept.deliveries.iter().take(SHOWN) { (row(delivery, now)) } }
                 }
             }
@@ -45,7 +45,7 @@ fn row(delivery: &Delivery, now: u64) -> Markup {
             td.line {
                 (delivery.event.some().unwrap_or("–"))
                 @if let Some(action) = delivery.action.some() { " " (action) }
-                @if delivery.redelivery { " " span.quiet { "repeated" } }
+                @if delivery.redelivery { " " span.quiet { "redelivery" } }
             }
             td.blank[delivery.job.is_none()] {
                 @if let Some(job) = delivery.job { a href={ "/jobs/" (job) } { "#" (job) } } @else { "–" }

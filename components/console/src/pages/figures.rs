@@ -1,14 +1,15 @@
-//! What goes on, in numbers: in all, by repository and profile, and by stage.
+//! Totals, and figures by repository and profile and by stage.
 
-use gha_slurm_overview::{Figures, Group, Stage, State};
+use gha_slurm_overview::{Figures, Group, State};
 use maud::{Markup, html};
 
-use super::words::{Look, ago, duration};
+use super::look::Look;
+use crate::time::{ago, duration};
 
-/// More groups than this are not of use on a page.
+/// More groups than this are of no use on a page.
 const MAX_GROUPS: usize = 20;
 
-/// The numbers of a page's head.
+/// The numbers at the top of the page.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) waiting: u64,
@@ -40,7 +41,14 @@ impl Totals {
         let count = |states: &[State]| states.iter().filter_map(|state| group.states.get(state)).sum::<u64>();
         let succeeded = group.conclusions.get("success").copied().unwrap_or(0);
         Self {
-            waiting: count(&[State::Unconfirmed, State::InLine, State::Unsubmitted, State::GivenUp]),
+            waiting: count(&[
+                State::Unconfirmed,
+                State::Held,
+                State::InLine,
+                State::Unsubmitted,
+                State::Refused,
+                State::GivenUp,
+            ]),
             in_slurm: count(&[State::Pending, State::Starting]),
             running: count(&[State::Running]),
             succeeded,
@@ -50,31 +58,31 @@ impl Totals {
         }
     }
 
-    /// The same in a sentence.
+    /// All of it in a sentence.
     pub(super) fn headline(&self) -> String {
         let Self { waiting, in_slurm, running, succeeded, otherwise, .. } = self;
         format!(
-            "{waiting} waiting, {in_slurm} in Slurm, {running} running, {succeeded} succeeded, {otherwise} ended otherwise"
+            "{waiting} waiting, {in_slurm} in Slurm, {running} running, {succeeded} succeeded, {otherwise} not successful"
         )
     }
 
     pub(super) fn tiles(&self) -> Markup {
         let waits = match (self.given_up, self.waiting) {
             (0, 0) => "for the gateway".to_owned(),
-            (0, _) => "for a place or the gateway".to_owned(),
+            (0, _) => "for their turn or the gateway".to_owned(),
             (given_up, _) => format!("{given_up} given up"),
         };
         let oldest = match self.waiting + self.in_slurm {
-            0 => "nobody waits for a runner".to_owned(),
+            0 => "no job waits for a runner".to_owned(),
             _ => format!("longest wait {}", duration(self.oldest)),
         };
         html! {
             dl.figures {
                 (tile("waits", "Waiting", self.waiting, &waits))
                 (tile("holds", "In Slurm", self.in_slurm, &oldest))
-                (tile("runs", "Running", self.running, "on a runner of their own"))
-                (tile("good", "Succeeded", self.succeeded, "within three days"))
-                (tile("bad", "Ended otherwise", self.otherwise, "failed, cancelled, expired"))
+                (tile("runs", "Running", self.running, "each on its own runner"))
+                (tile("good", "Succeeded", self.succeeded, "in the last three days"))
+                (tile("bad", "Not successful", self.otherwise, "failed, cancelled, expired"))
             }
         }
     }
@@ -85,16 +93,16 @@ fn tile(class: &str, name: &str, number: u64, words: &str) -> Markup {
     html! { div class={ (class) (zero) } { dt { (name) } dd { (number) } dd { (words) } } }
 }
 
-/// What is not as it should be.
+/// What goes wrong.
 pub(super) fn troubles(figures: &Figures, now: u64) -> Markup {
     let nothing = figures.troubles.is_empty() && figures.problems.is_empty();
     html! {
         @if !figures.complete {
-            p.notice.waits { "Some jobs are not counted yet: they are with the next run of the repair." }
+            p.notice.waits { "Some jobs are not counted yet. The next tick counts them." }
         }
         @if !nothing {
             section.panel {
-                header { h2 { "What went wrong" } p { "with jobs that still wait" } }
+                header { h2 { "Problems" } p { "of jobs that are still waiting" } }
                 table.cards {
                     thead { tr { th { "State" } th { "Job" } th { "Repository" } th { "Since" } th { "What happened" } } }
                     tbody {
@@ -126,14 +134,14 @@ pub(super) fn groups(figures: &Figures) -> Markup {
     let left_out = figures.groups.len().saturating_sub(MAX_GROUPS);
     html! {
         section.panel {
-            header { h2 { "Repositories and profiles" } p { "three days" } }
-            @if figures.groups.is_empty() { p.nothing { "No job yet." } } @else {
+            header { h2 { "Repositories and profiles" } p { "last three days" } }
+            @if figures.groups.is_empty() { p.nothing { "No jobs yet." } } @else {
                 div.scroll tabindex="0" role="region" aria-label="Repositories and profiles" {
                     table {
                         thead {
                             tr {
                                 th { "Repository" } th { "Profile" } th.number { "Waiting" } th.number { "In Slurm" }
-                                th.number { "Running" } th.number { "Succeeded" } th.number { "Otherwise" }
+                                th.number { "Running" } th.number { "Succeeded" } th.number { "Not successful" }
                                 th.number { "Longest wait" }
                             }
                         }
@@ -156,7 +164,7 @@ fn group_row(group: &Group) -> Markup {
     html! {
         tr {
             th scope="row" {
-                @if group.repository.is_empty() { span.quiet { "never queued here" } }
+                @if group.repository.is_empty() { span.quiet { "without a queued webhook" } }
                 @else { a href={ "/?" (query) "#jobs" } { (group.repository) } }
             }
             td { (group.profile) }
@@ -173,19 +181,19 @@ pub(super) fn stages(figures: &Figures) -> Markup {
     let share = |seconds: u64| seconds.saturating_mul(1000) / scale;
     html! {
         section.panel {
-            header { h2 { "How long each stage took" } p { "jobs of the last 24 h" } }
-            div.scroll tabindex="0" role="region" aria-label="How long each stage took" {
+            header { h2 { "Time per stage" } p { "last 24 h" } }
+            div.scroll tabindex="0" role="region" aria-label="Time per stage" {
                 table.stages {
                     thead {
                         tr {
-                            th { "Stage" } th.number { "Jobs" } th.number { "Median" } th.number { "95 %" }
-                            th.number { "Longest" } th.bar-cell { span.unseen { "Drawn" } }
+                            th { "Stage" } th.number { "Jobs" } th.number { "Median" } th.number { "95%" }
+                            th.number { "Longest" } th.bar-cell { span.unseen { "Chart" } }
                         }
                     }
                     tbody {
                         @for stage in &figures.stages {
                             tr {
-                                th scope="row" { (stage_name(stage.stage)) }
+                                th scope="row" { (stage.stage.label()) }
                                 td.number.quiet[stage.jobs == 0] { (stage.jobs) }
                                 @if stage.jobs == 0 { td.number.quiet { "–" } td.number.quiet { "–" } td.number.quiet { "–" } td {} }
                                 @else {
@@ -205,15 +213,5 @@ pub(super) fn stages(figures: &Figures) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Submit => "Webhook to gateway",
-        Stage::Pending => "Slurm's queue",
-        Stage::Start => "Runner's start",
-        Stage::Wait => "All of the wait",
-        Stage::Run => "Run",
     }
 }

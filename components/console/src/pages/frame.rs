@@ -1,4 +1,4 @@
-//! What every page has: the head, the bar, and where the news is read out.
+//! What all pages share: the head, the top bar, and the live region for screen readers.
 
 use maud::{DOCTYPE, Markup, html};
 
@@ -13,13 +13,13 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    /// A page for who is logged in. `headline` is read out when it changes.
+    /// A page for a logged-in user. Screen readers announce `headline` when it changes.
     pub(super) fn page(&self, title: &str, headline: &str, main: &Markup) -> Markup {
         document(
             title,
             true,
             &html! {
-                a.skip href="#main" { "Skip to the page" }
+                a.skip href="#main" { "Skip to the content" }
                 header.bar {
                     div {
                         (brand())
@@ -38,7 +38,7 @@ impl Frame<'_> {
     }
 }
 
-/// A document; with the script that keeps it fresh if it is `live`.
+/// A document; with the script that refreshes it if it is `live`.
 pub(super) fn document(title: &str, live: bool, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -58,7 +58,7 @@ pub(super) fn document(title: &str, live: bool, body: &Markup) -> Markup {
     }
 }
 
-/// The application's name, as a way home.
+/// The application's name, linked to the first page.
 pub(super) fn brand() -> Markup {
     html! {
         a.brand href="/" {

@@ -1,11 +1,11 @@
-//! The pages before the log-in, and those that stand in for a page.
+//! The login form, and the pages that stand in for another one.
 
 use maud::{Markup, html};
 
 use super::assets;
 use super::frame::{brand, document};
 
-/// The log-in form; `next` is the page to go on to.
+/// The login form; `next` is the page to show afterwards.
 pub(super) fn log_in(next: &str, problem: Option<&str>) -> Markup {
     gate(
         "Log in",
@@ -14,7 +14,7 @@ pub(super) fn log_in(next: &str, problem: Option<&str>) -> Markup {
             @if let Some(problem) = problem { p #problem .notice.bad role="alert" { (problem) } }
             form method="post" action="/login" {
                 input type="hidden" name="next" value=(next);
-                // By which password managers keep the token.
+                // Password managers file the token under this name.
                 input type="text" name="username" value="admin" autocomplete="username" hidden;
                 label {
                     "Admin token"
@@ -34,22 +34,22 @@ pub(super) fn unconfigured(problem: &str) -> Markup {
         "Not set up",
         &html! {
             h1 { "The console is switched off" }
-            p { "Who looks at it logs in with the admin token, and there is none yet." }
+            p { "You log in with the admin token, and none is set yet." }
             p.notice.waits { (problem) "." }
-            p { "A good one:" }
+            p { "To create one:" }
             pre { code { "echo \"SPIN_VARIABLE_ADMIN_TOKEN=$(openssl rand -hex 20)\" >> .env" } }
-            p.quiet.small { "Then start the application again." }
+            p.quiet.small { "Then restart the application." }
         },
     )
 }
 
-/// A form that did not come from one of our pages.
+/// A form that was not sent from one of the application's own pages.
 pub(super) fn foreign() -> Markup {
     gate(
         "Refused",
         &html! {
             h1 { "Refused" }
-            p { "This was not sent by a page of this application." }
+            p { "This form was not sent from a page of this application." }
             p { a href="/" { "Go to the console" } }
         },
     )
@@ -61,13 +61,13 @@ pub(super) fn store_failed() -> Markup {
         "No answer",
         &html! {
             h1 { "The key-value store does not answer" }
-            p { "Nothing can be shown before it does. The log says more." }
+            p { "The console cannot show anything until it does. See the log for details." }
             p { a href="/" { "Try again" } }
         },
     )
 }
 
-/// A page that asks for itself again, as our own.
+/// A page that reloads itself, so that the next request comes from the application's own page.
 pub(super) fn again() -> Markup {
     html! {
         (maud::DOCTYPE)
@@ -78,7 +78,7 @@ pub(super) fn again() -> Markup {
                 title { "gha-slurm" }
                 link rel="stylesheet" href=(assets::style());
             }
-            body { p.gate { a href="" { "Go on" } } }
+            body { p.gate { a href="" { "Continue" } } }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `GET /jobs/ID`: one job with all that happened to it.
+//! `GET /jobs/ID`: one job and everything that happened to it.
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_edge::answer::Answer;
@@ -8,8 +8,9 @@ use maud::{Markup, html};
 
 use super::frame::Frame;
 use super::list::chips;
+use super::look::Look;
 use super::page;
-use super::words::{Look, ago, clock, duration};
+use crate::time::{ago, clock, duration};
 
 pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, id: &str) -> Result<Answer, StoreError> {
     let found = match id.parse().map(JobId) {
@@ -27,14 +28,14 @@ fn absent(frame: &Frame<'_>) -> Markup {
         (crumbs())
         div data-part="job" {
             h1 { "No such job" }
-            p.quiet { "Nothing is known of a job of this id. Jobs are kept for three days." }
+            p.quiet { "No job with this ID is known. Jobs are kept for three days." }
         }
     };
     frame.page("No such job", "No such job", &main)
 }
 
 fn crumbs() -> Markup {
-    html! { nav.crumbs aria-label="Where this is" { a href="/" { "Jobs" } } }
+    html! { nav.crumbs aria-label="Breadcrumb" { a href="/" { "Jobs" } } }
 }
 
 fn shown(frame: &Frame<'_>, detail: &JobDetail) -> Markup {
@@ -57,22 +58,19 @@ fn shown(frame: &Frame<'_>, detail: &JobDetail) -> Markup {
             }
         }
     };
-    frame.page(&title, &format!("Job {} is {}", job.job, look.words), &main)
+    frame.page(&title, &format!("Job {}: {}", job.job, look.words), &main)
 }
 
 fn why(detail: &JobDetail) -> Option<String> {
-    let why = detail.summary.why.clone()?;
+    let why = detail.summary.why.as_ref()?.to_string();
     Some(match detail.place {
-        Some(place) => format!("{why}; it is number {place} in the line"),
+        Some(place) => format!("{why}; it is number {place} in line"),
         None => why,
     })
 }
 
 fn facts(detail: &JobDetail, now: u64) -> Markup {
     let job = &detail.summary;
-    let times = &job.times;
-    let waited = times.received.map(|from| times.started.or(times.finished).unwrap_or(now).saturating_sub(from));
-    let ran = times.started.map(|from| times.finished.unwrap_or(now).saturating_sub(from));
     html! {
         dl.facts {
             @if let Some(repository) = &job.repository { dt { "Repository" } dd { (repository) } }
@@ -80,15 +78,15 @@ fn facts(detail: &JobDetail, now: u64) -> Markup {
                 @if let Some(name) = name { dt { (word) } dd { (name) } }
             }
             @if let Some(url) = &job.url {
-                dt { "At GitHub" } dd { a href=(url) rel="noopener noreferrer" { "Log and steps" } }
+                dt { "On GitHub" } dd { a href=(url) rel="noopener noreferrer" { "Log and steps" } }
             }
             @if let Some(profile) = &job.profile { dt { "Profile" } dd { (profile) } }
             @if let Some(labels) = &job.labels { dt { "Labels" } dd { (chips(labels.iter())) } }
             @if let Some(slurm_job) = &job.slurm_job { dt { "Slurm job" } dd.mono { (slurm_job) } }
             @if let Some(runner) = &job.runner { dt { "Runner" } dd.mono { (runner) } }
             @if let Some(launch) = job.launch { dt { "Launch" } dd.mono { (launch) } }
-            @if let Some(waited) = waited { dt { "Waited" } dd { (duration(waited)) } }
-            @if let Some(ran) = ran { dt { "Ran" } dd { (duration(ran)) } }
+            @if let Some(waited) = job.times.waited(now) { dt { "Waited" } dd { (duration(waited)) } }
+            @if let Some(ran) = job.times.ran(now) { dt { "Ran" } dd { (duration(ran)) } }
         }
     }
 }
@@ -98,11 +96,11 @@ fn timeline(detail: &JobDetail, now: u64) -> Markup {
     html! {
         ol.timeline {
             @for (moment, earlier) in detail.timeline.iter().zip(earlier) { (step(moment, earlier)) }
-            @if let Some((words, hint)) = open_step(detail.summary.state) {
+            @if let Some(step) = detail.summary.state.next_step() {
                 li.open {
-                    strong { (words) }
+                    strong { (step.title) }
                     span.when { (duration(now.saturating_sub(detail.summary.since))) " so far" }
-                    p { (hint) }
+                    p { (step.hint) }
                 }
             }
         }
@@ -110,25 +108,15 @@ fn timeline(detail: &JobDetail, now: u64) -> Markup {
 }
 
 fn step(moment: &Moment, earlier: Option<u64>) -> Markup {
-    let (words, class) = match moment.event {
-        Event::Created => ("Made at GitHub", ""),
-        Event::Requested => ("Webhook received", ""),
-        Event::Confirmed => ("Confirmed by GitHub", ""),
-        Event::SubmitFailed => ("The gateway did not take it", "bad"),
-        Event::Submitted => ("Launched: Slurm has it", ""),
-        Event::RedeemFailed => ("No credential", "bad"),
-        Event::Redeemed => ("Launch token redeemed", ""),
-        Event::Lost => ("Launch lost", "bad"),
-        Event::Started => ("Started on a runner", "good"),
-        Event::Finished => ("Finished", "good"),
-        Event::Withdrawn => ("Launch withdrawn", ""),
-        Event::Cancelled => ("Slurm job cancelled", ""),
+    let unsuccessful = moment.event == Event::Finished && moment.detail.as_deref() != Some("success");
+    let class = match moment.event {
+        event if event.is_failure() || unsuccessful => "bad",
+        Event::Started | Event::Finished => "good",
+        _ => "",
     };
-    let failed = moment.event == Event::Finished && moment.detail.as_deref() != Some("success");
-    let class = if failed { "bad" } else { class };
     html! {
         li class=(class) {
-            strong { (words) }
+            strong { (moment.event.label()) }
             span.when {
                 (clock(moment.at))
                 @if let Some(earlier) = earlier { " · +" (duration(moment.at.saturating_sub(earlier))) }
@@ -144,28 +132,15 @@ fn step(moment: &Moment, earlier: Option<u64>) -> Markup {
     }
 }
 
-/// What is still to come.
-fn open_step(state: State) -> Option<(&'static str, &'static str)> {
-    match state {
-        State::Unconfirmed => Some(("Waits for GitHub's word", "Is this old job still queued?")),
-        State::InLine => Some(("Waits in its profile's line", "A launch begins when another one ends.")),
-        State::Unsubmitted => Some(("Waits for the gateway", "The repair submits it again.")),
-        State::Pending => Some(("Waits in Slurm's queue", "The Slurm job redeems its launch token when it starts.")),
-        State::Starting => Some(("Waits for the runner", "It registers at GitHub and takes one job.")),
-        State::Running => Some(("Runs", "The runner ends with the job.")),
-        State::GivenUp | State::Finished | State::Expired => None,
-    }
-}
-
 fn launches(launches: &[LaunchDetail], now: u64) -> Markup {
     html! {
         section.panel {
-            header { h2 { "Launches" } p { "a job has three at most" } }
+            header { h2 { "Launches" } p { "at most three for a job" } }
             table.cards {
                 thead {
                     tr {
-                        th { "Launch" } th { "Slurm job" } th { "Submitted" } th { "Redeemed" } th { "Its runner took" }
-                        th { "What became of it" }
+                        th { "Launch" } th { "Slurm job" } th { "Submitted" } th { "Redeemed" } th { "Runner took" }
+                        th { "Outcome" }
                     }
                 }
                 tbody { @for launch in launches { (launch_row(launch, now)) } }
@@ -185,12 +160,12 @@ fn launch_row(launch: &LaunchDetail, now: u64) -> Markup {
             td data-name="Took" {
                 @if let Some(job) = launch.took { a href={ "/jobs/" (job) } { "#" (job) } } @else { "–" }
             }
-            td.line.long { (became(launch, now)) }
+            td.line.long { (outcome(launch, now)) }
         }
     }
 }
 
-fn became(launch: &LaunchDetail, now: u64) -> Markup {
+fn outcome(launch: &LaunchDetail, now: u64) -> Markup {
     let failures = |count: u64, why: &Option<String>, what: &str| {
         let times = if count == 1 { "once".to_owned() } else { format!("{count} times") };
         (count > 0).then(|| match why {
@@ -200,12 +175,13 @@ fn became(launch: &LaunchDetail, now: u64) -> Markup {
     };
     let said = [
         launch.lost.clone().map(|why| format!("lost: {why}")),
-        failures(launch.submit_failures, &launch.submit_failure, "not taken by the gateway"),
+        failures(launch.submit_failures, &launch.submit_failure, "not accepted by the gateway"),
         failures(launch.redeem_failures, &launch.redeem_failure, "no credential"),
     ];
     html! {
         @for text in said.into_iter().flatten() { div { (text) } }
-        @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": nothing needed it" } }
+        @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": no longer needed" } }
+        @if let (Some(at), Some(how)) = (launch.ended_at, &launch.ended) { div { "Slurm job ended " (ago(at, now)) ": " (how) } }
         @if let Some(at) = launch.cancelled_at { div { "Slurm job cancelled " (ago(at, now)) } }
     }
 }

@@ -1,11 +1,12 @@
-//! Jobs as a table: the filters, the rows, the way to older ones.
+//! The table of jobs: filters, rows, and links to older jobs.
 
 use gha_slurm_overview::{Figures, JobPage, JobSummary, State};
 use maud::{Markup, html};
 
-use super::words::{Look, ago, duration};
+use super::look::Look;
+use crate::time::{ago, duration};
 
-/// What a request asks the table for, as it came.
+/// The filters of a request, as they were sent.
 pub(super) struct Asked {
     pub(super) state: String,
     pub(super) repository: String,
@@ -14,7 +15,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// The path and query of the same table, beginning elsewhere.
+    /// The path and query of the same table from another place on.
     fn at(&self, before: Option<&str>) -> String {
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         let before = before.unwrap_or_default();
@@ -32,7 +33,7 @@ impl Asked {
         if query.is_empty() { "/#jobs".to_owned() } else { format!("/?{query}#jobs") }
     }
 
-    /// The form by which somebody asks for something else. It is not kept fresh: somebody may be filling it in.
+    /// The form for the filters. It is not refreshed: somebody may be filling it in.
     pub(super) fn form(&self, figures: &Figures) -> Markup {
         let mut repositories: Vec<&str> = figures.groups.iter().map(|group| &*group.repository).collect();
         let mut profiles: Vec<&str> = figures.groups.iter().map(|group| &*group.profile).collect();
@@ -52,10 +53,7 @@ impl Asked {
                     select name="state" {
                         (option("", &self.state, "all"))
                         (option("waiting", &self.state, "waiting for a runner"))
-                        @for state in State::ALL {
-                            @let words = if state == State::Finished { "ended".to_owned() } else { Look::of(state, None).words };
-                            (option(state.word(), &self.state, &words))
-                        }
+                        @for state in State::ALL { (option(state.word(), &self.state, state.label())) }
                     }
                 }
                 label {
@@ -81,7 +79,7 @@ impl Asked {
 /// The table.
 pub(super) fn table(page: &JobPage, now: u64) -> Markup {
     html! {
-        @if page.jobs.is_empty() { p.nothing { "No job here." } } @else {
+        @if page.jobs.is_empty() { p.nothing { "No jobs." } } @else {
             table.cards {
                 thead {
                     tr {
@@ -95,8 +93,8 @@ pub(super) fn table(page: &JobPage, now: u64) -> Markup {
     }
 }
 
-/// The ways to other pages of the table.
-pub(super) fn ways(page: &JobPage, asked: &Asked) -> Markup {
+/// Links to other pages of the table.
+pub(super) fn links(page: &JobPage, asked: &Asked) -> Markup {
     html! {
         @if page.next.is_some() || !asked.before.is_empty() {
             nav.pages aria-label="Pages of jobs" {
@@ -111,9 +109,6 @@ fn row(job: &JobSummary, now: u64) -> Markup {
     let look = Look::of(job.state, job.conclusion.as_deref());
     let repository = job.repository.as_ref().map(ToString::to_string);
     let why = why(job);
-    let times = &job.times;
-    let waited = times.received.map(|from| times.started.or(times.finished).unwrap_or(now).saturating_sub(from));
-    let ran = times.started.map(|from| times.finished.unwrap_or(now).saturating_sub(from));
     html! {
         tr {
             td { (look.badge()) }
@@ -125,8 +120,8 @@ fn row(job: &JobSummary, now: u64) -> Markup {
                 @if let Some(profile) = &job.profile { (profile) " " }
                 @if let Some(labels) = &job.labels { (chips(labels.iter())) }
             }
-            (length("Waited", waited))
-            (length("Ran", ran))
+            (length("Waited", job.times.waited(now)))
+            (length("Ran", job.times.ran(now)))
             td.fixed { (ago(job.since, now)) }
             td.line.long.why.blank[why.is_none()] { @if let Some(why) = &why { (why) } }
         }
@@ -139,20 +134,13 @@ fn length(name: &str, seconds: Option<u64>) -> Markup {
     }
 }
 
-/// Why a job that waits does: what the facts say, or where it is.
+/// Why a waiting job waits: what the facts say, or else the step that it waits for.
 fn why(job: &JobSummary) -> Option<String> {
-    let place = || match (job.state, &job.slurm_job) {
-        (State::Pending, Some(id)) => Some(format!("Slurm job {id} is pending or starts")),
-        (State::Pending, None) => Some("its Slurm job is pending or starts".to_owned()),
-        (State::Starting, _) => Some("its runner registers at GitHub".to_owned()),
-        (State::Unsubmitted, _) => Some("the gateway is being asked".to_owned()),
-        (State::InLine, _) => Some("it waits for its turn in the profile's line".to_owned()),
-        _ => None,
-    };
-    job.why.clone().or_else(place)
+    let step = || job.state.waits().then(|| job.state.next_step()).flatten().map(|step| step.short.to_owned());
+    job.why.as_ref().map(ToString::to_string).or_else(step)
 }
 
-/// Labels, each for itself.
+/// Labels as chips.
 pub(super) fn chips<'a>(labels: impl Iterator<Item = &'a str>) -> Markup {
     html! { @for label in labels { span.label { (label) } } }
 }

@@ -1,9 +1,8 @@
-//! Pages for people: what goes on at `/`, one job at `/jobs/ID`, and the way in and out.
+//! Pages for people: the overview at `/`, one job at `/jobs/ID`, login and logout.
 //!
-//! Rendered here as a whole, so that they work without a script; the one script asks for the same page again and swaps
-//! the parts that differ. Nothing is ever loaded from elsewhere, and the policy says so: no script, style or image but
-//! our own files, no frame around, no form to another host. All text is escaped by the templates; none of it is marked
-//! as safe.
+//! They are rendered completely here, so that they work without JavaScript; the one script loads the same page again and
+//! replaces the parts that differ. Nothing is loaded from elsewhere, and the policy enforces that: only our own scripts,
+//! styles and images, no frames, no forms to another host. The templates escape all text; none of it is marked as safe.
 
 mod assets;
 mod chart;
@@ -13,12 +12,10 @@ mod frame;
 mod gate;
 mod job;
 mod list;
+mod look;
 mod overview;
 #[cfg(test)]
 mod tests;
-mod words;
-
-use std::borrow::Cow;
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
@@ -30,11 +27,11 @@ use url::Url;
 use self::frame::Frame;
 use crate::session::{LogIn, Session, Sessions, behind_tls, same_origin};
 
-/// What a browser may do with a page: show it with our own files, ask us again, post forms to us.
+/// What a browser may do with a page: load our own files, ask us again, post forms to us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Whether this path is a page's or belongs to one.
+/// Whether this path is a page or one of its files.
 pub(crate) fn serves(path: &str) -> bool {
     matches!(path, "/" | "/login" | "/logout") || path.starts_with("/jobs/") || path.starts_with("/assets/")
 }
@@ -73,7 +70,7 @@ pub(crate) fn answer<P: Platform>(platform: &P, request: &Request) -> Answer {
     })
 }
 
-/// A page for who is logged in.
+/// A page for a logged-in user.
 fn shown<P: Platform>(
     platform: &P,
     request: &Request,
@@ -87,10 +84,9 @@ fn shown<P: Platform>(
     }
 }
 
-/// What a stranger sees instead of any page, also of one that is not there.
+/// What a stranger sees instead of any page, whether it exists or not.
 fn outside(request: &Request) -> Answer {
-    // Whoever follows a link from another site comes without cookies of the strict kind. Asked again by our own page, the
-    // browser sends them.
+    // A browser that follows a link from another site sends no strict cookies. If our own page asks again, it does.
     if request.header("sec-fetch-site") == Some("cross-site") {
         return page(200, gate::again());
     }
@@ -98,13 +94,10 @@ fn outside(request: &Request) -> Answer {
 }
 
 fn log_in<P: Platform>(sessions: &Sessions<'_, P>, request: &Request) -> Result<Answer, StoreError> {
-    let field = |name: &str| {
-        let found = url::form_urlencoded::parse(&request.body).find(|(key, _)| key == name);
-        found.map_or(Cow::Borrowed(""), |(_, value)| value)
-    };
+    let field = |name| request.form(name).unwrap_or_default();
     let wanted = field("next");
     let next = own_page(&wanted);
-    // A token that was pasted with a line's end is meant without.
+    // A pasted token may end with a line break.
     Ok(match sessions.log_in(request, field("token").trim())? {
         LogIn::Welcome(cookies) => redirect(next, cookies),
         LogIn::Wrong => page(401, gate::log_in(next, Some("This is not the admin token."))),
@@ -123,7 +116,7 @@ fn log_out<P: Platform>(sessions: &Sessions<'_, P>, request: &Request) -> Result
     Ok(redirect("/", cookies))
 }
 
-/// The page that somebody wanted before he had to log in; the first one, if that is none of ours.
+/// The page that was asked for before the login; the first one, if it is not one of ours.
 fn own_page(target: &str) -> &str {
     let ours = target.starts_with("/jobs/") || target == "/" || target.starts_with("/?");
     let plain = target.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'\\');
@@ -148,7 +141,7 @@ fn secured(answer: Answer) -> Answer {
     [
         ("content-security-policy", POLICY),
         ("x-content-type-options", "nosniff"),
-        // Not `no-referrer`, under which browsers hide from us where a form comes from.
+        // Not `no-referrer`: browsers would then hide from us where a form comes from.
         ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("cross-origin-resource-policy", "same-origin"),

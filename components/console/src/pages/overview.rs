@@ -1,4 +1,4 @@
-//! `GET /`: what waits, what Slurm holds, what runs, what ended and how.
+//! `GET /`: which jobs wait, are in Slurm, run, and ended, and how.
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_edge::answer::Answer;
@@ -10,7 +10,7 @@ use super::frame::Frame;
 use super::list::Asked;
 use super::{chart, deliveries, figures, list, page};
 
-/// Jobs of a page.
+/// Jobs per page.
 const LIMIT: usize = 50;
 
 pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Request) -> Result<Answer, StoreError> {
@@ -21,7 +21,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
         profile: text("profile"),
         before: text("before"),
     };
-    // What is no state or place lets all through, and the form shows that it does.
+    // A malformed state or place filters nothing, and the form shows that.
     let state = asked.state.parse().ok();
     let before = asked.before.parse().ok();
     if state.is_none() {
@@ -43,9 +43,9 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
         h1.unseen { "Jobs" }
         div.part data-part="figures" { (totals.tiles()) (figures::troubles(&all, frame.now)) }
         section #jobs .panel {
-            header { h2 { "Jobs" } p { "the newest first" } }
+            header { h2 { "Jobs" } p { "newest first" } }
             (asked.form(&all))
-            div data-part="jobs" { (list::table(&jobs, frame.now)) (list::ways(&jobs, &asked)) }
+            div data-part="jobs" { (list::table(&jobs, frame.now)) (list::links(&jobs, &asked)) }
         }
         div.part data-part="day" {
             (chart::day(&all.day))

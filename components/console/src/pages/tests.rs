@@ -25,7 +25,7 @@ fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
     answer.headers.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value)
 }
 
-/// The page, for who is logged in.
+/// The page for a logged-in user.
 fn page(platform: &Memory, target: &str) -> (u16, String) {
     let welcome = log_in(platform, &format!("token={TOKEN}"));
     let cookie = header(&welcome, "set-cookie").split(';').next().unwrap().to_owned();
@@ -44,6 +44,7 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         run_attempt: 1,
         profile: profile.to_owned(),
         max_running: None,
+        max_running_per_repository: None,
         resources: gha_slurm_protocol::resources::Resources::default(),
         name: Text::of(label),
         workflow: Text::of(label),
@@ -54,7 +55,7 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
     }
 }
 
-/// Jobs that came every four seconds; the last ones are not over.
+/// Jobs that came every four seconds; the last ones have not ended.
 fn populated(jobs: u64) -> Memory {
     let platform = Memory::configured();
     let ledger = Ledger(&platform);
@@ -75,7 +76,7 @@ fn populated(jobs: u64) -> Memory {
 }
 
 #[test]
-fn a_stranger_sees_the_log_in_whatever_he_asks_for() {
+fn a_stranger_sees_the_login_whatever_is_asked_for() {
     let platform = populated(3);
     for target in ["/", "/jobs/1", "/jobs/999", "/jobs/x", "/?state=waiting"] {
         for cookies in
@@ -90,7 +91,7 @@ fn a_stranger_sees_the_log_in_whatever_he_asks_for() {
 }
 
 #[test]
-fn the_log_in_leads_back_to_our_own_pages_alone() {
+fn the_login_leads_back_only_to_our_own_pages() {
     let platform = Memory::configured();
     for (next, to) in [
         ("%2Fjobs%2F7", "/jobs/7"),
@@ -175,7 +176,7 @@ fn whatever_the_facts_say_is_text() {
                           "redelivery": true, "job": null});
     let kept = json!({"read_at": 1, "deliveries": [delivery]});
     platform.set("gha-slurm/1/github/deliveries", kept.to_string().as_bytes()).unwrap();
-    assert!(page(&platform, "/").1.contains("repeated"), "the delivery is there");
+    assert!(page(&platform, "/").1.contains("redelivery"), "the delivery is there");
     let query: String = url::form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
     for target in [
         "/".to_owned(),
@@ -198,7 +199,7 @@ fn a_page_past_the_end_is_empty_and_leads_back() {
     for before in ["0.0", "1.1", "99999999999.5", "x", "-1.-1", "1.99999999999999999999"] {
         let (status, text) = page(&platform, &format!("/?before={before}"));
         assert_eq!(status, 200, "{before}");
-        assert!(text.contains("No job here.") && text.contains("Newest") || text.contains("#3"), "{before}");
+        assert!(text.contains("No jobs.") && text.contains("Newest") || text.contains("#3"), "{before}");
     }
 }
 

@@ -9,7 +9,9 @@ use jwt_simple::prelude::{Claims, Duration, RS256KeyPair, RSAKeyPairLike};
 
 /// `iat` lies this far in the past, against clocks that differ.
 const BACKDATED_SECONDS: u64 = 60;
-/// GitHub takes at most 600 s from now; a minute less, for a clock that is ahead of GitHub's.
+/// What GitHub takes, from now on.
+pub(super) const LONGEST_SECONDS: i64 = 600;
+/// A minute less, for a clock that is ahead of GitHub's.
 const LIFETIME_SECONDS: u64 = 540;
 
 /// The App's private key.

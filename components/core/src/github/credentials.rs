@@ -1,16 +1,24 @@
 //! Runner credentials, and the tokens on the way to them, which are kept until shortly before they expire.
 //!
 //! Signing an App JWT costs most of a redemption's time, and GitHub limits the rate of calls; with warm caches a
-//! redemption makes no call at all. The caches hold secrets: they are in the store that also holds the signing keys,
-//! and nowhere else.
+//! redemption makes one call, for a credential that is this launch's alone. The caches hold secrets: they are in the store
+//! that also holds the signing keys, and nowhere else.
+//!
+//! An access token that GitHub has just made is not known everywhere at GitHub: for a second or two it may be refused as if
+//! the App had no business there. Such an answer is final only when a token that is old enough gets it as well.
+
+use std::time::Duration;
 
 use chrono::DateTime;
-use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
-use super::client::{ExpiringToken, GitHub, GitHubError, JitConfig, JobInfo, Permission};
+use super::app_jwt::LONGEST_SECONDS;
+use super::client::{
+    At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Until,
+};
 use crate::identity::{InstallationId, RepositoryId, RunnerId};
 use crate::ledger::{Requested, keys, read, write};
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
@@ -20,8 +28,12 @@ use crate::settings::Settings;
 const APP_JWT_MARGIN_SECONDS: i64 = 60;
 /// An installation token is used at once; the margin is for clocks and a slow call.
 const INSTALLATION_MARGIN_SECONDS: i64 = 5 * 60;
-/// A registration token must still be valid when the runner's configuration gets to it.
-const REGISTRATION_MARGIN_SECONDS: i64 = 15 * 60;
+/// All of GitHub knows a token by then.
+const FRESH_SECONDS: u64 = 10;
+/// A refused token of this age is asked to be replaced: since it was made, much may have changed.
+const STALE_SECONDS: u64 = 60;
+/// How long a fresh token is waited for, one time after the other.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A kept App JWT. One of another App or key is not used: who has just mended the key must not wait for its end.
 #[derive(Serialize, Deserialize)]
@@ -31,20 +43,24 @@ struct AppJwt {
     jwt: ExpiringToken,
 }
 
-/// A repository as the App reaches it.
+/// A repository as the App reaches it: by its id, whatever its name is by now.
 #[derive(Debug, Clone, Copy)]
-pub struct Reach<'a> {
+pub struct Reach {
     /// Its id.
     pub id: RepositoryId,
-    /// Its name.
-    pub name: &'a RepositoryName,
     /// The installation that a webhook named, if it did.
     pub installation: Option<InstallationId>,
 }
 
-impl<'a> From<&'a Requested> for Reach<'a> {
-    fn from(requested: &'a Requested) -> Self {
-        Self { id: requested.repository_id, name: &requested.repository, installation: requested.installation }
+impl From<&Requested> for Reach {
+    fn from(requested: &Requested) -> Self {
+        Self { id: requested.repository_id, installation: requested.installation }
+    }
+}
+
+impl Reach {
+    fn at(self) -> At<'static> {
+        At::Id(self.id)
     }
 }
 
@@ -60,41 +76,75 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         Self { platform, github }
     }
 
-    /// The registration token for a repository that is at hand, if one is.
-    pub fn kept_registration_token(&self, reach: Reach<'_>) -> Option<ExpiringToken> {
-        self.cached(&keys::cache("registration", reach.id), REGISTRATION_MARGIN_SECONDS)
-    }
-
-    /// A registration token for a repository.
-    pub fn registration_token(&self, reach: Reach<'_>) -> Result<ExpiringToken, GitHubError> {
-        if let Some(token) = self.kept_registration_token(reach) {
-            return Ok(token);
-        }
-        let key = keys::cache("registration", reach.id);
-        let token = self.with_installation(reach, Permission::AdministrationWrite, |token| {
-            self.github.registration_token(token, reach.name)
-        })?;
-        self.keep(&key, &token);
-        Ok(token)
-    }
-
-    /// A JIT config for one runner, which is good for one job.
-    pub fn jit_config(&self, reach: Reach<'_>, name: &str, labels: &LabelSet) -> Result<JitConfig, GitHubError> {
+    /// A registration token for a repository. It is not kept: each launch asks for its own.
+    pub fn registration_token(&self, reach: Reach) -> Result<ExpiringToken, GitHubError> {
         self.with_installation(reach, Permission::AdministrationWrite, |token| {
-            self.github.jit_config(token, reach.name, name, labels)
+            self.github.registration_token(token, reach.at())
         })
     }
 
+    /// A JIT config for a launch's one runner, which is good for one job. A name that is taken is cleared, or another one
+    /// of the launch's names serves.
+    pub fn jit_config(&self, reach: Reach, launch: LaunchId, labels: &LabelSet) -> Result<JitConfig, GitHubError> {
+        let mut names = launch.runner_names();
+        loop {
+            let name = names.next().unwrap_or_else(|| launch.runner_name());
+            let made = self.with_installation(reach, Permission::AdministrationWrite, |token| {
+                self.make_runner(token, reach, &name, labels)
+            });
+            match made {
+                Err(error) if error.reason() == Some(Reason::NameTaken) && names.len() > 0 => {}
+                made => return made,
+            }
+        }
+    }
+
+    fn make_runner(
+        &self,
+        token: &InstallationToken,
+        reach: Reach,
+        name: &str,
+        labels: &LabelSet,
+    ) -> Result<JitConfig, GitHubError> {
+        let make = || self.github.jit_config(token, reach.at(), name, labels);
+        match make() {
+            Err(GitHubError::NotFound(mut refusal)) => {
+                // The repository is there and the call is not: an older Enterprise Server.
+                if self.github.reaches(token, reach.at())? {
+                    refusal.reason = Reason::NoJit;
+                    return Err(GitHubError::Refused(refusal));
+                }
+                Err(GitHubError::NotFound(refusal))
+            }
+            Err(error) if error.reason() == Some(Reason::NameTaken) => {
+                // Left by an attempt for this very launch that died before anybody got the secret of its runner. One that
+                // is online is somebody else's.
+                match self.github.runner_named(token, reach.at(), name) {
+                    Ok(Some(stale)) if stale.status == "offline" && !stale.busy => {
+                        match self.github.remove_runner(token, reach.at(), stale.id) {
+                            Ok(()) | Err(GitHubError::NotFound(_)) => make(),
+                            Err(_) => Err(error),
+                        }
+                    }
+                    // It is gone by itself.
+                    Ok(None) => make(),
+                    _ => Err(error),
+                }
+            }
+            made => made,
+        }
+    }
+
     /// Takes a runner out of GitHub's list.
-    pub fn remove_runner(&self, reach: Reach<'_>, runner: RunnerId) -> Result<(), GitHubError> {
+    pub fn remove_runner(&self, reach: Reach, runner: RunnerId) -> Result<(), GitHubError> {
         self.with_installation(reach, Permission::AdministrationWrite, |token| {
-            self.github.remove_runner(token, reach.name, runner)
+            self.github.remove_runner(token, reach.at(), runner)
         })
     }
 
     /// What GitHub says of a job.
-    pub fn job(&self, reach: Reach<'_>, job: JobId) -> Result<JobInfo, GitHubError> {
-        self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.name, job))
+    pub fn job(&self, reach: Reach, job: JobId) -> Result<JobInfo, GitHubError> {
+        self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.at(), job))
     }
 
     /// The App JWT for calls that need no installation.
@@ -103,7 +153,9 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         let signer = settings.app_signer()?;
         if let Ok(Some(kept)) = read::<AppJwt>(self.platform, &keys::cache_app_jwt())
             && kept.signer == signer
-            && self.lasts(&kept.jwt, APP_JWT_MARGIN_SECONDS)
+            && self.lasts(&kept.jwt.expires_at, APP_JWT_MARGIN_SECONDS)
+            // Made by a clock that was ahead, it would be refused until then.
+            && !self.lasts(&kept.jwt.expires_at, LONGEST_SECONDS)
         {
             return Ok(kept.jwt.token);
         }
@@ -115,57 +167,99 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         Ok(kept.jwt.token)
     }
 
-    /// Makes a call with an installation token: a kept one, and once more with a fresh one when that is refused.
+    /// Makes a call with an installation token: a kept one, or a fresh one where there is none or that one is refused.
     fn with_installation<T>(
         &self,
-        reach: Reach<'_>,
+        reach: Reach,
         permission: Permission,
-        call: impl Fn(&Secret) -> Result<T, GitHubError>,
+        call: impl Fn(&InstallationToken) -> Result<T, GitHubError>,
     ) -> Result<T, GitHubError> {
         let key = keys::cache(kind_of(permission), reach.id);
-        if let Some(kept) = self.cached(&key, INSTALLATION_MARGIN_SECONDS) {
-            match call(&kept.token) {
-                // Revoked, or the App was installed anew.
-                Err(GitHubError::Unauthorized(_) | GitHubError::NotFound(_)) => {}
+        let mut refused_before = false;
+        if let Some(kept) = self.cached(&key) {
+            let age = self.platform.unix_seconds().saturating_sub(kept.made_at);
+            match call(&kept) {
+                // Revoked, or the App was installed anew, or got a permission.
+                Err(error) if may_be_of_its_token(&error) => match age {
+                    ..FRESH_SECONDS => return Err(not_known_yet(error, FRESH_SECONDS - age)),
+                    ..STALE_SECONDS if !matches!(error, GitHubError::Unauthorized(_)) => return Err(error),
+                    _ => refused_before = true,
+                },
                 other => return other,
             }
         }
         let fresh = self.installation_token(reach, permission)?;
-        self.keep(&key, &fresh);
-        call(&fresh.token)
-    }
-
-    fn installation_token(&self, reach: Reach<'_>, permission: Permission) -> Result<ExpiringToken, GitHubError> {
-        let jwt = self.app_jwt()?;
-        let of = |installation| self.github.installation_token(&jwt, installation, reach.name, permission);
-        match reach.installation.map(of) {
-            // A payload may name another App's installation: ask for ours.
-            None | Some(Err(GitHubError::NotFound(_))) => of(self.github.installation(&jwt, reach.name)?),
-            Some(other) => other,
+        // A token that could not be kept is still a token.
+        let _ = write(self.platform, &key, &fresh);
+        let mut answered = call(&fresh);
+        for pause in PAUSES {
+            match &answered {
+                Err(error) if may_be_of_its_token(error) && self.github.pause(pause) => answered = call(&fresh),
+                _ => return answered,
+            }
+        }
+        match answered {
+            // Two tokens are refused, and one of them is old enough.
+            Err(error) if may_be_of_its_token(&error) && !refused_before => Err(not_known_yet(error, FRESH_SECONDS)),
+            answered => answered,
         }
     }
 
-    /// A token that is valid for `margin` seconds more. A cache that cannot be read is an empty one.
-    fn cached(&self, key: &str, margin: i64) -> Option<ExpiringToken> {
-        let token = read::<ExpiringToken>(self.platform, key).ok()??;
-        self.lasts(&token, margin).then_some(token)
+    fn installation_token(&self, reach: Reach, permission: Permission) -> Result<InstallationToken, GitHubError> {
+        let jwt = self.app_jwt()?;
+        let of = |installation| self.github.installation_token(&jwt, installation, reach.id, permission);
+        let Some(named) = reach.installation else { return of(self.github.installation(&jwt, reach.at())?) };
+        match of(named) {
+            // A payload may name another App's installation, and a repository may have moved to another one: ask for ours.
+            Err(error) if error.reason() == Some(Reason::NotInstalled) => {
+                of(self.github.installation(&jwt, reach.at())?)
+            }
+            made => made,
+        }
     }
 
-    fn lasts(&self, token: &ExpiringToken, margin: i64) -> bool {
-        let expires = DateTime::parse_from_rfc3339(&token.expires_at).map_or(0, |expires| expires.timestamp());
+    /// A token that is valid for a while. A cache that cannot be read is an empty one.
+    fn cached(&self, key: &str) -> Option<InstallationToken> {
+        let token = read::<InstallationToken>(self.platform, key).ok()??;
+        self.lasts(&token.expires_at, INSTALLATION_MARGIN_SECONDS).then_some(token)
+    }
+
+    /// Whether something that ends then is valid for `margin` seconds more.
+    fn lasts(&self, expires_at: &str, margin: i64) -> bool {
+        let expires = DateTime::parse_from_rfc3339(expires_at).map_or(0, |expires| expires.timestamp());
         let now = i64::try_from(self.platform.unix_seconds()).unwrap_or(i64::MAX);
         expires.saturating_sub(now) > margin
     }
+}
 
-    /// A token that could not be kept is still a token.
-    fn keep(&self, key: &str, token: &ExpiringToken) {
-        let _ = write(self.platform, key, token);
+/// Whether another token might be answered otherwise.
+fn may_be_of_its_token(error: &GitHubError) -> bool {
+    match error {
+        GitHubError::Unauthorized(_) | GitHubError::NotFound(_) => true,
+        GitHubError::Refused(refusal) => {
+            matches!(refusal.reason, Reason::Permission | Reason::NoJit)
+        }
+        GitHubError::Unavailable { .. } | GitHubError::Setting(_) => false,
+    }
+}
+
+/// A refusal that may pass by itself within some seconds.
+fn not_known_yet(error: GitHubError, seconds: u64) -> GitHubError {
+    let detail = error.to_string();
+    match error {
+        GitHubError::Unauthorized(refusal) | GitHubError::NotFound(refusal) | GitHubError::Refused(refusal)
+            if refusal.reason != Reason::NoJit =>
+        {
+            let until = Until::TokenKnown(refusal);
+            GitHubError::Unavailable { retry_after: seconds.max(1), until, detail }
+        }
+        other => other,
     }
 }
 
 /// Forgets the tokens that are kept for repositories.
 pub fn forget<S: Store>(store: &S, repositories: &[RepositoryId]) -> Result<(), StoreError> {
-    let kinds = ["registration", kind_of(Permission::AdministrationWrite), kind_of(Permission::ActionsRead)];
+    let kinds = [Permission::AdministrationWrite, Permission::ActionsRead].map(kind_of);
     let keys = |id: &RepositoryId| kinds.map(|kind| keys::cache(kind, *id));
     store.delete_many(&repositories.iter().flat_map(keys).collect::<Vec<_>>())
 }

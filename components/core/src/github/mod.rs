@@ -1,5 +1,11 @@
-//! GitHub: what it sends (events) and what is asked of it (the REST API as an App).
+//! GitHub's REST API, as the App asks it.
 
 pub mod app_jwt;
+mod calls;
 pub mod client;
 pub mod credentials;
+mod limit;
+mod refusal;
+pub mod requirements;
+mod types;
+mod words;

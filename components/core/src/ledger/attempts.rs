@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{encode, keys, read, write};
+use crate::github::client::{GitHubError, Reason};
 use crate::ports::{Clock, Store, StoreError};
 
 /// Attempts to do one thing, of which one at a time should be under way.
@@ -39,6 +40,9 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Why, for people.
     pub why: String,
+    /// Why GitHub refused it, where GitHub did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }
 
 /// What kind of failure an attempt ended by.
@@ -66,6 +70,11 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
     /// ever tried.
     pub fn claim_first(&self) -> Result<bool, StoreError> {
         Ok(self.store.increment(&keys::attempt(&self.key, 1), 1)? == 1)
+    }
+
+    /// A step of the store that is worth nothing but the time that it takes.
+    pub fn touch_first(&self) -> Result<(), StoreError> {
+        self.store.increment(&keys::attempt(&self.key, 1), 0).map(drop)
     }
 
     /// Claims the next attempt, unless one is under way that was first met less than `lease` ago.
@@ -111,7 +120,17 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
 
     /// Records that an attempt failed, so that the next one is free at once.
     pub fn record_failed(&self, attempt: u64, kind: FailureKind, why: &str) -> Result<(), StoreError> {
-        let failure = Failure { attempt, at: self.store.unix_seconds(), kind, why: why.to_owned() };
+        self.write_failed(Failure { attempt, at: self.store.unix_seconds(), kind, why: why.to_owned(), reason: None })
+    }
+
+    /// The same of an attempt that GitHub did not let succeed.
+    pub fn record_failed_at_github(&self, attempt: u64, error: &GitHubError) -> Result<(), StoreError> {
+        let (kind, reason, at) = (error.kind(), error.reason(), self.store.unix_seconds());
+        self.write_failed(Failure { attempt, at, kind, why: error.to_string(), reason })
+    }
+
+    fn write_failed(&self, failure: Failure) -> Result<(), StoreError> {
+        let attempt = failure.attempt;
         self.store.set_many(&[
             encode(&keys::attempt_failed(&self.key, attempt), &failure)?,
             encode(&keys::attempt_next(&self.key), &attempt.saturating_add(1))?,

@@ -11,13 +11,16 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Attempts, Entry, Ledger, encode, read, write};
+use super::{Attempts, End, Ended, Entry, Ledger, encode, read, write};
 use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
 
 /// GitHub fails a job that was queued for so long.
 const QUEUE_LIMIT_SECONDS: u64 = 24 * 60 * 60;
+
+/// How often it is kept that a token comes again and again.
+const REPLAY_SECONDS: u64 = 60;
 
 /// A job of ours was queued. Everything that a launch needs is here, so that whoever submits needs nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub struct Requested {
     /// How many launches of the profile may live at once; `None` is no limit.
     #[serde(default)]
     pub max_running: Option<u32>,
+    /// How many of them may be of one repository; `None` is no limit.
+    #[serde(default)]
+    pub max_running_per_repository: Option<u32>,
     /// What it asks of Slurm.
     pub resources: Resources,
     /// Its name in its workflow. Strangers choose it, as they do the next two; nothing is decided by it.
@@ -72,10 +78,25 @@ impl Requested {
         self.created_at.saturating_add(QUEUE_LIMIT_SECONDS) < self.at
     }
 
+    /// Whether its profile has a limit, and so a line.
+    pub fn has_line(&self) -> bool {
+        self.max_running.or(self.max_running_per_repository).is_some()
+    }
+
     /// Whether GitHub has given the job up by now.
     pub fn expired(&self, now: u64) -> bool {
         self.at.saturating_add(QUEUE_LIMIT_SECONDS) <= now
     }
+}
+
+/// GitHub holds the job back until somebody approves its deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The delivery that told of it; absent when the tick found out.
+    #[serde(default)]
+    pub delivery: Option<DeliveryId>,
+    /// When it was told, in seconds of Unix time.
+    pub at: u64,
 }
 
 /// A runner took the job.
@@ -168,21 +189,53 @@ pub struct View {
     pub started: Option<Started>,
     /// It came to its end.
     pub finished: Option<Finished>,
+    /// GitHub held it back.
+    pub held: Option<Held>,
+    /// When GitHub queued it again after that, in seconds of Unix time.
+    pub released: Option<u64>,
 }
 
 impl View {
+    /// Whether GitHub holds it back, as far as is known.
+    pub fn is_held(&self) -> bool {
+        self.held.is_some() && self.released.is_none()
+    }
+
+    /// Whether GitHub has given the job up by now: it counts from when the job was queued last.
+    pub fn expired(&self, now: u64) -> bool {
+        let queued_again = self.released.is_some_and(|released| released.saturating_add(QUEUE_LIMIT_SECONDS) > now);
+        !queued_again && self.requested.as_ref().is_some_and(|requested| requested.expired(now))
+    }
+
+    /// Whether GitHub queued it by this delivery, or held it back.
+    pub fn knows(&self, delivery: &DeliveryId) -> bool {
+        self.deliveries().any(|known| known == delivery)
+    }
+
     /// The deliveries that its facts came by.
     pub fn deliveries(&self) -> impl Iterator<Item = &DeliveryId> {
         let requested = self.requested.as_ref().and_then(|fact| fact.delivery.as_ref());
         let started = self.started.as_ref().and_then(|fact| fact.delivery.as_ref());
         let finished = self.finished.as_ref().and_then(|fact| fact.delivery.as_ref());
-        [requested, started, finished].into_iter().flatten()
+        let held = self.held.as_ref().and_then(|fact| fact.delivery.as_ref());
+        [requested, held, started, finished].into_iter().flatten()
+    }
+
+    /// Since when the job needs no runner any more, in seconds of Unix time: a runner took it, it ended, or GitHub gave it
+    /// up.
+    pub fn over_since(&self, now: u64) -> Option<u64> {
+        let started = self.started.as_ref().map(|started| started.at);
+        let finished = self.finished.as_ref().map(|finished| finished.at);
+        let expired = self.requested.as_ref().filter(|requested| requested.expired(now));
+        let expired = expired.map(|requested| requested.at.saturating_add(QUEUE_LIMIT_SECONDS));
+        // The last of them: each is news of its launches.
+        [started, finished, expired].into_iter().flatten().max()
     }
 
     /// The request, if the job still waits for a runner at `now`.
     pub fn waiting(&self, now: u64) -> Option<&Requested> {
-        let over = self.started.is_some() || self.finished.is_some();
-        self.requested.as_ref().filter(|requested| !over && !requested.expired(now))
+        let waits = self.started.is_none() && self.finished.is_none() && !self.is_held() && !self.expired(now);
+        self.requested.as_ref().filter(|_| waits)
     }
 }
 
@@ -200,16 +253,34 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
 
     /// All that decides what it needs.
     pub fn view(&self) -> Result<View, StoreError> {
+        let held = self.read(JobFact::Held)?;
         Ok(View {
             requested: self.read(JobFact::Requested)?,
             started: self.read(JobFact::Started)?,
             finished: self.read(JobFact::Finished)?,
+            // Few jobs are ever held.
+            released: if held.is_some() { self.read(JobFact::Released)? } else { None },
+            held,
         })
     }
 
     /// Records that it was queued, in the journal as well.
     pub fn record_requested(&self, fact: &Requested) -> Result<(), StoreError> {
         self.write(vec![encode(&self.of(JobFact::Requested), fact)?], false)
+    }
+
+    /// Records that GitHub holds it back, as `delivery` told; with its request, where that is not known yet.
+    pub fn record_held(&self, delivery: Option<DeliveryId>, request: Option<&Requested>) -> Result<(), StoreError> {
+        let held = encode(&self.of(JobFact::Held), &Held { delivery, at: self.store.unix_seconds() })?;
+        match request {
+            Some(request) => self.write(vec![encode(&self.of(JobFact::Requested), request)?, held], false),
+            None => self.write(vec![held], true),
+        }
+    }
+
+    /// Records that GitHub queued it again after it was held back.
+    pub fn record_released(&self) -> Result<(), StoreError> {
+        write(self.store, &self.of(JobFact::Released), &self.store.unix_seconds())
     }
 
     /// Records that a runner took it, as `delivery` told; `ours` is that runner's launch, when it is one of ours. `known`
@@ -348,6 +419,28 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         self.read(LaunchFact::Redeemed)
     }
 
+    /// Records that its token came again after it was handed out. What somebody who repeats it can cause is a write a
+    /// minute; whether it is the first time.
+    pub fn record_replayed(&self) -> Result<bool, StoreError> {
+        let now = self.store.unix_seconds();
+        if self.replayed()?.is_none() {
+            let first = [LaunchFact::Replayed, LaunchFact::ReplayedLast].map(|fact| encode(&self.of(fact), &now));
+            let [first, last] = first;
+            self.store.set_many(&[first?, last?])?;
+            return Ok(true);
+        }
+        let last = self.read::<u64>(LaunchFact::ReplayedLast)?.unwrap_or(0);
+        if last.saturating_add(REPLAY_SECONDS) <= now {
+            write(self.store, &self.of(LaunchFact::ReplayedLast), &now)?;
+        }
+        Ok(false)
+    }
+
+    /// When its token first came again after it was handed out, in seconds of Unix time.
+    pub fn replayed(&self) -> Result<Option<u64>, StoreError> {
+        self.read(LaunchFact::Replayed)
+    }
+
     /// The job that its runner took.
     pub fn took(&self) -> Result<Option<JobId>, StoreError> {
         self.read(LaunchFact::Took)
@@ -388,16 +481,6 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         Ok(self.read::<u64>(LaunchFact::Cancelled)?.is_some())
     }
 
-    /// When the gateway was last asked about its Slurm job, in seconds of Unix time.
-    pub fn asked(&self) -> Result<Option<u64>, StoreError> {
-        self.read(LaunchFact::Asked)
-    }
-
-    /// Records that the gateway is asked about its Slurm job now.
-    pub fn record_asked(&self) -> Result<(), StoreError> {
-        write(self.store, &self.of(LaunchFact::Asked), &self.store.unix_seconds())
-    }
-
     /// Records that its runner is no longer in GitHub's list.
     pub fn record_removed(&self) -> Result<(), StoreError> {
         write(self.store, &self.of(LaunchFact::Removed), &self.store.unix_seconds())
@@ -411,6 +494,16 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     /// Records that GitHub is asked to remove its runner now.
     pub fn record_removing(&self) -> Result<(), StoreError> {
         write(self.store, &self.of(LaunchFact::Removing), &self.store.unix_seconds())
+    }
+
+    /// Records that its Slurm job is over.
+    pub fn record_ended(&self, how: End) -> Result<(), StoreError> {
+        write(self.store, &self.of(LaunchFact::Ended), &Ended { how, at: self.store.unix_seconds() })
+    }
+
+    /// Whether its Slurm job is over.
+    pub fn ended(&self) -> Result<Option<Ended>, StoreError> {
+        self.read(LaunchFact::Ended)
     }
 
     /// Its place in the line of a profile with a limit.

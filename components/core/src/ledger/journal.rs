@@ -137,6 +137,23 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
         Ok(sizes)
     }
 
+    /// The buckets among some in which something is to be done, with the slot up to which nothing is (a hint) and how many
+    /// slots they have.
+    pub fn open(&self, buckets: &[Bucket]) -> Result<Vec<(Bucket, i64, i64)>, StoreError> {
+        let hints =
+            self.store.get_many(&buckets.iter().map(|bucket| keys::journal_settled(*bucket)).collect::<Vec<_>>())?;
+        let mut open = Vec::new();
+        for (bucket, hint) in buckets.iter().zip(hints) {
+            // What cannot be read is walked from its beginning.
+            let hint = hint.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or(0);
+            if hint != i64::MAX {
+                open.push((*bucket, hint));
+            }
+        }
+        let sizes = self.sizes(&open.iter().map(|(bucket, _)| *bucket).collect::<Vec<_>>())?;
+        Ok(open.into_iter().zip(sizes).map(|((bucket, hint), size)| (bucket, hint, size)).collect())
+    }
+
     /// What was kept of chunks of slots by [`Journal::keep_digest`], in a form of its reader's own.
     pub fn digests(&self, chunks: &[(Bucket, i64)]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         self.store
@@ -146,12 +163,6 @@ impl<'a, P: Store + Clock> Journal<'a, P> {
     /// Keeps what is known for good of a chunk of slots, so that it need not be read from facts again.
     pub fn keep_digest(&self, bucket: Bucket, chunk: i64, digest: &[u8]) -> Result<(), StoreError> {
         self.store.set(&keys::journal_digest(bucket, chunk), digest)
-    }
-
-    /// Slots up to this one need no more care (a hint); `None` when that holds for all that the bucket will ever have.
-    pub fn settled(&self, bucket: Bucket) -> Result<Option<i64>, StoreError> {
-        let hint = read::<i64>(self.store, &keys::journal_settled(bucket))?.unwrap_or(0);
-        Ok(Some(hint).filter(|hint| *hint != i64::MAX))
     }
 
     /// Moves the hint.

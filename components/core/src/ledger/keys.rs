@@ -17,6 +17,8 @@ pub const SCHEMA: &[&str] = &[
     "job/J/requested",
     "job/J/started",
     "job/J/finished",
+    "job/J/held",
+    "job/J/released",
     "job/J/confirmed",
     "job/J/asked",
     "launch/L/submit/ATTEMPTS",
@@ -24,6 +26,8 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/redeem/ATTEMPTS",
     "launch/L/commit",
     "launch/L/redeemed",
+    "launch/L/replayed",
+    "launch/L/replayed-last",
     "launch/L/runner",
     "launch/L/took",
     "launch/L/lost",
@@ -33,10 +37,12 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/asked",
     "launch/L/removing",
     "launch/L/removed",
+    "launch/L/ended",
     "launch/L/ticket",
     "line/PROFILE",
     "line/PROFILE/T",
     "line/PROFILE/T/met",
+    "line/PROFILE/T/refused",
     "line/PROFILE/low",
     "journal/B",
     "journal/B/N",
@@ -50,13 +56,15 @@ pub const SCHEMA: &[&str] = &[
     "count/METRIC/OUTCOME",
     "overdue/count",
     "overdue/N",
+    "overdue/N/due",
     "overdue/last",
     "overdue/low",
+    "overdue/place",
     "delivery/ID/repeat/ATTEMPTS",
     "delivery/ID/repeated",
     "delivery/GUID/count",
     "github/deliveries",
-    "github/limited-until",
+    "github/limited-until/SCOPE",
     "github/app",
     "github/app/private-key",
     "github/app/webhook-secret",
@@ -117,6 +125,10 @@ pub enum JobFact {
     Started,
     /// It came to its end.
     Finished,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
+    /// GitHub queued it again after that.
+    Released,
     /// GitHub confirmed that this old job is still queued.
     Confirmed,
     /// When GitHub was last asked about it.
@@ -125,13 +137,16 @@ pub enum JobFact {
 
 impl JobFact {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Requested, Self::Started, Self::Finished, Self::Confirmed, Self::Asked];
+    pub const ALL: [Self; 7] =
+        [Self::Requested, Self::Started, Self::Finished, Self::Held, Self::Released, Self::Confirmed, Self::Asked];
 
     fn word(self) -> &'static str {
         match self {
             Self::Requested => "requested",
             Self::Started => "started",
             Self::Finished => "finished",
+            Self::Held => "held",
+            Self::Released => "released",
             Self::Confirmed => "confirmed",
             Self::Asked => "asked",
         }
@@ -147,6 +162,10 @@ pub enum LaunchFact {
     Commit,
     /// Its credential was handed out.
     Redeemed,
+    /// Its token came again after that.
+    Replayed,
+    /// When it last did.
+    ReplayedLast,
     /// The runner that GitHub made for it.
     Runner,
     /// The job that its runner took.
@@ -163,16 +182,20 @@ pub enum LaunchFact {
     Removing,
     /// Its runner was removed.
     Removed,
+    /// Its Slurm job is over.
+    Ended,
     /// Its place in a line.
     Ticket,
 }
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Launched,
         Self::Commit,
         Self::Redeemed,
+        Self::Replayed,
+        Self::ReplayedLast,
         Self::Runner,
         Self::Took,
         Self::Lost,
@@ -181,6 +204,7 @@ impl LaunchFact {
         Self::Asked,
         Self::Removing,
         Self::Removed,
+        Self::Ended,
         Self::Ticket,
     ];
 
@@ -189,6 +213,8 @@ impl LaunchFact {
             Self::Launched => "launched",
             Self::Commit => "commit",
             Self::Redeemed => "redeemed",
+            Self::Replayed => "replayed",
+            Self::ReplayedLast => "replayed-last",
             Self::Runner => "runner",
             Self::Took => "took",
             Self::Lost => "lost",
@@ -197,6 +223,7 @@ impl LaunchFact {
             Self::Asked => "asked",
             Self::Removing => "removing",
             Self::Removed => "removed",
+            Self::Ended => "ended",
             Self::Ticket => "ticket",
         }
     }
@@ -276,6 +303,11 @@ pub fn line_ticket_met(profile: &str, ticket: i64) -> String {
     format!("{PREFIX}/line/{profile}/{ticket}/met")
 }
 
+/// `line/PROFILE/T/refused`: the gateway refused the launch at its turn, so the ticket takes no place.
+pub fn line_ticket_refused(profile: &str, ticket: i64) -> String {
+    format!("{PREFIX}/line/{profile}/{ticket}/refused")
+}
+
 /// `line/PROFILE/low`: the lowest ticket that may live.
 pub fn line_low(profile: &str) -> String {
     format!("{PREFIX}/line/{profile}/low")
@@ -341,6 +373,11 @@ pub fn overdue(number: i64) -> String {
     format!("{PREFIX}/overdue/{number}")
 }
 
+/// `overdue/N/due`: when it is to be retried.
+pub fn overdue_due(number: i64) -> String {
+    format!("{PREFIX}/overdue/{number}/due")
+}
+
 /// `overdue/last`: the last entry; absent while the list is empty.
 pub fn overdue_last() -> String {
     format!("{PREFIX}/overdue/last")
@@ -349,6 +386,11 @@ pub fn overdue_last() -> String {
 /// `overdue/low`: the first entry.
 pub fn overdue_low() -> String {
     format!("{PREFIX}/overdue/low")
+}
+
+/// `overdue/place`: where the next look at the list begins.
+pub fn overdue_place() -> String {
+    format!("{PREFIX}/overdue/place")
 }
 
 /// `delivery/ID/repeat`: the base of attempts to have a delivery repeated.
@@ -371,9 +413,9 @@ pub fn github_deliveries() -> String {
     format!("{PREFIX}/github/deliveries")
 }
 
-/// `github/limited-until`: nobody asks GitHub before.
-pub fn github_limited_until() -> String {
-    format!("{PREFIX}/github/limited-until")
+/// `github/limited-until/SCOPE`: nobody makes a call of that scope before.
+pub fn github_limited_until(scope: &str) -> String {
+    format!("{PREFIX}/github/limited-until/{scope}")
 }
 
 /// `github/app`: the App that was set up in the browser.

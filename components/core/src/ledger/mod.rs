@@ -12,19 +12,19 @@ mod deliveries;
 mod facts;
 mod journal;
 pub mod keys;
-mod leftover;
 mod records;
 mod registration;
+mod standing;
 
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
-    Finished, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
+    Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
 };
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
-pub use self::leftover::Leftover;
 pub use self::records::{JobRecord, LaunchRecord, Tries};
 pub use self::registration::{RegisteredApp, Registration};
+pub use self::standing::{End, Ended, Leftover, Standing};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -7,7 +7,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Failure, Launched, Ledger, Lost, MAX_LAUNCHES, View};
+use super::{Ended, Failure, Launched, Ledger, Lost, MAX_LAUNCHES, View};
 use crate::ports::{Clock, Store, StoreError};
 
 /// A job with its launches.
@@ -32,6 +32,8 @@ pub struct LaunchRecord {
     pub launched: Option<Launched>,
     /// Its credential was handed out.
     pub redeemed: Option<u64>,
+    /// When its token first came again after that.
+    pub replayed: Option<u64>,
     /// The job that its runner took.
     pub took: Option<JobId>,
     /// Its job got another one.
@@ -40,6 +42,8 @@ pub struct LaunchRecord {
     pub withdrawn: Option<u64>,
     /// Its Slurm job was cancelled.
     pub cancelled: Option<u64>,
+    /// Its Slurm job is over.
+    pub ended: Option<Ended>,
     /// Its place in the line of a profile with a limit.
     pub ticket: Option<i64>,
     /// Attempts to submit it at the gateway.
@@ -78,14 +82,18 @@ impl Values {
     }
 }
 
-const JOB: [JobFact; 4] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Confirmed];
-const LAUNCH: [LaunchFact; 7] = [
+const VIEW: [JobFact; 5] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released];
+const JOB: [JobFact; 6] =
+    [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released, JobFact::Confirmed];
+const LAUNCH: [LaunchFact; 9] = [
     LaunchFact::Launched,
     LaunchFact::Redeemed,
+    LaunchFact::Replayed,
     LaunchFact::Took,
     LaunchFact::Lost,
     LaunchFact::Withdrawn,
     LaunchFact::Cancelled,
+    LaunchFact::Ended,
     LaunchFact::Ticket,
 ];
 /// The attempts whose last failure is told.
@@ -118,13 +126,16 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
         Ok(jobs.iter().map(|job| self.record(*job, &values)).collect())
     }
 
+    /// What decides what jobs need, in their order, in one step of the store.
+    pub fn views(&self, jobs: &[JobId]) -> Result<Vec<View>, StoreError> {
+        let mut values = Values::default();
+        values.load(self.0, jobs.iter().flat_map(|job| VIEW.map(|fact| keys::job(*job, fact))).collect())?;
+        jobs.iter().map(|job| view(*job, &values)).collect()
+    }
+
     fn record(&self, job: JobId, values: &Values) -> Result<JobRecord, StoreError> {
         let fact = |fact| keys::job(job, fact);
-        let view = View {
-            requested: values.read(&fact(JobFact::Requested))?,
-            started: values.read(&fact(JobFact::Started))?,
-            finished: values.read(&fact(JobFact::Finished))?,
-        };
+        let view = view(job, values)?;
         let mut launches: Vec<LaunchRecord> = Vec::new();
         for number in 1..=MAX_LAUNCHES {
             if launches.last().is_some_and(|launch| launch.lost.is_none()) {
@@ -148,15 +159,28 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
             id,
             launched: values.read(&fact(LaunchFact::Launched))?,
             redeemed: values.read(&fact(LaunchFact::Redeemed))?,
+            replayed: values.read(&fact(LaunchFact::Replayed))?,
             took: values.read(&fact(LaunchFact::Took))?,
             lost: values.read(&fact(LaunchFact::Lost))?,
             withdrawn: values.read(&fact(LaunchFact::Withdrawn))?,
             cancelled: values.read(&fact(LaunchFact::Cancelled))?,
+            ended: values.read(&fact(LaunchFact::Ended))?,
             ticket: values.read(&fact(LaunchFact::Ticket))?,
             submissions: tries(LaunchAttempts::Submit)?,
             redemptions: tries(LaunchAttempts::Redeem)?,
         })
     }
+}
+
+fn view(job: JobId, values: &Values) -> Result<View, StoreError> {
+    let fact = |fact| keys::job(job, fact);
+    Ok(View {
+        requested: values.read(&fact(JobFact::Requested))?,
+        started: values.read(&fact(JobFact::Started))?,
+        finished: values.read(&fact(JobFact::Finished))?,
+        held: values.read(&fact(JobFact::Held))?,
+        released: values.read(&fact(JobFact::Released))?,
+    })
 }
 
 #[cfg(test)]

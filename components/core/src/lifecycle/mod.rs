@@ -6,19 +6,25 @@
 //! ([`need`]). Every function here may be called again at any time, by any replica, and after a crash in the middle; it
 //! does what is still to be done.
 
+mod gate;
 mod line;
 mod need;
 mod overdue;
+mod pace;
 mod settle;
 mod submit;
 
+pub use self::gate::{hold, release};
 pub use self::need::Chain;
 pub use self::need::Need;
-pub use self::overdue::retry_overdue;
+pub use self::overdue::{retry_all_overdue, retry_overdue};
+pub use self::pace::Pace;
 pub use self::settle::{ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
-pub use self::submit::retry_at;
-pub use self::submit::{Destination, Progress, advance, begin, place_in_line, start_waiting, trim_line};
+pub use self::submit::{
+    Delay, Destination, Patience, Progress, WrittenDown, advance, advance_all, begin, place_in_line, retry_at,
+    start_line, start_waiting, trim_line, write_down,
+};
 
 use thiserror::Error;
 

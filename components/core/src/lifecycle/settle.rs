@@ -6,7 +6,7 @@ use std::time::Duration;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 use super::need::Chain;
-use super::submit::{Destination, advance};
+use super::submit::{Destination, Patience, advance};
 use super::{Fault, Need};
 use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;
@@ -44,7 +44,7 @@ pub fn settle<P: Platform>(platform: &P, destination: &Destination, job: JobId, 
     {
         Ledger(platform).launch(lost).record_lost(LostReason::RunnerTaken)?;
         if let Some(requested) = need.waiting(robbed)? {
-            advance(platform, destination, robbed, &requested, true)?;
+            advance(platform, destination, robbed, &requested, Patience::Due)?;
         }
     }
     match need.holder(job)? {

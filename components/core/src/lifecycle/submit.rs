@@ -1,5 +1,6 @@
 //! Bringing a waiting job's launch to the gateway.
 
+use std::fmt;
 use std::time::Duration;
 
 use gha_slurm_protocol::identity::{JobId, LaunchId};
@@ -8,10 +9,11 @@ use url::Url;
 
 use super::line::Line;
 use super::overdue::Overdue;
+use super::pace::Pace;
 use super::{Fault, Need};
-use crate::gateway::start_runner;
+use crate::gateway::{GatewayError, start_runners};
 use crate::launch_token::{Launch, LaunchTokens};
-use crate::ledger::{Claim, Failure, Ledger, Requested};
+use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
@@ -22,9 +24,14 @@ const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
 /// Well past the gateway's deadline: an attempt that is older died.
 pub(super) const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
 const FIRST_RETRY_SECONDS: u64 = 5;
-/// A place that became free lets one launch go; a few more, should others have been missed.
-const IN_ONE_GO: usize = 3;
 const LAST_RETRY_SECONDS: u64 = 10 * 60;
+/// What the gateway refuses, it refuses until somebody changes a setting.
+const FIRST_REFUSED_SECONDS: u64 = 10 * 60;
+const LAST_REFUSED_SECONDS: u64 = 60 * 60;
+/// Steps of the store between the claim of a job's first submission and its request.
+const WRITER_STEPS: usize = 3;
+/// How often a line is looked at again after launches left it.
+const ROUNDS: usize = 8;
 
 /// Where a launch goes and what its token is for; settled before anything is written.
 #[derive(Debug, Clone)]
@@ -64,9 +71,11 @@ pub enum Progress {
     LaunchedBefore(LaunchId),
     /// Somebody else submits it at this moment.
     UnderWay(LaunchId),
-    /// The gateway did not take it; it is tried again.
-    Deferred(LaunchId, String),
-    /// Its profile's `max_running` is reached.
+    /// The gateway did not take it; it is tried again soon.
+    Deferred(LaunchId, Delay),
+    /// The gateway refuses it as things stand. It takes no place in a line, and is tried again now and then.
+    Refused(LaunchId, Failure),
+    /// Its profile's `max_running`, or its repository's share of it, is reached.
     InLine(LaunchId),
     /// GitHub must first say that the job is still queued.
     Unconfirmed,
@@ -74,99 +83,299 @@ pub enum Progress {
     GivenUp,
 }
 
-/// Submits the first launch of a job that the caller has just written down. Nearly always nobody else has seen the job,
-/// and the claim alone proves that: what [`advance`] would look up first cannot be there.
+/// Why a launch is not with the gateway yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delay {
+    /// Earlier calls took all the time that there was.
+    OutOfTime,
+    /// The last attempt failed.
+    Failed(Failure),
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfTime => f.write_str("earlier calls took all the time"),
+            Self::Failed(failure) => f.write_str(&failure.why),
+        }
+    }
+}
+
+/// The distance that is kept from earlier failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// None: somebody asks for it.
+    AtOnce,
+    /// As [`retry_at`] has it.
+    Due,
+    /// The gateway takes launches again, so what it was away for goes now; what it refused does not.
+    GatewayIsBack,
+}
+
+impl Patience {
+    fn waits(self, id: LaunchId, failure: &Failure, now: u64) -> bool {
+        let due = now >= retry_at(id, failure);
+        match self {
+            Self::AtOnce => false,
+            Self::Due => !due,
+            Self::GatewayIsBack if failure.kind == FailureKind::Refused => !due,
+            // Not what this run tried already.
+            Self::GatewayIsBack => now < failure.at.saturating_add(FIRST_RETRY_SECONDS),
+        }
+    }
+}
+
+/// An attempt that was claimed, and what is sent for it.
+struct Attempt<'a> {
+    id: LaunchId,
+    number: u64,
+    requested: &'a Requested,
+    start: StartRunner,
+}
+
+/// What a launch needs next.
+enum Step<'a> {
+    Known(Progress),
+    Submit(Box<Attempt<'a>>),
+}
+
+/// What writing a queued job down brought to light.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenDown {
+    /// Nobody else has seen the job, and the first attempt to submit its launch is the caller's.
+    WithFirstAttempt,
+    /// Somebody else may deal with it.
+    Shared,
+}
+
+/// Writes a queued job down. The claim of its first submission comes before, so that of duplicates that race one alone
+/// takes a slot of the journal; the others see what it writes, or, should it have died, write it themselves.
+pub fn write_down<P: Platform>(platform: &P, job: JobId, requested: &Requested) -> Result<WrittenDown, StoreError> {
+    let facts = Ledger(platform).job(job);
+    let at_once = !requested.needs_confirmation() && !requested.has_line();
+    if at_once {
+        let submissions = Ledger(platform).launch(LaunchId { job, number: 1 }).submissions();
+        if submissions.claim_first()? {
+            facts.record_requested(requested)?;
+            return Ok(WrittenDown::WithFirstAttempt);
+        }
+        for _ in 0..WRITER_STEPS {
+            // A step that stands in the same queue as those of the writer.
+            submissions.touch_first()?;
+            if facts.view()?.requested.is_some() {
+                return Ok(WrittenDown::Shared);
+            }
+        }
+    }
+    facts.record_requested(requested)?;
+    Ok(WrittenDown::Shared)
+}
+
+/// Submits the first launch of a job that was just written down. Nearly always nobody else has seen the job, and the
+/// claim alone proves that: what [`advance`] would look up first cannot be there.
 pub fn begin<P: Platform>(
     platform: &P,
     destination: &Destination,
     job: JobId,
     requested: &Requested,
+    written: WrittenDown,
 ) -> Result<Progress, Fault> {
-    let id = LaunchId { job, number: 1 };
-    let at_once = !requested.needs_confirmation() && Line::of(platform, requested).is_none();
-    if at_once && !destination.late(platform) && Ledger(platform).launch(id).submissions().claim_first()? {
-        return submit(platform, destination, id, requested, 1);
+    if written == WrittenDown::WithFirstAttempt {
+        let id = LaunchId { job, number: 1 };
+        let start = start_of(platform, destination, id, requested)?;
+        return submit_one(platform, destination, Attempt { id, number: 1, requested, start });
     }
-    advance(platform, destination, job, requested, false)
+    advance(platform, destination, job, requested, Patience::AtOnce)
 }
 
-/// Submits the launch that a waiting job needs now, unless that was done or is under way. `patient` keeps the distance
-/// that earlier failures ask for.
+/// Submits the launch that a waiting job needs now, unless that was done or is under way.
 pub fn advance<P: Platform>(
     platform: &P,
     destination: &Destination,
     job: JobId,
     requested: &Requested,
-    patient: bool,
+    patience: Patience,
 ) -> Result<Progress, Fault> {
+    match prepare(platform, destination, job, requested, patience)? {
+        Step::Known(progress) => Ok(progress),
+        Step::Submit(attempt) => submit_one(platform, destination, *attempt),
+    }
+}
+
+/// Does what [`advance`] does for many jobs, in their order, with as many launches on the way at once as the pace has
+/// it. A process that dies in the middle leaves no more claims behind than that.
+pub fn advance_all<P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    wanted: &[(JobId, Requested)],
+    patience: Patience,
+    pace: &mut Pace,
+) -> Vec<Result<Progress, Fault>> {
+    let mut all = Vec::with_capacity(wanted.len());
+    let mut left = wanted.iter();
+    while all.len() < wanted.len() {
+        let (mut places, mut attempts) = (Vec::new(), Vec::new());
+        for (job, requested) in left.by_ref() {
+            let out_of_time = pace.stopped().then_some(Delay::OutOfTime);
+            let step = match (out_of_time, Need(platform).own_launch(*job)) {
+                (Some(delay), Ok(Some(id))) => Ok(Step::Known(Progress::Deferred(id, delay))),
+                _ => prepare(platform, destination, *job, requested, patience),
+            };
+            match step {
+                Ok(Step::Known(progress)) => all.push(Ok(progress)),
+                Err(fault) => all.push(Err(fault)),
+                Ok(Step::Submit(attempt)) => {
+                    places.push(all.len());
+                    all.push(Ok(Progress::UnderWay(attempt.id)));
+                    attempts.push(*attempt);
+                }
+            }
+            if attempts.len() >= pace.width() {
+                break;
+            }
+        }
+        let results = submit(platform, destination, attempts);
+        pace.observe(&results);
+        for (place, result) in places.into_iter().zip(results) {
+            all[place] = result;
+        }
+    }
+    all
+}
+
+/// Looks up what a job's launch needs, and claims the attempt when it is to be submitted.
+fn prepare<'a, P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    job: JobId,
+    requested: &'a Requested,
+    patience: Patience,
+) -> Result<Step<'a>, Fault> {
+    let known = |progress| Ok(Step::Known(progress));
     let ledger = Ledger(platform);
-    let Some(id) = Need(platform).own_launch(job)? else { return Ok(Progress::GivenUp) };
+    let Some(id) = Need(platform).own_launch(job)? else { return known(Progress::GivenUp) };
     let facts = ledger.launch(id);
     if facts.launched()?.is_some() {
-        return Ok(Progress::LaunchedBefore(id));
+        return known(Progress::LaunchedBefore(id));
     }
     if requested.needs_confirmation() && !ledger.job(job).confirmed()? {
-        return Ok(Progress::Unconfirmed);
+        return known(Progress::Unconfirmed);
+    }
+    let submissions = facts.submissions();
+    let last_failure = submissions.last_failure()?;
+    let waits = |failure: &Failure| patience.waits(id, failure, platform.unix_seconds());
+    // Before it draws another ticket.
+    if let Some(refusal) = last_failure.as_ref().filter(|failure| failure.kind == FailureKind::Refused)
+        && waits(refusal)
+    {
+        return known(Progress::Refused(id, refusal.clone()));
     }
     if let Some(line) = Line::of(platform, requested)
         && !line.admits(id)?
     {
-        return Ok(Progress::InLine(id));
+        return known(Progress::InLine(id));
     }
-    let submissions = facts.submissions();
     if destination.late(platform) {
-        return Ok(Progress::Deferred(id, "earlier calls took all the time".to_owned()));
+        return known(Progress::Deferred(id, Delay::OutOfTime));
     }
-    if patient
-        && let Some(failure) = submissions.last_failure()?
-        && platform.unix_seconds() < retry_at(id, &failure)
-    {
-        return Ok(Progress::Deferred(id, failure.why));
+    if let Some(failure) = last_failure.filter(waits) {
+        return known(Progress::Deferred(id, Delay::Failed(failure)));
     }
-    let Claim::Won(attempt) = submissions.claim(SUBMISSION_LEASE)? else { return Ok(Progress::UnderWay(id)) };
+    let Claim::Won(number) = submissions.claim(SUBMISSION_LEASE)? else { return known(Progress::UnderWay(id)) };
     // Who looked before the last attempt ended and claims after it comes too late.
     if facts.launched()?.is_some() {
-        return Ok(Progress::LaunchedBefore(id));
+        return known(Progress::LaunchedBefore(id));
     }
-    submit(platform, destination, id, requested, attempt)
+    let start = start_of(platform, destination, id, requested)?;
+    Ok(Step::Submit(Box::new(Attempt { id, number, requested, start })))
 }
 
-/// Makes an attempt that was claimed.
+fn submit_one<P: Platform>(platform: &P, destination: &Destination, attempt: Attempt<'_>) -> Result<Progress, Fault> {
+    let id = attempt.id;
+    submit(platform, destination, vec![attempt]).pop().unwrap_or(Ok(Progress::UnderWay(id)))
+}
+
+/// Makes attempts that were claimed, all at once.
 fn submit<P: Platform>(
     platform: &P,
     destination: &Destination,
-    id: LaunchId,
-    requested: &Requested,
-    attempt: u64,
-) -> Result<Progress, Fault> {
-    let facts = Ledger(platform).launch(id);
-    let start = start_of(platform, destination, id, requested)?;
+    attempts: Vec<Attempt<'_>>,
+) -> Vec<Result<Progress, Fault>> {
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
-    match start_runner(platform, &destination.gateway, &start, deadline) {
-        Ok(slurm_job) => {
-            facts.record_launched(slurm_job)?;
-            Ok(Progress::Launched(id))
-        }
-        Err(error) => {
-            let why = error.to_string();
-            facts.submissions().record_failed(attempt, error.kind(), &why)?;
-            if attempt == 1 {
-                Overdue(platform).append(id.job)?;
-            }
-            Ok(Progress::Deferred(id, why))
-        }
-    }
+    let (starts, of): (Vec<_>, Vec<_>) =
+        attempts.into_iter().map(|Attempt { id, number, requested, start }| (start, (id, number, requested))).unzip();
+    start_runners(platform, &destination.gateway, &starts, deadline)
+        .into_iter()
+        .zip(of)
+        .map(|(answer, (id, number, requested))| note(platform, id, number, requested, answer))
+        .collect()
 }
 
-/// Launches what stood in the line of a profile with a limit, now that a place may be free.
+/// Writes down what came of an attempt.
+fn note<P: Platform>(
+    platform: &P,
+    id: LaunchId,
+    attempt: u64,
+    requested: &Requested,
+    answer: Result<Option<String>, GatewayError>,
+) -> Result<Progress, Fault> {
+    let facts = Ledger(platform).launch(id);
+    let error = match answer {
+        Ok(slurm_job) => {
+            facts.record_launched(slurm_job)?;
+            return Ok(Progress::Launched(id));
+        }
+        Err(error) => error,
+    };
+    let failure =
+        Failure { attempt, at: platform.unix_seconds(), kind: error.kind(), why: error.to_string(), reason: None };
+    let refused = failure.kind == FailureKind::Refused;
+    if refused && let Some(line) = Line::of(platform, requested) {
+        // First: a crash in between costs a place in the line, the other way round it would take one from others.
+        line.refuse(id)?;
+    }
+    facts.submissions().record_failed(attempt, failure.kind, &failure.why)?;
+    if attempt == 1 {
+        Overdue(platform).append(id.job, retry_at(id, &failure))?;
+    }
+    Ok(if refused { Progress::Refused(id, failure) } else { Progress::Deferred(id, Delay::Failed(failure)) })
+}
+
+/// Launches what stood in the line of a profile with a limit, now that a place may be free: as many as a webhook has the
+/// time for.
 pub fn start_waiting<P: Platform>(platform: &P, destination: &Destination, of: &Requested) -> Result<(), Fault> {
-    let Some(line) = Line::of(platform, of) else { return Ok(()) };
-    for launch in line.waiting(IN_ONE_GO)? {
-        if let Some(requested) = Need(platform).waiting(launch.job)? {
-            advance(platform, destination, launch.job, &requested, true)?;
+    start_line(platform, destination, of, &mut Pace::of_a_webhook()).map(drop)
+}
+
+/// Launches what stands in the line of a profile with a limit and has a place. Returns how many were launched.
+pub fn start_line<P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    of: &Requested,
+    pace: &mut Pace,
+) -> Result<u64, Fault> {
+    let Some(line) = Line::of(platform, of) else { return Ok(0) };
+    let mut launched = 0;
+    for _ in 0..ROUNDS {
+        let mut wanted = Vec::new();
+        for launch in line.next(pace.width())? {
+            wanted.extend(Need(platform).waiting(launch.job)?.map(|requested| (launch.job, requested)));
+        }
+        let (mut went, mut left_places) = (0, false);
+        for progress in advance_all(platform, destination, &wanted, Patience::Due, pace) {
+            match progress? {
+                Progress::Launched(_) => went += 1,
+                // What is refused leaves its place to the next.
+                Progress::Refused(..) => left_places = true,
+                _ => {}
+            }
+        }
+        launched += went;
+        if (went == 0 && !left_places) || pace.stopped() || destination.late(platform) {
+            break;
         }
     }
-    Ok(())
+    Ok(launched)
 }
 
 /// A launch's place among those that wait in the line of its profile, from 1; `None` when it does not, or is far back.
@@ -217,28 +426,61 @@ fn start_of<P: Platform>(
     })
 }
 
-/// 5 s after the first failure, twice as long after each further one, at most 10 min; up to a fifth more, which differs
-/// from launch to launch, so that not all come back at once.
+/// 5 s after the first failure, twice as long after each further one, at most 10 min; after a refusal 10 min, at most an
+/// hour. Up to a fifth more, which differs from launch to launch, so that not all come back at once.
 pub fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
+    let (first, last) = match failure.kind {
+        FailureKind::Refused => (FIRST_REFUSED_SECONDS, LAST_REFUSED_SECONDS),
+        FailureKind::Away | FailureKind::Unauthorized | FailureKind::Other => (FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS),
+    };
     let doublings = u32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let wait = FIRST_RETRY_SECONDS.saturating_mul(1 << doublings).min(LAST_RETRY_SECONDS);
+    let wait = first.saturating_mul(1 << doublings).min(last);
     let spread = id.job.0.wrapping_mul(31).wrapping_add(failure.attempt) % (wait / 5 + 1);
     failure.at.saturating_add(wait + spread)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::ledger::FailureKind;
+    use crate::ledger::Bucket;
+    use crate::testing::Memory;
+
+    #[test]
+    fn of_racing_duplicates_one_takes_a_slot_of_the_journal() {
+        let platform = Memory::configured();
+        let request = json!({
+            "repository_id": 7, "repository": "octo/repo", "html_url": "https://github.com/octo/repo",
+            "installation": 9, "labels": ["slurm"], "run_attempt": 1, "profile": "default", "resources": {"exclusive": false},
+            "created_at": platform.unix_seconds(), "at": platform.unix_seconds(),
+        });
+        let requested: Requested = serde_json::from_value(request).unwrap();
+        // All of them looked before any of them wrote.
+        assert_eq!(write_down(&platform, JobId(1), &requested), Ok(WrittenDown::WithFirstAttempt));
+        for _ in 0..63 {
+            assert_eq!(write_down(&platform, JobId(1), &requested), Ok(WrittenDown::Shared));
+        }
+        let slots = |platform| Ledger(platform).journal().slots(Bucket::at(1_800_000_000));
+        assert_eq!(slots(&platform), Ok(1));
+        // Whoever won died before he wrote anything: the next one does.
+        let first = LaunchId { job: JobId(2), number: 1 };
+        assert_eq!(Ledger(&platform).launch(first).submissions().claim_first(), Ok(true));
+        assert_eq!(write_down(&platform, JobId(2), &requested), Ok(WrittenDown::Shared));
+        assert!(Ledger(&platform).job(JobId(2)).view().unwrap().requested.is_some());
+        assert_eq!(slots(&platform), Ok(2));
+    }
 
     #[test]
     fn retries_keep_their_distance_and_do_not_come_all_at_once() {
-        let wait = |job: u64, attempt: u64| {
-            let failure = Failure { attempt, at: 1000, kind: FailureKind::Away, why: String::new() };
+        let wait = |kind, job: u64, attempt: u64| {
+            let failure = Failure { attempt, at: 1000, kind, why: String::new(), reason: None };
             retry_at(LaunchId { job: JobId(job), number: 1 }, &failure) - 1000
         };
-        for (attempt, least) in [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)] {
-            let waits: Vec<u64> = (0..100).map(|job| wait(job, attempt)).collect();
+        let away = [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)].map(|due| (FailureKind::Away, due));
+        let refused = [(1, 600), (2, 1200), (3, 2400), (4, 3600), (99, 3600)].map(|due| (FailureKind::Refused, due));
+        for (kind, (attempt, least)) in away.into_iter().chain(refused) {
+            let waits: Vec<u64> = (0..100).map(|job| wait(kind, job, attempt)).collect();
             assert!(waits.iter().all(|wait| (least..=least + least / 5).contains(wait)), "{attempt}: {waits:?}");
             assert!(waits.iter().any(|wait| *wait != waits[0]), "{attempt}");
         }

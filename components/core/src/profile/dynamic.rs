@@ -7,24 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use super::Profile;
 
-/// The most that dynamic labels may ask for. What is absent cannot be asked for at all.
+/// Limits for what dynamic labels may request. What is null cannot be requested at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DynamicLimits {
-    /// `slurm-cpus=8`
+    /// For slurm-cpus=8.
     pub cpus: Option<Cpus>,
-    /// `slurm-memory=32G`
+    /// For slurm-memory=32G.
     pub memory: Option<Memory>,
-    /// `slurm-gpus=1`
+    /// For slurm-gpus=1.
     pub gpus: Option<u32>,
-    /// `slurm-time=02:00:00`
+    /// For slurm-time=02:00:00.
     pub time_limit: Option<TimeLimit>,
-    /// `slurm-partition=long`: one of these.
+    /// For slurm-partition=long: one of these.
     #[serde(default)]
     pub partitions: Vec<SlurmName>,
 }
 
-/// A dynamic label that a profile understands, with the limit that holds for it.
+/// A dynamic label that a profile allows, with its limit.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ask<'a> {
     label: &'a str,
@@ -45,15 +46,15 @@ enum Key {
 impl DynamicLimits {
     pub(super) fn check(&self, profile: &Profile) -> Result<(), String> {
         if self == &Self::default() {
-            return Err("dynamic allows nothing: give it a limit, or leave it out".to_owned());
+            return Err("dynamic allows nothing: add a limit, or remove it".to_owned());
         }
         if self.gpus.is_some() && profile.gres.is_some() {
-            return Err("dynamic gpus would replace gres: write gpus instead of gres".to_owned());
+            return Err("dynamic gpus would replace gres: use gpus instead of gres".to_owned());
         }
         Ok(())
     }
 
-    /// What the label asks for, if it is a dynamic one that may be set at all.
+    /// What the label requests, if it is a dynamic one that is allowed.
     pub(super) fn ask<'a>(&'a self, label: &'a str) -> Option<Ask<'a>> {
         let (name, value) = label.strip_prefix("slurm-")?.split_once('=')?;
         let key = match name {
@@ -73,7 +74,7 @@ impl Ask<'_> {
         self.label
     }
 
-    /// Sets what is asked for, or says why it is not given.
+    /// Sets what is requested, or says why it is refused.
     pub(super) fn apply(&self, resources: &mut Resources) -> Result<(), String> {
         match self.key {
             Key::Cpus(limit) => {
@@ -98,7 +99,7 @@ impl Ask<'_> {
                 let known = self.limits.partitions.iter().find(same);
                 let known = known.ok_or_else(|| {
                     let names: Vec<&str> = self.limits.partitions.iter().map(SlurmName::as_str).collect();
-                    format!("the choice is {}", names.join(", "))
+                    format!("it must be one of {}", names.join(", "))
                 })?;
                 resources.partition = Some(known.clone());
             }

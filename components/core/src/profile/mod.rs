@@ -1,8 +1,8 @@
 //! Profiles: the administrator's rules that turn a job's labels into Slurm resources.
 //!
-//! A job belongs to the first profile that includes all of its labels and allows its repository. What goes on to the
-//! Slurm side is the profile's own values, or amounts of a dynamic label parsed and held against the profile's limits:
-//! never text of the workflow.
+//! A job belongs to the first profile that includes all of its labels and allows its repository. What is sent to the Slurm
+//! side are the profile's own values, or values of dynamic labels that were parsed and compared with the profile's limits:
+//! never text from a workflow.
 
 mod dynamic;
 mod overlap;
@@ -15,19 +15,24 @@ use thiserror::Error;
 use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
 pub use self::overlap::Overlap;
+use crate::text::clean;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
 
-/// What a launch asks of Slurm. What is absent is left to the cluster's defaults.
+/// So much of a label that is none is told.
+const MOST_TOLD: usize = 100;
+
+/// Which jobs a profile serves, and what its launches request from Slurm. For what is null, the cluster's defaults apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Profile {
-    /// How logs and answers call it.
+    /// Its name in logs and answers.
     pub name: String,
-    /// The labels that its runners can serve.
+    /// The labels that its runners have.
     pub labels: Vec<String>,
     /// Patterns of the repositories that may use it (`owner/name`, `owner/*`); empty means all.
     #[serde(default)]
@@ -38,33 +43,36 @@ pub struct Profile {
     pub cpus: Option<Cpus>,
     /// Memory per node.
     pub memory: Option<Memory>,
-    /// GPUs per node; short for `gres = "gpu:N"`.
+    /// GPUs per node; short for gres = "gpu:N".
     pub gpus: Option<u32>,
-    /// Generic resources in Slurm's words, such as `gpu:a100:2`.
+    /// Generic resources in Slurm's syntax, such as gpu:a100:2.
     pub gres: Option<Gres>,
     /// How long the Slurm job may run.
     pub time_limit: Option<TimeLimit>,
-    /// Whether the node is for this Slurm job alone.
+    /// Whether the Slurm job gets the whole node.
     #[serde(default)]
     pub exclusive: bool,
-    /// How many of its launches may live at once, pending ones included; absent means no limit.
+    /// How many launches it may have at once, including pending ones; null means no limit.
     pub max_running: Option<u32>,
-    /// What a workflow may ask for by dynamic labels such as `slurm-cpus=8`; absent means nothing.
+    /// How many of them one repository may have; null means no limit of its own.
+    pub max_running_per_repository: Option<u32>,
+    /// What a workflow may request with dynamic labels such as slurm-cpus=8; null means nothing.
     pub dynamic: Option<DynamicLimits>,
 }
 
 /// The profiles in the order in which they are tried; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Profiles(Vec<Profile>);
 
-/// What is wrong with the profiles' text.
+/// What is wrong with the text of the profiles.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum ProfileError {
-    /// Not TOML, or not of a profile's shape; the text says where.
+    /// Not TOML, or not a list of profiles; the text says where.
     #[error("{0}")]
     Malformed(String),
-    /// Well-formed TOML that makes no sense as a profile.
+    /// Well-formed TOML, but not a valid profile.
     #[error("profile {profile:?}: {problem}")]
     Invalid {
         /// The profile's name.
@@ -74,21 +82,30 @@ pub enum ProfileError {
     },
 }
 
-/// Why no profile takes a job.
+/// Why no profile serves a job.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum NotOurs {
+    /// It has no label at all.
+    #[error("the job has no labels, so it is for no profile: give runs-on a profile's labels")]
+    NoLabels,
+    /// A label that no runner of ours can have.
+    #[error(
+        "the label {0:?} cannot be a runner's: a label is of letters, digits and -_.:=+@/, and several labels are a list in \
+         runs-on, such as [self-hosted, slurm]"
+    )]
+    NoLabel(String),
     /// No profile has all of these labels.
     #[error("no profile has all of the labels {0}")]
     Labels(String),
     /// A profile has the labels, but does not allow the repository.
-    #[error("profile {profile:?} has the labels but is not for {repository}")]
+    #[error("profile {profile:?} has the labels, but does not allow {repository}")]
     Repository {
         /// The first profile that has the labels.
         profile: String,
         /// The job's repository.
         repository: RepositoryName,
     },
-    /// A dynamic label asks for more than the profile gives, or for nothing that can be understood.
+    /// A dynamic label asks for more than the profile gives, or is malformed.
     #[error("profile {profile:?} cannot serve the label {label:?}: {problem}")]
     Dynamic {
         /// The profile that has the other labels.
@@ -100,7 +117,7 @@ pub enum NotOurs {
     },
 }
 
-/// A profile's name and what it asks of Slurm for one job.
+/// A profile's name, and what it requests from Slurm for one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     /// The profile's name.
@@ -109,6 +126,8 @@ pub struct Match {
     pub resources: Resources,
     /// Its `max_running`.
     pub max_running: Option<u32>,
+    /// Its `max_running_per_repository`.
+    pub max_running_per_repository: Option<u32>,
 }
 
 impl Profiles {
@@ -132,7 +151,7 @@ impl Profiles {
         Ok(Self(file.profile))
     }
 
-    /// The first profile for these labels and this repository. A job without labels is nobody's.
+    /// The first profile for these labels and this repository. No profile serves a job without labels.
     pub fn find(&self, labels: &LabelSet, repository: &RepositoryName) -> Result<Match, NotOurs> {
         let mut refusal = None;
         for profile in &self.0 {
@@ -142,13 +161,22 @@ impl Profiles {
                 refusal.get_or_insert(NotOurs::Repository { profile, repository });
                 continue;
             }
-            let (name, max_running) = (profile.name.clone(), profile.max_running);
-            return profile.resolve(&asks).map(|resources| Match { profile: name, resources, max_running });
+            return profile.resolve(&asks).map(|resources| Match {
+                profile: profile.name.clone(),
+                resources,
+                max_running: profile.max_running,
+                max_running_per_repository: profile.max_running_per_repository,
+            });
         }
-        Err(refusal.unwrap_or_else(|| NotOurs::Labels(labels.to_string())))
+        Err(refusal.unwrap_or_else(|| match labels.iter().find(|label| !is_label(label)) {
+            _ if labels.is_empty() => NotOurs::NoLabels,
+            // Among others it would read like two.
+            Some(label) => NotOurs::NoLabel(clean(label, MOST_TOLD)),
+            None => NotOurs::Labels(labels.to_string()),
+        }))
     }
 
-    /// The profile that lacks the fewest of the labels, with those that it lacks; of those that lack as many, the first.
+    /// The first of the profiles that lack the fewest of the labels, and the labels that it lacks.
     pub fn nearest(&self, labels: &LabelSet) -> Option<(&Profile, Vec<String>)> {
         let lacks = |profile: &Profile| -> Vec<String> {
             let own: LabelSet = profile.labels.iter().collect();
@@ -168,25 +196,32 @@ impl Profile {
     fn check(&self) -> Result<(), ProfileError> {
         let invalid = |problem: String| Err(ProfileError::Invalid { profile: self.name.clone(), problem });
         if !is_plain(&self.name, b"-_.", 100) {
-            return invalid("the name must be letters, digits, '-', '_' or '.'".to_owned());
+            return invalid("the name must consist of letters, digits, '-', '_' or '.'".to_owned());
         }
         if self.labels.is_empty() {
             return invalid("it needs at least one label".to_owned());
         }
         // A runner reads its labels from one comma-separated line of a job script.
         if let Some(label) = self.labels.iter().find(|label| !is_label(label)) {
-            return invalid(format!("the label {label:?} must be letters, digits or -_.:=+@/, and not start with '-'"));
+            return invalid(format!(
+                "the label {label:?} must consist of letters, digits or -_.:=+@/, and not start with '-'"
+            ));
         }
         if let Some(pattern) = self.repositories.iter().find(|pattern| !is_pattern(pattern)) {
             return invalid(format!("the repository pattern {pattern:?} must be owner/name or owner/*"));
         }
-        for (key, value) in [("gpus", self.gpus), ("max_running", self.max_running)] {
+        let counts = [
+            ("gpus", self.gpus),
+            ("max_running", self.max_running),
+            ("max_running_per_repository", self.max_running_per_repository),
+        ];
+        for (key, value) in counts {
             if value == Some(0) {
                 return invalid(format!("{key} must be at least 1"));
             }
         }
         if self.gpus.is_some() && self.gres.is_some() {
-            return invalid("gpus and gres exclude each other: write the GPUs into gres".to_owned());
+            return invalid("gpus and gres cannot be used together: put the GPUs into gres".to_owned());
         }
         if let Some(dynamic) = &self.dynamic {
             dynamic.check(self).or_else(invalid)?;
@@ -194,7 +229,7 @@ impl Profile {
         Ok(())
     }
 
-    /// Whether the labels are this profile's: the dynamic ones among them, if the others are all its own.
+    /// The dynamic labels among the labels, if all others are this profile's own.
     fn serves<'a>(&'a self, labels: &'a LabelSet) -> Option<Vec<Ask<'a>>> {
         let (mut own, mut asks) = (0, Vec::new());
         for label in labels.iter() {
@@ -204,7 +239,7 @@ impl Profile {
                 asks.push(self.dynamic.as_ref()?.ask(label)?);
             }
         }
-        // A dynamic label alone says nothing about whose job it is.
+        // Dynamic labels alone do not say that a job is for this profile.
         (own > 0).then_some(asks)
     }
 
@@ -276,8 +311,12 @@ mod tests {
 
     #[test]
     fn a_job_that_is_not_ours_is_told_why() {
-        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"], &[]] {
+        for labels in [&["ubuntu-latest"][..], &["self-hosted", "gpu"], &["not-self-hosted-at-all"]] {
             assert!(matches!(find(TWO, labels, "a/b"), Err(NotOurs::Labels(_))), "{labels:?}");
+        }
+        assert_eq!(find(TWO, &[], "a/b"), Err(NotOurs::NoLabels));
+        for label in ["self-hosted, slurm", "größe"] {
+            assert_eq!(find(TWO, &["self-hosted", label], "a/b"), Err(NotOurs::NoLabel(label.to_owned())));
         }
         assert!(matches!(find(TWO, &["self-hosted.24gb"], "octopus/x"), Err(NotOurs::Repository { .. })));
     }
@@ -291,6 +330,7 @@ mod tests {
             "labels = ['-a']",
             "labels = [\"a\\nb\"]",
             "labels = ['a']\nmax_running = 0",
+            "labels = ['a']\nmax_running_per_repository = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",

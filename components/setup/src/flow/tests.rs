@@ -84,7 +84,7 @@ fn state(answer: &Answer) -> String {
 fn from_the_link_to_an_app_that_signs_and_checks() {
     let platform = unconfigured();
     let error = Settings(&platform).webhook_secret().unwrap_err().to_string();
-    assert!(error.contains("github_webhook_secret") && error.contains("set-up in the browser"), "{error}");
+    assert!(error.contains("github_webhook_secret") && error.contains("setup in the browser"), "{error}");
     assert_eq!(open(&platform, SECRET, None).status, 200);
     assert_eq!(open(&platform, SECRET, None).status, 200, "looking uses nothing up");
     let chosen = choose(&platform, SECRET, None);

@@ -1,5 +1,5 @@
-// Keeps a page fresh: asks for the same page again and puts the parts in that differ. Without this script the page is as
-// good as when it was loaded.
+// Refreshes a page: loads the same page again and replaces the parts that differ. Without this script the page works,
+// and stays as it was when it was loaded.
 "use strict";
 
 const EVERY = 2500;
@@ -17,7 +17,7 @@ function say(live, text) {
   if (word.textContent !== text) word.textContent = text;
 }
 
-// What an element is found again by after its part was replaced.
+// A selector that finds an element again after its part was replaced.
 function mark(element) {
   if (element.id) return "#" + CSS.escape(element.id);
   const link = element.getAttribute("href");
@@ -39,7 +39,7 @@ function swap(fresh) {
     const again = same && part.querySelector(same);
     if (again) again.focus({ preventScroll: true });
   }
-  // Read out by a screen reader, and only when it changed.
+  // Screen readers announce it, and only when it changed.
   const headline = fresh.getElementById("headline");
   if (headline && news.textContent !== headline.textContent) news.textContent = headline.textContent;
   document.title = fresh.title;
@@ -60,7 +60,7 @@ async function refresh() {
     say("yes", "live");
   } catch {
     pause = Math.min(pause * 2, AT_MOST);
-    say("lost", "no connection, trying again");
+    say("lost", "no connection, retrying");
   } finally {
     running = false;
     plan();

@@ -1,0 +1,104 @@
+//! What `explain` finds out about a job, as a type: [`super::words`] turns it into sentences, once, at the end.
+
+use gha_slurm_core::github::client::GitHubError;
+use gha_slurm_core::ledger::FailureKind;
+use gha_slurm_core::settings::SettingError;
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::slurm_job::SlurmJob;
+
+/// Where a job is and what keeps it there. Lengths of time are in seconds.
+pub(super) enum Finding {
+    /// The App is not installed for the repository.
+    NotInstalled(RepositoryName),
+    /// GitHub knows neither a job nor a run with this ID.
+    NoSuchJob { repository: RepositoryName, id: u64 },
+    /// There are no facts, and GitHub could not be asked.
+    NotAsked { id: u64, error: GitHubError },
+    /// There are no facts, and the profiles cannot be read.
+    ProfilesUnreadable(SettingError),
+    /// There are no facts, and GitHub says that it ended.
+    EndedUnseen { conclusion: Option<String>, runner: Option<String> },
+    /// There are no facts, and GitHub says that it is running.
+    RunsUnseen { runner: Option<String> },
+    /// GitHub holds it back, with this status.
+    HeldByGithub { status: String },
+    /// GitHub holds it back until its deployment is approved.
+    Held { age: u64 },
+    /// Its labels are none that a profile can have, for this reason.
+    NoLabels { problem: String },
+    /// No profile has all of its labels.
+    NoProfile { labels: LabelSet, nearest: Nearest },
+    /// A profile has its labels, but does not allow the repository.
+    RepositoryNotAllowed { profile: String, repository: RepositoryName, labels: LabelSet },
+    /// A dynamic label asks for something that its profile does not give.
+    LabelRefused { profile: String, label: String, problem: String, labels: LabelSet },
+    /// A profile would take it, but no webhook for it was received.
+    NoWebhook { profile: String },
+    /// GitHub has to confirm that the old job is still queued.
+    Unconfirmed { age: u64 },
+    /// Its profile is at `max_running`; its place in line, if it is not far back.
+    AtCap { profile: String, place: Option<usize>, age: u64 },
+    /// Its launch was not tried yet.
+    Submitting { age: u64 },
+    /// The gateway has not accepted its launch.
+    NotSubmitted { tries: Tries, kind: Option<FailureKind>, retry_in: Option<u64>, now: GatewayNow, age: u64 },
+    /// GitHub gives no credential.
+    NoCredential { tries: Tries, slurm_job: SlurmJobId },
+    /// The gateway accepted its launch; what it says about the Slurm job now.
+    InSlurm { slurm_job: SlurmJobId, asked: Result<Option<SlurmJob>, String>, age: u64 },
+    /// The credential was handed out.
+    RunnerStarting { runner: String, slurm_job: SlurmJobId, age: u64 },
+    /// All its launches were lost, for these reasons.
+    GivenUp { lost: Vec<(LaunchId, String)> },
+    /// It is running; in which Slurm job, if the runner is one of this application's.
+    Running { runner: Option<String>, slurm_job: Option<SlurmJobId>, age: u64 },
+    /// It ended.
+    Finished { conclusion: Option<String>, runner: Option<String>, age: u64 },
+    /// It was queued for too long.
+    Expired,
+}
+
+/// The ID of a launch's Slurm job, if the gateway told it.
+#[derive(Clone)]
+pub(super) struct SlurmJobId(pub(super) Option<String>);
+
+/// Failed attempts.
+pub(super) struct Tries {
+    pub(super) failures: u64,
+    /// The last answer.
+    pub(super) answer: String,
+}
+
+/// What the gateway says when it is asked for the explanation.
+pub(super) enum GatewayNow {
+    /// There was no need to ask.
+    NotAsked,
+    /// It answers.
+    Answers,
+    /// It does not answer properly.
+    Fails(String),
+}
+
+/// The profile that is closest to a job's labels.
+pub(super) enum Nearest {
+    /// The job has no labels.
+    NoLabels,
+    /// This one lacks these of the labels.
+    Profile { name: String, labels: Vec<String>, lacking: Vec<String> },
+    /// None of the profiles with these names has any of the labels.
+    None { names: Vec<String> },
+}
+
+/// What is known besides, whatever the job waits for.
+#[derive(Default)]
+pub(super) struct Besides {
+    /// Its profile and its labels.
+    pub(super) profile: Option<(String, LabelSet)>,
+    /// Its workflow.
+    pub(super) workflow: Option<String>,
+    /// Its branch.
+    pub(super) branch: Option<String>,
+    /// Launches whose runners GitHub gave to other jobs.
+    pub(super) taken: Vec<(LaunchId, JobId)>,
+}

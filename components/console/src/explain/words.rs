@@ -1,0 +1,393 @@
+//! The sentences of `explain`: one table from what was found to what is said, and nothing else.
+
+use gha_slurm_core::github::client::GitHubError;
+use gha_slurm_core::ledger::FailureKind;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::slurm_job::SlurmJob;
+
+use super::finding::{Besides, Finding, GatewayNow, Nearest, SlurmJobId, Tries};
+use super::{Cause, Explanation};
+use crate::time::duration;
+
+/// The words for a finding.
+pub(super) fn explanation(
+    finding: &Finding,
+    besides: &Besides,
+    job: Option<JobId>,
+    name: Option<String>,
+) -> Explanation {
+    let mut told = tell(finding);
+    if let Some((profile, labels)) = &besides.profile {
+        told.details.push(format!("Profile {profile}, labels {labels}."));
+    }
+    match (&besides.workflow, &besides.branch) {
+        (Some(workflow), Some(branch)) => told.details.push(format!("Workflow {workflow}, branch {branch}.")),
+        (Some(workflow), None) => told.details.push(format!("Workflow {workflow}.")),
+        (None, Some(branch)) => told.details.push(format!("Branch {branch}.")),
+        (None, None) => {}
+    }
+    for (launch, taker) in &besides.taken {
+        tell_taken(&mut told, *launch, *taker);
+    }
+    let Told { cause, headline, details, advice } = told;
+    Explanation { job, name, cause, headline, details, advice }
+}
+
+struct Told {
+    cause: Cause,
+    headline: String,
+    details: Vec<String>,
+    advice: Vec<String>,
+}
+
+fn told(cause: Cause, headline: impl Into<String>, details: Vec<String>, advice: &[&str]) -> Told {
+    let advice = advice.iter().map(|advice| (*advice).to_owned()).collect();
+    Told { cause, headline: headline.into(), details, advice }
+}
+
+const RETRIED: &str = "The launch is retried automatically.";
+const NO_WEBHOOK_KEPT: &str = "No webhook for it is kept here.";
+
+fn tell(finding: &Finding) -> Told {
+    match finding {
+        Finding::NotInstalled(repository) => told(
+            Cause::NotInstalled,
+            format!("The App is not installed on {repository}, so GitHub sends no webhooks for its jobs."),
+            Vec::new(),
+            &[
+                "Install the App on the repository: on GitHub, open the App's settings, then \"Install App\". If it is \
+                 installed on selected repositories only, add this one.",
+                "Check the spelling; the repository may also have been renamed.",
+            ],
+        ),
+        Finding::NoSuchJob { repository, id } => told(
+            Cause::Unknown,
+            format!("GitHub knows no job and no run {id} in {repository}."),
+            vec!["The IDs are in the URL: .../actions/runs/RUN/job/JOB. A re-run creates new jobs.".to_owned()],
+            &["Copy the ID from the URL of the job or the run."],
+        ),
+        Finding::NotAsked { id, error } => told(
+            Cause::Unknown,
+            format!("This application has no facts about job {id}, and could not ask GitHub about it."),
+            vec![format!("{error}.")],
+            &[match error {
+                GitHubError::Setting(_) => "Fix this setting, then ask again.",
+                GitHubError::Unavailable { .. } => "Ask again in a minute.",
+                _ => "The App needs the permission \"Actions: Read\" and an installation that is not suspended.",
+            }],
+        ),
+        Finding::ProfilesUnreadable(error) => told(
+            Cause::Unknown,
+            format!("The profiles cannot be read: {error}."),
+            Vec::new(),
+            &["Fix the profiles: until then, no job is launched."],
+        ),
+        Finding::EndedUnseen { conclusion, runner } => told(
+            Cause::Done,
+            format!("The job has ended: {}.", conclusion_of(conclusion)),
+            unseen(runner, "It ran on"),
+            &[],
+        ),
+        Finding::RunsUnseen { runner } => {
+            told(Cause::Running, "The job is running.", unseen(runner, "It runs on"), &[])
+        }
+        Finding::Held { age } => told(
+            Cause::HeldByGithub,
+            "GitHub holds the job back until its deployment is approved.",
+            vec![format!("It has been waiting for that for {}.", duration(*age))],
+            &["Approve it on the run's page on GitHub (\"Review deployments\"); it is launched after that."],
+        ),
+        Finding::NoLabels { problem } => told(
+            Cause::NoProfile,
+            format!("No profile serves the job: {problem}."),
+            Vec::new(),
+            &["Change runs-on in the workflow."],
+        ),
+        Finding::HeldByGithub { status } => told(
+            Cause::HeldByGithub,
+            format!("GitHub is holding the job back: its status is \"{status}\"."),
+            vec!["It waits for an approval, a concurrency group, or other jobs that it needs.".to_owned()],
+            &["See the run's page on GitHub. The job is launched as soon as GitHub queues it."],
+        ),
+        Finding::NoProfile { labels, nearest } => {
+            let (detail, advice) = tell_nearest(nearest);
+            let headline = format!("No profile has all of the job's labels: {labels}.");
+            Told { cause: Cause::NoProfile, headline, details: vec![detail], advice: advice.into_iter().collect() }
+        }
+        Finding::RepositoryNotAllowed { profile, repository, labels } => told(
+            Cause::RepositoryNotAllowed,
+            format!("Profile {profile} has the job's labels, but does not allow {repository}."),
+            vec![format!("The job's labels are {labels}.")],
+            &[&format!("Add {repository} to the profile's repositories, or use the labels of another profile.")],
+        ),
+        Finding::LabelRefused { profile, label, problem, labels } => told(
+            Cause::LabelRefused,
+            format!("Profile {profile} cannot serve the label {label}: {problem}."),
+            vec![format!("The job's labels are {labels}.")],
+            &["Ask for less in runs-on, or raise the limit in the profile's \"dynamic\" section."],
+        ),
+        Finding::NoWebhook { profile } => told(
+            Cause::NoWebhook,
+            format!("Profile {profile} serves the job, but no webhook for it was received."),
+            vec![
+                "GitHub sends each webhook once. The periodic repair asks GitHub to send failed ones again.".to_owned(),
+            ],
+            &[
+                "In the App's settings on GitHub, under Advanced, Recent Deliveries, look for a delivery for this job \
+                 and the app's response.",
+                "If there is none: the App must be subscribed to the event \"Workflow job\", its webhook must be active, \
+                 and the webhook URL must be this app's /api/github/webhooks.",
+                "If it failed: check that the periodic repair runs (admin_token must be set).",
+            ],
+        ),
+        Finding::Unconfirmed { age } => told(
+            Cause::Unconfirmed,
+            "The job is older than 24 h, so GitHub is asked first whether it is still queued.",
+            vec![format!("Its webhook came {} ago.", duration(*age))],
+            &["Wait: the periodic repair asks within minutes. Check that it runs (admin_token must be set)."],
+        ),
+        Finding::AtCap { profile, place, age } => told(
+            Cause::AtCap,
+            format!("The job is in line: profile {profile} already has as many launches as max_running allows."),
+            vec![
+                format!("It has been in line for {}.", duration(*age)),
+                match place {
+                    Some(1) => "It is next.".to_owned(),
+                    Some(place) => format!("It is number {place} in line."),
+                    None => "More than a hundred jobs are before it.".to_owned(),
+                },
+            ],
+            &["Wait until one of the profile's jobs ends, or raise its max_running."],
+        ),
+        Finding::Submitting { age } => told(
+            Cause::Submitting,
+            "The job's launch is being submitted to the gateway.",
+            vec![format!("Its webhook came {} ago.", duration(*age))],
+            &["Wait a moment. If this lasts, check that the periodic repair runs (admin_token must be set)."],
+        ),
+        Finding::NotSubmitted { tries, kind, retry_in, now, age } => not_submitted(tries, *kind, *retry_in, now, *age),
+        Finding::NoCredential { tries, slurm_job } => told(
+            Cause::CredentialRefused,
+            "GitHub gives no credential for the job's runner.",
+            vec![
+                format!("The last answer: {}.", tries.answer),
+                format!("Slurm job {} has asked {}.", number(slurm_job), times(tries.failures)),
+            ],
+            &[
+                "Check that the App is installed on the repository, is not suspended, and has the permission \
+                 \"Administration: Read and write\".",
+                "The Slurm job keeps asking while it runs.",
+            ],
+        ),
+        Finding::InSlurm { slurm_job, asked, age } => in_slurm(slurm_job, asked, *age),
+        Finding::RunnerStarting { runner, slurm_job, age } => told(
+            Cause::RunnerStarting,
+            format!("The job's runner got its credential {} ago, and has not taken the job yet.", duration(*age)),
+            vec![format!("The runner is {runner}, in Slurm job {}.", number(slurm_job))],
+            &[
+                "Wait: a runner may take a few minutes to start. After 5 min, the periodic repair asks GitHub and launches \
+                 the job again.",
+                "If this happens repeatedly, see the Slurm job's output. GitHub rejects outdated runners, for example.",
+            ],
+        ),
+        Finding::GivenUp { lost } => told(
+            Cause::GivenUp,
+            format!("The job had {} launches, as many as a job may have, and none of them served it.", lost.len()),
+            lost.iter().map(|(launch, why)| format!("Launch {launch}: {why}.")).collect(),
+            &[
+                "Fix what ended the launches, then re-run the job on GitHub: a re-run is a new job.",
+                "Until it expires, any idle runner with the job's labels may still take it.",
+            ],
+        ),
+        Finding::Running { runner, slurm_job, age } => {
+            let runner = runner.as_deref().unwrap_or("a runner that GitHub did not name");
+            let place = match slurm_job {
+                Some(slurm_job) => format!("It is in Slurm job {}.", number(slurm_job)),
+                None => "This application did not start that runner.".to_owned(),
+            };
+            let headline = format!("The job has been running on {runner} for {}.", duration(*age));
+            told(Cause::Running, headline, vec![place], &[])
+        }
+        Finding::Finished { conclusion, runner, age } => told(
+            Cause::Done,
+            format!("The job ended {} ago: {}.", duration(*age), conclusion_of(conclusion)),
+            vec![match runner {
+                Some(runner) => format!("It ran on {runner}."),
+                None => "No runner took it.".to_owned(),
+            }],
+            &[],
+        ),
+        Finding::Expired => told(
+            Cause::Expired,
+            "The job was queued for more than 24 h, after which GitHub fails it.",
+            Vec::new(),
+            &["Re-run it on GitHub."],
+        ),
+    }
+}
+
+fn conclusion_of(conclusion: &Option<String>) -> &str {
+    conclusion.as_deref().unwrap_or("without a conclusion")
+}
+
+fn unseen(runner: &Option<String>, ran: &str) -> Vec<String> {
+    vec![match runner {
+        Some(name) => format!("{ran} {name}. {NO_WEBHOOK_KEPT}"),
+        None => NO_WEBHOOK_KEPT.to_owned(),
+    }]
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+fn number(slurm_job: &SlurmJobId) -> &str {
+    slurm_job.0.as_deref().unwrap_or("(unknown ID)")
+}
+
+fn tell_nearest(nearest: &Nearest) -> (String, Option<String>) {
+    match nearest {
+        Nearest::NoLabels => ("The job has no labels at all.".to_owned(), None),
+        Nearest::Profile { name, labels, lacking } => {
+            let (labels, lacking) = (labels.join(", "), lacking.join(", "));
+            (
+                format!("The closest profile is {name} with the labels {labels}; it lacks {lacking}."),
+                Some(format!("Remove {lacking} from runs-on, or add it to the labels of profile {name}.")),
+            )
+        }
+        Nearest::None { names } => (
+            format!("No profile ({}) has any of them.", names.join(", ")),
+            Some("If the job is meant for GitHub-hosted runners, nothing is wrong: GitHub runs it.".to_owned()),
+        ),
+    }
+}
+
+fn not_submitted(tries: &Tries, kind: Option<FailureKind>, retry_in: Option<u64>, now: &GatewayNow, age: u64) -> Told {
+    let age = duration(age);
+    let mut details = vec![
+        format!("The last answer: {}.", tries.answer),
+        match tries.failures {
+            1 => "It has been tried once.".to_owned(),
+            failures => format!("It has been tried {failures} times in {age}."),
+        },
+    ];
+    details.extend(retry_in.map(|wait| match wait {
+        0 => "The next attempt is due with the next webhook or tick.".to_owned(),
+        wait => format!("The next attempt is in {}.", duration(wait)),
+    }));
+    match kind {
+        Some(FailureKind::Unauthorized) => {
+            return told(
+                Cause::GatewayRefuses,
+                "The gateway does not accept the app's secret.",
+                details,
+                &["Give the app's gateway_secret and the gateway's ghaSharedSecret the same value.", RETRIED],
+            );
+        }
+        Some(FailureKind::Refused) => {
+            let headline = format!("The gateway has refused the launch for {age}.");
+            let advice = [
+                "Fix what the answer says: map the repository to a Slurm user in the gateway's configuration, or change \
+                 a profile that asks for something that Slurm or the gateway refuses.",
+                RETRIED,
+            ];
+            return told(Cause::GatewayRefuses, headline, details, &advice);
+        }
+        _ => {}
+    }
+    let check =
+        "Check that the gateway runs (systemctl status gha-slurm-gateway), and that the app can reach gateway_url.";
+    let advice = match now {
+        GatewayNow::NotAsked => vec![check, RETRIED],
+        GatewayNow::Answers => {
+            details.push("The gateway answers now.".to_owned());
+            vec![RETRIED]
+        }
+        GatewayNow::Fails(problem) => {
+            details.push(format!("Asked again just now: {problem}."));
+            vec![check, RETRIED]
+        }
+    };
+    told(Cause::GatewayDown, format!("The gateway has not accepted the launch for {age}."), details, &advice)
+}
+
+fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, String>, age: u64) -> Told {
+    let mut details = vec![format!("It was submitted {} ago.", duration(age))];
+    let headline = format!("The gateway accepted the job's launch, as Slurm job {}.", number(slurm_job));
+    let slurm = match asked {
+        Ok(Some(slurm)) => slurm,
+        Ok(None) => {
+            details.push("The gateway knows nothing more about it.".to_owned());
+            return told(Cause::Submitted, headline, details, &["Look on the cluster: squeue, scontrol show job."]);
+        }
+        Err(problem) => {
+            details.push(format!("The gateway could not be asked about it: {problem}."));
+            let advice = ["Check that the gateway runs, or look on the cluster: squeue, scontrol show job."];
+            return told(Cause::Submitted, headline, details, &advice);
+        }
+    };
+    let id = slurm.job_id.as_deref().unwrap_or_else(|| number(slurm_job));
+    let reason = slurm.reason.as_deref().filter(|reason| !matches!(*reason, "" | "None"));
+    if slurm.is_over() {
+        details.extend(reason.map(|reason| format!("Slurm's reason: {reason}.")));
+        let headline = format!("Slurm job {id} has ended ({}), and its runner never started.", slurm.state);
+        let advice = [
+            "See the Slurm job's output (\"output\" in the gateway's configuration). Most often the job script could not \
+             reach the app at public_url, or the runner is missing.",
+            "The periodic repair launches the job again.",
+        ];
+        return told(Cause::SlurmEnded, headline, details, &advice);
+    }
+    match slurm.state.as_str() {
+        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" => {
+            let headline = match reason {
+                Some(reason) => format!("Slurm job {id} waits in Slurm's queue: {reason}."),
+                None => format!("Slurm job {id} waits in Slurm's queue ({}).", slurm.state),
+            };
+            told(Cause::SlurmPending, headline, details, &[advice_for(reason.unwrap_or_default())])
+        }
+        state => {
+            let headline = format!("Slurm job {id} is {state}, and has not fetched its credential yet.");
+            let advice = [
+                "Wait if it has just started. Otherwise see its output: most often the job script cannot reach the app \
+                 at public_url, or is still installing the runner.",
+            ];
+            told(Cause::SlurmRunning, headline, details, &advice)
+        }
+    }
+}
+
+/// GitHub gave a runner that was started for this job to another one.
+fn tell_taken(told: &mut Told, launch: LaunchId, taker: JobId) {
+    told.details.push(format!(
+        "Job {taker} took the runner of its launch {launch}: GitHub gives a runner to any job that it fits."
+    ));
+    if matches!(told.cause, Cause::Submitted | Cause::Submitting | Cause::SlurmPending | Cause::RunnerStarting) {
+        told.headline = format!("Another job took its runner. Now: {}", told.headline);
+        told.cause = Cause::RunnerTaken;
+    }
+}
+
+/// What to do about Slurm's reasons for pending (squeue's manual, JOB REASON CODES).
+fn advice_for(reason: &str) -> &'static str {
+    match reason {
+        "Resources" | "Priority" => "Wait: Slurm starts it when nodes are free and it is its turn.",
+        "BeginTime" | "Cleaning" | "Prolog" => "Wait: Slurm is about to start it.",
+        "PartitionDown" | "PartitionInactive" => {
+            "The profile's partition does not start jobs: ask the cluster's administrators."
+        }
+        "PartitionNodeLimit" | "PartitionTimeLimit" | "BadConstraints" => {
+            "It will never start: the profile asks for more than its partition offers. Change the profile."
+        }
+        "JobHeldAdmin" | "JobHeldUser" => "It is held: release it with scontrol release JOBID.",
+        "InvalidAccount" | "InvalidQOS" => "It will never start: fix account or qos in the gateway's configuration.",
+        _ if reason.starts_with("ReqNodeNotAvail") => {
+            "Wait, or ask the cluster's administrators: the nodes that fit are down, drained or reserved."
+        }
+        _ if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
+            "The Slurm user, its account or its QOS is at a limit: wait for its other jobs, or have the limit raised."
+        }
+        "" => "Wait: Slurm gives no reason.",
+        _ => "See what the reason means in squeue's manual, under JOB REASON CODES.",
+    }
+}

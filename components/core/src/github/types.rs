@@ -1,0 +1,192 @@
+//! What GitHub answers with, as far as it is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use gha_slurm_protocol::identity::{JobId, RepositoryName};
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::secret::Secret;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::identity::{InstallationId, RepositoryId, RunnerId};
+use crate::text::Text;
+
+/// How a call names a repository. Its id outlives renames and transfers, so the name is for what people ask about.
+#[derive(Debug, Clone, Copy)]
+pub enum At<'a> {
+    /// `repositories/{id}`
+    Id(RepositoryId),
+    /// `repos/{owner}/{name}`
+    Name(&'a RepositoryName),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "repositories/{}", id.0),
+            Self::Name(name) => write!(f, "repos/{name}"),
+        }
+    }
+}
+
+/// A token with its end, as GitHub hands it out (`ghs_…` for an installation, `A…` for a registration).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ExpiringToken {
+    /// The token.
+    pub token: Secret,
+    /// RFC 3339.
+    pub expires_at: String,
+}
+
+/// What an installation token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Register runners.
+    AdministrationWrite,
+    /// See jobs.
+    ActionsRead,
+}
+
+/// A token of one installation, narrowed to one repository and one permission.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct InstallationToken {
+    /// The token.
+    pub(super) token: Secret,
+    /// RFC 3339.
+    pub(super) expires_at: String,
+    /// Whose it is: GitHub limits the rate of calls by it.
+    pub(super) installation: InstallationId,
+    /// When it was made, in seconds of Unix time: a moment later not all of GitHub knows it.
+    pub(super) made_at: u64,
+}
+
+/// A runner that GitHub knows before it starts.
+#[derive(Debug, Clone)]
+pub struct JitConfig {
+    /// The secret that starts it, once.
+    pub config: Secret,
+    /// The runner's id, where GitHub tells it.
+    pub runner: Option<RunnerId>,
+}
+
+/// A runner in GitHub's list.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ListedRunner {
+    pub(super) id: RunnerId,
+    pub(super) name: String,
+    /// `online` or `offline`.
+    pub(super) status: String,
+    pub(super) busy: bool,
+}
+
+/// Where a job is, in GitHub's words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobStatus {
+    /// It waits for a runner.
+    Queued,
+    /// A runner took it.
+    InProgress,
+    /// It has a conclusion.
+    Completed,
+    /// GitHub itself holds it back: `waiting` for an approval, `pending`, `requested`, or a word that it added later.
+    #[serde(untagged)]
+    Held(String),
+}
+
+/// A job as GitHub shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct JobInfo {
+    /// Its id.
+    pub id: JobId,
+    /// Its name in the workflow.
+    #[serde(default)]
+    pub name: String,
+    /// Where it is.
+    pub status: JobStatus,
+    /// Once completed.
+    #[serde(default)]
+    pub conclusion: Option<String>,
+    /// The runner that took it.
+    #[serde(default)]
+    pub runner_name: Option<String>,
+    /// The labels of its `runs-on`.
+    #[serde(default)]
+    pub labels: LabelSet,
+}
+
+/// An App that was made of a manifest.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ConvertedApp {
+    /// Its id.
+    pub id: u64,
+    /// Its name in URLs.
+    pub slug: String,
+    /// Its name for people.
+    pub name: String,
+    /// Its page at GitHub.
+    pub html_url: Url,
+    /// Its private key.
+    pub pem: Secret,
+    /// The secret of its webhook.
+    pub webhook_secret: Option<Secret>,
+}
+
+/// An App as GitHub shows it to itself.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AppState {
+    /// Its name for people.
+    pub name: String,
+    /// Its page.
+    pub html_url: String,
+    /// What it may do, by name.
+    pub permissions: BTreeMap<String, String>,
+    /// What its webhook tells of.
+    pub events: Vec<String>,
+    /// On how many accounts it is installed, where GitHub says so.
+    pub installations_count: Option<u64>,
+}
+
+/// Where an App's webhook goes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HookConfig {
+    /// The URL, if there is one.
+    pub url: Option<String>,
+    /// `json` or `form`.
+    pub content_type: Option<String>,
+}
+
+/// One delivery of the App's webhook, as GitHub lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DeliveryEntry {
+    /// The id of this attempt.
+    pub id: u64,
+    /// The same for all attempts.
+    pub guid: String,
+    /// `OK`, or what went wrong.
+    pub status: String,
+    /// The application's status; 0 where there was no answer.
+    #[serde(default)]
+    pub status_code: u16,
+    /// When, RFC 3339.
+    #[serde(default)]
+    pub delivered_at: String,
+    /// The event.
+    pub event: String,
+    /// What happened, where the event knows several things.
+    #[serde(default)]
+    pub action: Text,
+    /// Whether it repeats an earlier attempt.
+    #[serde(default)]
+    pub redelivery: bool,
+}
+
+/// A page of deliveries, newest first.
+#[derive(Debug)]
+pub struct DeliveryPage {
+    /// The deliveries.
+    pub deliveries: Vec<DeliveryEntry>,
+    /// Where older ones begin, if there are any.
+    pub next: Option<String>,
+}

@@ -1,0 +1,177 @@
+//! The words for what the read model holds: states, events, stages, and why a job is where it is.
+//!
+//! Everything else in the program passes these as types. Pages, the API and `explain` take the words from here, at the
+//! very end, so that one thing is called by one name everywhere. Nothing may decide by them.
+
+use std::fmt;
+
+use gha_slurm_core::ledger::LostReason;
+use serde::{Serialize, Serializer};
+
+use super::{Event, Stage, State};
+
+/// Why a job is where it is, if there is more to say than its state does. The API shows it as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(with = "String"))]
+pub enum Why {
+    /// GitHub has to confirm that this old job is still queued.
+    Unconfirmed,
+    /// GitHub holds it back until its deployment is approved.
+    Held,
+    /// Its profile has as many launches as it may have.
+    AtCap {
+        /// The profile.
+        profile: String,
+        /// Its limit.
+        max_running: Option<u32>,
+        /// Its limit for one repository.
+        per_repository: Option<u32>,
+    },
+    /// The gateway's last answer to its launch.
+    NotSubmitted(String),
+    /// GitHub's last answer to the request for its credential.
+    NoCredential(String),
+    /// What became of its last launch that is lost.
+    Lost(LostReason),
+    /// No `queued` webhook was received for it.
+    NeverQueued,
+    /// GitHub has failed it.
+    Expired,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unconfirmed => {
+                f.write_str("the job is older than 24 h, so GitHub is asked first whether it is still queued")
+            }
+            Self::Held => f.write_str("GitHub holds it back until its deployment is approved"),
+            Self::AtCap { profile, max_running, per_repository } => {
+                let whose = if max_running.is_none() { " of the repository" } else { "" };
+                write!(f, "profile {profile} already has as many launches{whose} as it may have (")?;
+                let limits = [("max_running", max_running), ("max_running_per_repository", per_repository)];
+                let limits = limits.into_iter().filter_map(|(name, limit)| Some(format!("{name} = {}", (*limit)?)));
+                write!(f, "{})", limits.collect::<Vec<_>>().join(", "))
+            }
+            Self::NotSubmitted(answer) => f.write_str(answer),
+            Self::NoCredential(answer) => write!(f, "GitHub gave no credential: {answer}"),
+            Self::Lost(reason) => reason.fmt(f),
+            Self::NeverQueued => f.write_str("no queued webhook was received for this job"),
+            Self::Expired => f.write_str("GitHub fails a job that has been queued for 24 h"),
+        }
+    }
+}
+
+impl Serialize for Why {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The step that a job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NextStep {
+    /// What it waits for.
+    pub title: &'static str,
+    /// What happens then.
+    pub hint: &'static str,
+    /// Both in a phrase, for a line of a table.
+    pub short: &'static str,
+}
+
+impl State {
+    /// Its name for people, in lower case.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unconfirmed => "to be confirmed",
+            Self::Held => "held by GitHub",
+            Self::InLine => "in line",
+            Self::Unsubmitted => "not submitted",
+            Self::Refused => "refused by the gateway",
+            Self::Pending => "in Slurm",
+            Self::Starting => "runner starting",
+            Self::GivenUp => "given up",
+            Self::Running => "running",
+            Self::Finished => "ended",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// What is still to come; `None` when nothing is.
+    pub fn next_step(self) -> Option<NextStep> {
+        let (title, hint, short) = match self {
+            Self::Unconfirmed => ("Waiting for GitHub", "Is this old job still queued?", "GitHub is being asked"),
+            Self::Held => (
+                "Waiting for an approval",
+                "GitHub queues it once its deployment is approved.",
+                "waiting for an approval on GitHub",
+            ),
+            Self::InLine => (
+                "Waiting in the profile's line",
+                "A launch starts when another one ends.",
+                "waiting for its turn in the profile's line",
+            ),
+            Self::Unsubmitted => (
+                "Waiting for the gateway",
+                "The periodic repair submits the launch again.",
+                "being submitted to the gateway",
+            ),
+            Self::Refused => {
+                ("Refused by the gateway", "The periodic repair asks again now and then.", "refused by the gateway")
+            }
+            Self::Pending => (
+                "Waiting in Slurm's queue",
+                "The Slurm job redeems its launch token when it starts.",
+                "the Slurm job is pending or starting",
+            ),
+            Self::Starting => (
+                "Waiting for the runner",
+                "It registers with GitHub and takes one job.",
+                "the runner is registering with GitHub",
+            ),
+            Self::Running => ("Running", "The runner exits when the job ends.", "running"),
+            Self::GivenUp | Self::Finished | Self::Expired => return None,
+        };
+        Some(NextStep { title, hint, short })
+    }
+}
+
+impl Event {
+    /// What happened, as a heading.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Created => "Created on GitHub",
+            Self::Requested => "Webhook received",
+            Self::Confirmed => "Confirmed by GitHub",
+            Self::SubmitFailed => "Not accepted by the gateway",
+            Self::Submitted => "Submitted to Slurm",
+            Self::RedeemFailed => "No credential",
+            Self::Redeemed => "Launch token redeemed",
+            Self::Lost => "Launch lost",
+            Self::Started => "Started on a runner",
+            Self::Finished => "Finished",
+            Self::Withdrawn => "Launch withdrawn",
+            Self::Cancelled => "Slurm job cancelled",
+            Self::Ended => "Slurm job ended",
+        }
+    }
+
+    /// Whether it is a failure.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::SubmitFailed | Self::RedeemFailed | Self::Lost)
+    }
+}
+
+impl Stage {
+    /// Its name for people.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Submit => "Webhook to gateway",
+            Self::Pending => "Slurm's queue",
+            Self::Start => "Runner start",
+            Self::Wait => "Total wait",
+            Self::Run => "Run",
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What a run does about ends, refusals and outages.
+
+use gha_slurm_core::ports::{HttpMethod, Store};
+use gha_slurm_edge::testing::authorized;
+use gha_slurm_scene::{Gateway, Scene};
+use serde_json::{Value, json};
+
+use crate::run::tick;
+
+const GPU: [&str; 3] = ["self-hosted", "slurm", "gpu"];
+
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.github("/app/hook/deliveries", 200, json!([]));
+    scene
+}
+
+fn run(scene: &Scene) -> Value {
+    tick(&scene.platform, &authorized("Bearer an-admin-token-of-32-characters!")).body
+}
+
+/// Queues a job of the profile with `max_running = 1`; what was decided.
+fn queue_gpu(scene: &Scene, job: u64) -> Value {
+    scene.queue_with(job, json!({"labels": GPU})).body["decision"].clone()
+}
+
+fn launched(scene: &Scene, launch: &str) -> bool {
+    scene.platform.get(&format!("gha-slurm/1/launch/{launch}/launched")).unwrap().is_some()
+}
+
+fn asked(scene: &Scene) -> usize {
+    let of = |path: &str| path.starts_with("/runner/") && path != "/runner/start";
+    scene.platform.sent.borrow().iter().filter(|sent| sent.method == HttpMethod::Get && of(sent.url.path())).count()
+}
+
+/// Job 1 of the profile with one place is redeemed, then cancelled before its runner takes it; job 2 is in line.
+fn cancelled_after_its_redemption() -> Scene {
+    let scene = scene();
+    assert_eq!(queue_gpu(&scene, 1), "launched");
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.pass(1);
+    scene.finish(1, "cancelled");
+    assert_eq!(queue_gpu(&scene, 2), "deferred");
+    scene
+}
+
+#[test]
+fn a_place_is_free_as_soon_as_the_gateway_says_that_the_slurm_job_is_over() {
+    let scene = cancelled_after_its_redemption();
+    scene.slurm("RUNNING", None);
+    assert_eq!((run(&scene)["ended"].clone(), launched(&scene, "2-1")), (json!(0), false));
+    scene.slurm("COMPLETED", None);
+    scene.pass(60);
+    let report = run(&scene);
+    assert_eq!((&report["ended"], launched(&scene, "2-1")), (&json!(1), true), "{report}");
+}
+
+#[test]
+fn the_end_of_a_job_is_reason_to_ask_at_once_and_then_at_a_distance() {
+    let scene = cancelled_after_its_redemption();
+    scene.slurm("RUNNING", None);
+    for (seconds, expected) in [(0, 1), (30, 1), (30, 2)] {
+        scene.pass(seconds);
+        run(&scene);
+        assert_eq!(asked(&scene), expected);
+    }
+}
+
+#[test]
+fn where_the_gateway_cannot_tell_an_idle_runner_counts_as_ended_after_an_hour() {
+    let scene = cancelled_after_its_redemption();
+    scene.pass(60 * 60 - 2);
+    run(&scene);
+    assert!(!launched(&scene, "2-1"));
+    scene.pass(61);
+    run(&scene);
+    assert!(launched(&scene, "2-1"));
+}
+
+#[test]
+fn a_runner_whose_name_was_not_told_gives_its_place_back() {
+    let scene = scene();
+    queue_gpu(&scene, 1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.start(1, "");
+    scene.finish(1, "success");
+    assert_eq!(queue_gpu(&scene, 2), "deferred");
+    scene.slurm("COMPLETED", None);
+    run(&scene);
+    assert!(launched(&scene, "2-1"));
+}
+
+#[test]
+fn a_runner_that_died_under_its_job_gives_its_place_back() {
+    let scene = scene();
+    queue_gpu(&scene, 1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.start(1, "gha-slurm-1-1");
+    assert_eq!(queue_gpu(&scene, 2), "deferred");
+    scene.slurm("NODE_FAIL", None);
+    scene.pass(10 * 60);
+    run(&scene);
+    assert!(launched(&scene, "2-1"));
+}
+
+#[test]
+fn what_the_gateway_refuses_takes_no_place_in_line_and_comes_right_by_itself() {
+    let scene = scene();
+    scene.gateway(Gateway::Says(403, "no Slurm user is mapped"));
+    assert_eq!(queue_gpu(&scene, 1), "deferred");
+    scene.gateway(Gateway::Takes);
+    assert_eq!(queue_gpu(&scene, 2), "launched");
+    // Its turn comes behind the one that has the place.
+    scene.pass(12 * 60);
+    run(&scene);
+    assert!(!launched(&scene, "1-1"));
+    assert_eq!(scene.redeem("2-1").status, 200);
+    scene.start(2, "gha-slurm-2-1");
+    scene.finish(2, "success");
+    assert!(launched(&scene, "1-1"));
+}
+
+#[test]
+fn what_the_gateway_refuses_is_asked_for_rarely() {
+    let scene = scene();
+    scene.gateway(Gateway::Says(422, "too many CPUs"));
+    scene.queue(1);
+    for _ in 0..6 * 60 {
+        scene.pass(60);
+        run(&scene);
+    }
+    let sent = scene.platform.sent.borrow();
+    let tries = sent.iter().filter(|sent| sent.url.path() == "/runner/start").count();
+    assert!((6..=10).contains(&tries), "{tries} in six hours");
+}
+
+#[test]
+fn a_limit_that_passes_by_itself_is_no_refusal() {
+    let scene = scene();
+    scene.gateway(Gateway::Says(429, "QOSMaxSubmitJobPerUserLimit"));
+    assert_eq!(queue_gpu(&scene, 1), "deferred");
+    scene.gateway(Gateway::Takes);
+    assert_eq!(queue_gpu(&scene, 2), "deferred", "the first keeps its place");
+    scene.pass(6);
+    run(&scene);
+    assert!(launched(&scene, "1-1"));
+}
+
+#[test]
+fn after_an_outage_many_launches_are_submitted_at_once() {
+    let scene = scene();
+    scene.gateway(Gateway::Away);
+    for job in 1..=100 {
+        scene.queue(job);
+    }
+    scene.gateway(Gateway::Takes);
+    scene.pass(10);
+    scene.platform.batches.borrow_mut().clear();
+    let report = run(&scene);
+    assert_eq!(report["launched"], 100, "{report}");
+    let rounds: Vec<usize> = scene.platform.batches.borrow().iter().copied().filter(|size| *size > 0).collect();
+    assert!(rounds.len() <= 6 && rounds.iter().all(|size| *size <= 32), "{rounds:?}");
+}
+
+#[test]
+fn a_gateway_that_is_away_is_not_asked_a_hundred_times_in_one_run() {
+    let scene = scene();
+    scene.gateway(Gateway::Away);
+    for job in 1..=100 {
+        scene.queue(job);
+    }
+    scene.pass(60 * 60);
+    let before = scene.platform.sent.borrow().len();
+    run(&scene);
+    assert!(scene.platform.sent.borrow().len() - before < 40);
+}
+
+#[test]
+fn what_the_gateway_refuses_does_not_keep_webhooks_from_retrying_what_is_behind_it() {
+    let scene = scene();
+    scene.gateway(Gateway::Says(403, "no Slurm user is mapped"));
+    for job in 1..=200 {
+        scene.queue(job);
+    }
+    scene.gateway(Gateway::Away);
+    scene.queue(1000);
+    scene.gateway(Gateway::Says(403, "no Slurm user is mapped"));
+    scene.pass(10);
+    // Each looks at 64 entries; the last one is in the fourth part of the list.
+    for job in 1001..=1004 {
+        scene.queue(job);
+    }
+    let tries = || {
+        let sent = scene.platform.sent.borrow();
+        let of = |sent: &&gha_slurm_core::ports::HttpRequest| {
+            serde_json::from_slice::<Value>(&sent.body).is_ok_and(|body| body["launch"] == "1000-1")
+        };
+        sent.iter().filter(of).count()
+    };
+    assert_eq!(tries(), 2);
+}
+
+#[test]
+fn a_repository_at_its_share_holds_up_no_other_and_is_not_forgotten() {
+    let scene = scene();
+    let profiles = "[[profile]]\nname = 'all'\nlabels = ['slurm']\nmax_running = 3\nmax_running_per_repository = 2";
+    scene.platform.set_variable("profiles", Some(profiles));
+    let queue = |job, repository: u64| scene.queue_of(job, repository).body["decision"].clone();
+    assert_eq!([1, 2, 3].map(|job| queue(job, 7)), ["launched", "launched", "deferred"]);
+    assert_eq!(queue(4, 8), "launched");
+    assert_eq!(queue(5, 9), "deferred", "the profile is full");
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.start(1, "gha-slurm-1-1");
+    scene.finish(1, "success");
+    assert!(launched(&scene, "3-1") && !launched(&scene, "5-1"));
+}
