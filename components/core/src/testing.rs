@@ -31,6 +31,12 @@ pub struct Memory {
     pub batches: RefCell<Vec<usize>>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Memory {
     pub fn new() -> Self {
         Self {

@@ -237,7 +237,9 @@ pub fn advance_all<P: Platform>(
         let results = submit(platform, destination, attempts);
         pace.observe(&results);
         for (place, result) in places.into_iter().zip(results) {
-            all[place] = result;
+            if let Some(waiting) = all.get_mut(place) {
+                *waiting = result;
+            }
         }
     }
     all
