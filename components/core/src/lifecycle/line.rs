@@ -80,7 +80,8 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     /// Whether the launch may be submitted now. Draws its ticket when it has none, or when it was refused at its turn.
     pub(super) fn admits(&self, launch: LaunchId) -> Result<bool, StoreError> {
         let ticket = match Ledger(self.store).launch(launch).ticket()? {
-            Some(ticket) if !self.refused(ticket)? => ticket,
+            // One that was forgotten was refused before.
+            Some(ticket) if ticket >= self.low()? && !self.refused(ticket)? => ticket,
             _ => self.draw(launch)?,
         };
         let mut admitted = false;
@@ -110,6 +111,10 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     /// The gateway refused the launch: its ticket takes no place any more. When it is tried again it draws another one.
     pub(super) fn refuse(&self, launch: LaunchId) -> Result<(), StoreError> {
         let Some(ticket) = Ledger(self.store).launch(launch).ticket()? else { return Ok(()) };
+        // One that was forgotten, as its job is over, would never be forgotten again.
+        if ticket < self.low()? {
+            return Ok(());
+        }
         write(self.store, &keys::line_ticket_refused(&self.profile, ticket), &self.store.unix_seconds())
     }
 
