@@ -38,7 +38,7 @@ async fn without_an_admin_token_nobody_starts_a_tick() {
     let unset = App::start_with(&[("admin_token", "")]).await;
     let url = format!("{}/internal/tick", unset.url);
     let (status, body) = json(unset.client.post(&url).bearer_auth("").send().await.unwrap()).await;
-    assert!(status == 500 && body["error"].as_str().unwrap().contains("admin_token"), "{status} {body}");
+    assert!(status == 403 && body["error"].as_str().unwrap().contains("admin_token"), "{status} {body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
