@@ -203,7 +203,8 @@ fn what_the_gateway_refuses_does_not_keep_webhooks_from_retrying_what_is_behind_
 #[test]
 fn a_repository_at_its_share_holds_up_no_other_and_is_not_forgotten() {
     let scene = scene();
-    let profiles = "[[profile]]\nname = 'all'\nlabels = ['slurm']\nmax_running = 3\nmax_running_per_repository = 2";
+    let profiles =
+        "[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']\nmax_running = 3\nmax_running_per_repository = 2";
     scene.platform.set_variable("profiles", Some(profiles));
     let queue = |job, repository: u64| scene.queue_of(job, repository).body["decision"].clone();
     assert_eq!([1, 2, 3].map(|job| queue(job, 7)), ["launched", "launched", "deferred"]);

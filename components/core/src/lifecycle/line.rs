@@ -77,10 +77,11 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         })
     }
 
-    /// Whether the launch may be submitted now. Draws its ticket when it has none, or when it was refused at its turn.
+    /// Whether the launch may be submitted now. Draws its ticket when it has none, or none any more: it was refused at its
+    /// turn.
     pub(super) fn admits(&self, launch: LaunchId) -> Result<bool, StoreError> {
         let ticket = match Ledger(self.store).launch(launch).ticket()? {
-            Some(ticket) if !self.refused(ticket)? => ticket,
+            Some(ticket) if self.stands(ticket)? => ticket,
             _ => self.draw(launch)?,
         };
         let mut admitted = false;
@@ -103,13 +104,18 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         Ok(ticket)
     }
 
-    fn refused(&self, ticket: i64) -> Result<bool, StoreError> {
-        Ok(self.store.get(&keys::line_ticket_refused(&self.profile, ticket))?.is_some())
+    /// Whether a ticket that was drawn still counts: it was neither refused nor, since it took no place, forgotten.
+    fn stands(&self, ticket: i64) -> Result<bool, StoreError> {
+        Ok(ticket >= self.low()? && self.store.get(&keys::line_ticket_refused(&self.profile, ticket))?.is_none())
     }
 
     /// The gateway refused the launch: its ticket takes no place any more. When it is tried again it draws another one.
     pub(super) fn refuse(&self, launch: LaunchId) -> Result<(), StoreError> {
         let Some(ticket) = Ledger(self.store).launch(launch).ticket()? else { return Ok(()) };
+        // One that was forgotten, as its job is over, would never be forgotten again.
+        if ticket < self.low()? {
+            return Ok(());
+        }
         write(self.store, &keys::line_ticket_refused(&self.profile, ticket), &self.store.unix_seconds())
     }
 
