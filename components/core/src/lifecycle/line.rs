@@ -32,6 +32,8 @@ pub(super) struct Line<'a, P> {
     places: u32,
     /// Of one repository.
     share: u32,
+    /// The one that asks.
+    repository: RepositoryId,
 }
 
 /// A ticket that takes a place or waits for one.
@@ -74,6 +76,7 @@ impl<'a, P: Store + Clock> Line<'a, P> {
             profile: requested.profile.clone(),
             places: places.unwrap_or(all),
             share: share.unwrap_or(all),
+            repository: requested.repository_id,
         })
     }
 
@@ -84,15 +87,19 @@ impl<'a, P: Store + Clock> Line<'a, P> {
             Some(ticket) if self.stands(ticket)? => ticket,
             _ => self.draw(launch)?,
         };
-        let mut admitted = false;
-        self.walk(|living, place, given| {
-            if let Some(by) = living.drawn_by.filter(|_| place && living.ticket == ticket) {
-                // A ticket without a name may be of the same repository.
-                admitted = given.of(by.repository).saturating_add(given.nameless) <= self.share;
+        if ticket >= self.low()?.saturating_add(LOOK) {
+            return Ok(false);
+        }
+        let (mut all, mut own) = (0, 0);
+        self.walk(|living, _, given| {
+            if living.ticket >= ticket {
+                return false;
             }
-            living.ticket < ticket && given.all < self.places
+            // A ticket without a name may be of the same repository.
+            (all, own) = (given.all, given.of(self.repository).saturating_add(given.nameless));
+            all < self.places
         })?;
-        Ok(admitted)
+        Ok(all < self.places && own < self.share)
     }
 
     fn draw(&self, launch: LaunchId) -> Result<i64, StoreError> {
@@ -287,7 +294,7 @@ mod tests {
     /// The launches that have a place, by their order of arrival with each one's repository, of which `living` live.
     fn placed(repositories: &[u64], living: u32, places: u32, share: u32) -> Vec<usize> {
         let platform = Memory::new();
-        let line = Line { store: &platform, profile: "p".to_owned(), places, share };
+        let line = Line { store: &platform, profile: "p".to_owned(), places, share, repository: RepositoryId(7) };
         let mut given = Given::default();
         let lives = |index: &usize| living & (1 << index) != 0;
         (0..repositories.len())

@@ -258,6 +258,11 @@ fn prepare<'a, P: Platform>(
     if facts.launched()?.is_some() {
         return known(Progress::LaunchedBefore(id));
     }
+    // The gateway's answer was lost, and its Slurm job has come for the credential.
+    if facts.redeemed()?.is_some() || facts.took()?.is_some() {
+        facts.record_launched(None)?;
+        return known(Progress::LaunchedBefore(id));
+    }
     if requested.needs_confirmation() && !ledger.job(job).confirmed()? {
         return known(Progress::Unconfirmed);
     }
