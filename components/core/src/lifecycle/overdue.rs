@@ -125,7 +125,9 @@ impl Window {
         let results = advance_all(platform, destination, &wanted, self.patience, pace);
         for (index, result) in of.into_iter().zip(results) {
             launched += u64::from(matches!(result, Ok(Progress::Launched(_))));
-            fates[index] = fate(result, now);
+            if let Some(place) = fates.get_mut(index) {
+                *place = fate(result, now);
+            }
         }
         self.note(platform, &numbers, &fates)?;
         Ok(launched)

@@ -237,7 +237,9 @@ pub fn advance_all<P: Platform>(
         let results = submit(platform, destination, attempts);
         pace.observe(&results);
         for (place, result) in places.into_iter().zip(results) {
-            all[place] = result;
+            if let Some(known) = all.get_mut(place) {
+                *known = result;
+            }
         }
     }
     all
