@@ -8,7 +8,8 @@ use gha_slurm_protocol::identity::JobId;
 use serde::de::DeserializeOwned;
 
 use super::pace::Pace;
-use super::submit::{Delay, Destination, Patience, Progress, advance_all, retry_at};
+use super::progress::{Delay, Patience, Progress, retry_at};
+use super::submit::{Destination, advance_all};
 use super::{Fault, Need};
 use crate::ledger::{encode, keys, read, write};
 use crate::ports::{Clock, Platform, Store, StoreError};
