@@ -217,3 +217,18 @@ fn a_repository_at_its_share_holds_up_no_other_and_is_not_forgotten() {
     scene.finish(1, "success");
     assert!(launched(&scene, "3-1") && !launched(&scene, "5-1"));
 }
+
+#[test]
+fn a_job_whose_runner_ended_gets_another_launch_once_late_webhooks_had_their_time() {
+    let scene = scene();
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.github("/jobs/1", 200, json!({"id": 1, "name": "j", "status": "queued", "conclusion": null, "labels": []}));
+    scene.slurm("TIMEOUT", None);
+    scene.pass(150);
+    assert_eq!(run(&scene)["ended"], 1);
+    assert!(!launched(&scene, "1-2"));
+    scene.pass(60);
+    assert_eq!(run(&scene)["relaunched"], 1);
+    assert!(launched(&scene, "1-2"));
+}
