@@ -339,7 +339,7 @@ impl History {
 
     /// A while after the end GitHub's list has no runner that took no job.
     fn check_runners(&self) -> Result<(), TestCaseError> {
-        for _ in 0..8 {
+        for _ in 0..3 {
             self.wait(10 * 60 + 1);
             self.tick();
             while !self.world.borrow().webhooks.is_empty() {
