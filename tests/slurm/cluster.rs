@@ -24,7 +24,7 @@ impl Cluster {
 
     /// A Slurm to start, and root to start it.
     pub(crate) fn need() -> Need {
-        Need::program("slurmctld", "-V", "GHA_SLURM_REQUIRE_SLURM").as_root()
+        Need::program("slurmctld", "-V", "GHA_SLURM_REQUIRE_SLURM").with_root()
     }
 
     pub(crate) fn up() -> Self {

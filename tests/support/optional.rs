@@ -47,7 +47,7 @@ impl Need {
     }
 
     /// This need, and that the tests run as root.
-    pub(crate) fn as_root(mut self) -> Self {
+    pub(crate) fn with_root(mut self) -> Self {
         let user = Command::new("id").arg("-u").output();
         if self.missing.is_none() && !user.is_ok_and(|output| output.stdout == b"0\n") {
             self.missing = Some("only root can start it".to_owned());
@@ -56,9 +56,9 @@ impl Need {
     }
 
     /// A test with this need.
-    pub(crate) fn trial<F: Future<Output = ()>>(&self, name: &str, test: fn() -> F) -> Trial
+    pub(crate) fn trial<F>(&self, name: &str, test: fn() -> F) -> Trial
     where
-        F: 'static,
+        F: Future<Output = ()> + 'static,
     {
         let missing = self.missing.clone();
         let required = self.required_by.filter(|variable| std::env::var_os(variable).is_some());

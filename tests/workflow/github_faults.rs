@@ -66,8 +66,9 @@ async fn an_installation_id_that_is_not_ours_is_looked_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wait_that_github_names_is_passed_on() {
+    // From half a minute on it is spread by up to a fifth, so that not all come back at once.
     for (fault, low, high) in
-        [(Fault::SecondaryRateLimit { retry_after: 7 }, 7, 7), (Fault::PrimaryRateLimit { reset_in: 50 }, 40, 50)]
+        [(Fault::SecondaryRateLimit { retry_after: 7 }, 7, 7), (Fault::PrimaryRateLimit { reset_in: 50 }, 40, 60)]
     {
         let app = App::start().await;
         let (_, start) = app.held_launch().await;

@@ -11,7 +11,7 @@ use crate::support::{App, MANIFEST, REPOSITORY, WASM, WEBHOOK_SECRET, built, bui
 fn with_runner(folder: &Path, runner: &Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(MANIFEST).unwrap();
     let text = text.replace("target/wasm32-wasip1/wasm", WASM);
-    let shipped = format!("{WASM}/runner.wasm");
+    let shipped = format!("{WASM}/gha_slurm_runner.wasm");
     assert!(text.contains(&shipped));
     let text = text.replace(&shipped, runner.to_str().unwrap());
     let path = folder.join("spin.toml");
@@ -22,7 +22,7 @@ fn with_runner(folder: &Path, runner: &Path) -> std::path::PathBuf {
 /// Another build of the same component: other bytes, by a section that nobody reads.
 fn rebuilt(folder: &Path) -> std::path::PathBuf {
     built();
-    let mut wasm = std::fs::read(Path::new(WASM).join("runner.wasm")).unwrap();
+    let mut wasm = std::fs::read(Path::new(WASM).join("gha_slurm_runner.wasm")).unwrap();
     wasm.extend_from_slice(b"\0\x0a\x07anotherxx");
     let path = folder.join("rebuilt.wasm");
     std::fs::write(&path, wasm).unwrap();

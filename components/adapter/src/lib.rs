@@ -1,4 +1,4 @@
-//! Where gha-slurm meets Spin: the traits of [`gha_slurm_core::ports`] on spin-sdk, and the way of a request through a
+//! Where gha-slurm meets Spin: the traits of `gha_slurm_core::ports` on spin-sdk, and the way of a request through a
 //! component. It decides nothing; all that a component says comes from core.
 //!
 //! Synchronous, on the raw `wasi:http` interfaces: spin-sdk's own client sets no time-outs, and Spin's default is ten

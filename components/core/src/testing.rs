@@ -32,6 +32,12 @@ pub struct Memory {
     pub audited: RefCell<Vec<String>>,
 }
 
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Memory {
     pub fn new() -> Self {
         Self {

@@ -1,5 +1,7 @@
 //! Requests as GitHub, a Slurm job and the operator send them, for unit tests.
 
+#![allow(clippy::unwrap_used, reason = "only tests use it")]
+
 use gha_slurm_protocol::hex::hex;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;

@@ -115,16 +115,14 @@ fn refused_by_github(launch: LaunchId, error: &GitHubError) -> Answer {
         _ if error.reason() == Some(Reason::NoJit) => Some(MENDED_SECONDS),
         GitHubError::NotFound(_) | GitHubError::Refused(_) | GitHubError::Setting(_) => None,
     };
-    let mut body = json!({"error": error.told()});
-    if let Some(reason) = error.reason() {
-        body["reason"] = reason.word().into();
-    }
+    let body = |told: String| match error.reason() {
+        Some(reason) => json!({"error": told, "reason": reason.word()}),
+        None => json!({"error": told}),
+    };
     let answer = match wait {
-        Some(seconds) => {
-            body["error"] = format!("{}; the launch token stays valid", error.told()).into();
-            Answer::new(503, body).with_header("retry-after", seconds.to_string())
-        }
-        None => Answer::new(403, body),
+        Some(seconds) => Answer::new(503, body(format!("{}; the launch token stays valid", error.told())))
+            .with_header("retry-after", seconds.to_string()),
+        None => Answer::new(403, body(error.told())),
     };
     let answer = answer.with_detail(error.to_string());
     match error {

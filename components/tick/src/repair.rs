@@ -17,6 +17,8 @@ use crate::run::Tick;
 
 /// A runner that registered gets a waiting job within seconds; GitHub itself gives up on slow ones.
 const IDLE_SECONDS: u64 = 5 * 60;
+/// A runner that ended may have run another job, whose webhooks are late by seconds.
+const LATE_SECONDS: u64 = 60;
 /// How often GitHub is asked about a job that Slurm holds: its *completed* may have been lost.
 const PENDING_SECONDS: u64 = 30 * 60;
 /// How often GitHub is asked about a job that runs.
@@ -180,9 +182,13 @@ impl<P: Platform> Tick<'_, P> {
         }
         let Some(launched) = facts.launched()? else { return Ok(false) };
         let ended = facts.ended()?;
+        let asked = Ledger(platform).job(job).asked()?;
         let (since, patience) = match (&ended, facts.redeemed()?) {
-            // At once, and then now and then: GitHub may hold the job back.
-            (Some(ended), _) if Ledger(platform).job(job).asked()?.is_none_or(|asked| asked <= ended.at) => (0, 0),
+            // Once soon, and then now and then, since GitHub may hold the job back.
+            (Some(ended), redeemed) if asked.is_none_or(|asked| asked <= ended.at) => match redeemed {
+                Some(_) => (ended.at, LATE_SECONDS),
+                None => (0, 0),
+            },
             (Some(ended), _) => (ended.at, IDLE_SECONDS),
             (None, Some(redeemed)) => (redeemed, IDLE_SECONDS),
             (None, None) => (launched.at, PENDING_SECONDS),

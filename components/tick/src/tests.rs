@@ -117,6 +117,8 @@ fn what_the_gateway_refuses_takes_no_place_in_line_and_comes_right_by_itself() {
     assert_eq!(scene.redeem("2-1").status, 200);
     scene.start(2, "gha-slurm-2-1");
     scene.finish(2, "success");
+    // It stands in no line, so the next run finds it.
+    run(&scene);
     assert!(launched(&scene, "1-1"));
 }
 
@@ -203,7 +205,8 @@ fn what_the_gateway_refuses_does_not_keep_webhooks_from_retrying_what_is_behind_
 #[test]
 fn a_repository_at_its_share_holds_up_no_other_and_is_not_forgotten() {
     let scene = scene();
-    let profiles = "[[profile]]\nname = 'all'\nlabels = ['slurm']\nmax_running = 3\nmax_running_per_repository = 2";
+    let profiles =
+        "[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']\nmax_running = 3\nmax_running_per_repository = 2";
     scene.platform.set_variable("profiles", Some(profiles));
     let queue = |job, repository: u64| scene.queue_of(job, repository).body["decision"].clone();
     assert_eq!([1, 2, 3].map(|job| queue(job, 7)), ["launched", "launched", "deferred"]);
@@ -213,4 +216,19 @@ fn a_repository_at_its_share_holds_up_no_other_and_is_not_forgotten() {
     scene.start(1, "gha-slurm-1-1");
     scene.finish(1, "success");
     assert!(launched(&scene, "3-1") && !launched(&scene, "5-1"));
+}
+
+#[test]
+fn a_job_whose_runner_ended_gets_another_launch_once_late_webhooks_had_their_time() {
+    let scene = scene();
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    scene.github("/jobs/1", 200, json!({"id": 1, "name": "j", "status": "queued", "conclusion": null, "labels": []}));
+    scene.slurm("TIMEOUT", None);
+    scene.pass(150);
+    assert_eq!(run(&scene)["ended"], 1);
+    assert!(!launched(&scene, "1-2"));
+    scene.pass(60);
+    assert_eq!(run(&scene)["relaunched"], 1);
+    assert!(launched(&scene, "1-2"));
 }

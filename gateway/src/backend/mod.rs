@@ -92,7 +92,7 @@ impl State {
     }
 }
 
-/// A Slurm. Another way to speak to it is another variant here, and one line in [`each`].
+/// A Slurm. Another way to speak to it is another variant here, and one line in the macro below.
 pub enum Backend {
     /// Slurm's REST API.
     Slurmrestd(Box<slurmrestd::Rest>),

@@ -20,6 +20,7 @@ pub type Values = Vec<(String, Option<Vec<u8>>)>;
 
 /// All stores of one application. Cheap to clone.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "an application has one of them")]
 pub enum KeyValue {
     /// In a file, or in memory.
     Sqlite(Sqlite),

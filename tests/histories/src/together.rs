@@ -25,6 +25,7 @@ pub(crate) fn friendly(request: &HttpRequest) -> Reply {
         path if path.ends_with("/generate-jitconfig") => {
             answer(201, &json!({"runner": {"id": 5}, "encoded_jit_config": "eyJ"}))
         }
+        path if path.ends_with("/actions/runners/5") => answer(204, &Value::Null),
         path if path.ends_with("/registration-token") => answer(201, &json!({"token": "AX", "expires_at": expires_at})),
         path => panic!("nobody asks for {path}"),
     }

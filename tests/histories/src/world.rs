@@ -191,6 +191,7 @@ impl World {
             job.end = "NODE_FAIL";
         }
         if let Some(job) = runner.job {
+            self.listed.retain(|listed| listed.name != runner.name);
             self.finish(job, "failure");
         }
     }

@@ -1,6 +1,9 @@
 //! A scene for unit tests of what shows or repairs: the application in memory, a gateway and a GitHub that say what they are
 //! told to, and the flows that bring jobs where a test wants them.
 
+// It is a part of tests, which may fail by panicking.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -58,6 +61,12 @@ struct World {
 pub struct Scene {
     pub platform: Memory,
     world: Rc<RefCell<World>>,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Scene {

@@ -109,6 +109,8 @@ fn reason(scope: Scope, response: &HttpResponse, message: &str, now: u64) -> Rea
         _ if says("suspended") => Reason::Suspended,
         _ if says("runners") && (says("disabled") || says("not allowed")) => Reason::RunnersDisabled,
         403 if says("resource not accessible") || says("admin rights") => Reason::Permission,
+        // GitHub's answer where a token is to have a permission that the App lacks.
+        403 | 422 if says("permissions requested are not granted") => Reason::Permission,
         404 if says("integration not found") => Reason::App,
         404 => Reason::NotInstalled,
         409 => Reason::NameTaken,
@@ -157,6 +159,7 @@ mod tests {
             (REPOSITORY, 403, listed, Reason::IpAllowList),
             (Scope::App, 403, "This installation has been suspended", Reason::Suspended),
             (REPOSITORY, 403, "Resource not accessible by integration", Reason::Permission),
+            (Scope::App, 422, "The permissions requested are not granted to this installation.", Reason::Permission),
             (REPOSITORY, 404, "Not Found", Reason::NotInstalled),
             (Scope::App, 404, "Integration not found", Reason::App),
             (REPOSITORY, 401, "Bad credentials", Reason::Token),

@@ -7,7 +7,8 @@
 
 use gha_slurm_protocol::identity::JobId;
 
-use super::submit::{Destination, Patience, Progress, advance};
+use super::progress::{Patience, Progress};
+use super::submit::{Destination, advance};
 use super::{Fault, Need, withdraw_unneeded};
 use crate::ledger::{Ledger, LostReason, Requested};
 use crate::ports::Platform;

@@ -32,6 +32,8 @@ pub(super) struct Line<'a, P> {
     places: u32,
     /// Of one repository.
     share: u32,
+    /// The one that asks.
+    repository: RepositoryId,
 }
 
 /// A ticket that takes a place or waits for one.
@@ -74,24 +76,30 @@ impl<'a, P: Store + Clock> Line<'a, P> {
             profile: requested.profile.clone(),
             places: places.unwrap_or(all),
             share: share.unwrap_or(all),
+            repository: requested.repository_id,
         })
     }
 
-    /// Whether the launch may be submitted now. Draws its ticket when it has none, or when it was refused at its turn.
+    /// Whether the launch may be submitted now. Draws its ticket when it has none, or none any more: it was refused at its
+    /// turn.
     pub(super) fn admits(&self, launch: LaunchId) -> Result<bool, StoreError> {
         let ticket = match Ledger(self.store).launch(launch).ticket()? {
-            Some(ticket) if !self.refused(ticket)? => ticket,
+            Some(ticket) if self.stands(ticket)? => ticket,
             _ => self.draw(launch)?,
         };
-        let mut admitted = false;
-        self.walk(|living, place, given| {
-            if let Some(by) = living.drawn_by.filter(|_| place && living.ticket == ticket) {
-                // A ticket without a name may be of the same repository.
-                admitted = given.of(by.repository).saturating_add(given.nameless) <= self.share;
+        if ticket >= self.low()?.saturating_add(LOOK) {
+            return Ok(false);
+        }
+        let (mut all, mut own) = (0, 0);
+        self.walk(|living, _, given| {
+            if living.ticket >= ticket {
+                return false;
             }
-            living.ticket < ticket && given.all < self.places
+            // A ticket without a name may be of the same repository.
+            (all, own) = (given.all, given.of(self.repository).saturating_add(given.nameless));
+            all < self.places
         })?;
-        Ok(admitted)
+        Ok(all < self.places && own < self.share)
     }
 
     fn draw(&self, launch: LaunchId) -> Result<i64, StoreError> {
@@ -103,13 +111,18 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         Ok(ticket)
     }
 
-    fn refused(&self, ticket: i64) -> Result<bool, StoreError> {
-        Ok(self.store.get(&keys::line_ticket_refused(&self.profile, ticket))?.is_some())
+    /// Whether a ticket that was drawn still counts: it was neither refused nor, since it took no place, forgotten.
+    fn stands(&self, ticket: i64) -> Result<bool, StoreError> {
+        Ok(ticket >= self.low()? && self.store.get(&keys::line_ticket_refused(&self.profile, ticket))?.is_none())
     }
 
     /// The gateway refused the launch: its ticket takes no place any more. When it is tried again it draws another one.
     pub(super) fn refuse(&self, launch: LaunchId) -> Result<(), StoreError> {
         let Some(ticket) = Ledger(self.store).launch(launch).ticket()? else { return Ok(()) };
+        // One that was forgotten, as its job is over, would never be forgotten again.
+        if ticket < self.low()? {
+            return Ok(());
+        }
         write(self.store, &keys::line_ticket_refused(&self.profile, ticket), &self.store.unix_seconds())
     }
 
@@ -281,7 +294,7 @@ mod tests {
     /// The launches that have a place, by their order of arrival with each one's repository, of which `living` live.
     fn placed(repositories: &[u64], living: u32, places: u32, share: u32) -> Vec<usize> {
         let platform = Memory::new();
-        let line = Line { store: &platform, profile: "p".to_owned(), places, share };
+        let line = Line { store: &platform, profile: "p".to_owned(), places, share, repository: RepositoryId(7) };
         let mut given = Given::default();
         let lives = |index: &usize| living & (1 << index) != 0;
         (0..repositories.len())

@@ -11,6 +11,7 @@ mod line;
 mod need;
 mod overdue;
 mod pace;
+mod progress;
 mod settle;
 mod submit;
 
@@ -19,11 +20,12 @@ pub use self::need::Chain;
 pub use self::need::Need;
 pub use self::overdue::{retry_all_overdue, retry_overdue};
 pub use self::pace::Pace;
+pub use self::progress::{Delay, Patience, Progress, retry_at};
 pub use self::settle::{ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
 pub use self::submit::{
-    Delay, Destination, Patience, Progress, WrittenDown, advance, advance_all, begin, place_in_line, retry_at,
-    start_line, start_waiting, trim_line, write_down,
+    Destination, WrittenDown, advance, advance_all, begin, place_in_line, start_line, start_waiting, trim_line,
+    write_down,
 };
 
 use thiserror::Error;

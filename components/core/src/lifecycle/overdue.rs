@@ -8,7 +8,8 @@ use gha_slurm_protocol::identity::JobId;
 use serde::de::DeserializeOwned;
 
 use super::pace::Pace;
-use super::submit::{Delay, Destination, Patience, Progress, advance_all, retry_at};
+use super::progress::{Delay, Patience, Progress, retry_at};
+use super::submit::{Destination, advance_all};
 use super::{Fault, Need};
 use crate::ledger::{encode, keys, read, write};
 use crate::ports::{Clock, Platform, Store, StoreError};
@@ -125,7 +126,9 @@ impl Window {
         let results = advance_all(platform, destination, &wanted, self.patience, pace);
         for (index, result) in of.into_iter().zip(results) {
             launched += u64::from(matches!(result, Ok(Progress::Launched(_))));
-            fates[index] = fate(result, now);
+            if let Some(place) = fates.get_mut(index) {
+                *place = fate(result, now);
+            }
         }
         self.note(platform, &numbers, &fates)?;
         Ok(launched)

@@ -5,7 +5,7 @@
 //! sends when the gateway has enough.
 
 use super::Fault;
-use super::submit::{Delay, Progress};
+use super::progress::{Delay, Progress};
 use crate::ledger::FailureKind;
 
 const FIRST_WIDTH: usize = 16;

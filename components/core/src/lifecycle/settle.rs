@@ -6,7 +6,8 @@ use std::time::Duration;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 use super::need::Chain;
-use super::submit::{Destination, Patience, advance};
+use super::progress::Patience;
+use super::submit::{Destination, advance};
 use super::{Fault, Need};
 use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;

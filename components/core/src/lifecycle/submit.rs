@@ -1,6 +1,5 @@
 //! Bringing a waiting job's launch to the gateway.
 
-use std::fmt;
 use std::time::Duration;
 
 use gha_slurm_protocol::identity::{JobId, LaunchId};
@@ -10,11 +9,12 @@ use url::Url;
 use super::line::Line;
 use super::overdue::Overdue;
 use super::pace::Pace;
+use super::progress::{Delay, Patience, Progress, retry_at};
 use super::{Fault, Need};
 use crate::audit::{Record, record};
 use crate::gateway::{GatewayError, start_runners};
 use crate::launch_token::{Launch, LaunchTokens};
-use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested, Stopped, Stops};
+use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested, Stops};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
@@ -24,11 +24,6 @@ const LEAST: Duration = Duration::from_secs(1);
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
 /// Well past the gateway's deadline: an attempt that is older died.
 pub(super) const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
-const FIRST_RETRY_SECONDS: u64 = 5;
-const LAST_RETRY_SECONDS: u64 = 10 * 60;
-/// What the gateway refuses, it refuses until somebody changes a setting.
-const FIRST_REFUSED_SECONDS: u64 = 10 * 60;
-const LAST_REFUSED_SECONDS: u64 = 60 * 60;
 /// Steps of the store between the claim of a job's first submission and its request.
 const WRITER_STEPS: usize = 3;
 /// How often a line is looked at again after launches left it.
@@ -60,72 +55,6 @@ impl Destination {
     /// Whether there is no time for another call.
     pub fn late(&self, clock: &impl Clock) -> bool {
         self.deadline(clock, LEAST) < LEAST
-    }
-}
-
-/// How far a job's launch is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// The gateway took it now.
-    Launched(LaunchId),
-    /// The gateway took it before.
-    LaunchedBefore(LaunchId),
-    /// Somebody else submits it at this moment.
-    UnderWay(LaunchId),
-    /// The gateway did not take it; it is tried again soon.
-    Deferred(LaunchId, Delay),
-    /// The gateway refuses it as things stand. It takes no place in a line, and is tried again now and then.
-    Refused(LaunchId, Failure),
-    /// Its profile's `max_running`, or its repository's share of it, is reached.
-    InLine(LaunchId),
-    /// GitHub must first say that the job is still queued.
-    Unconfirmed,
-    /// It had all the launches that a job may have.
-    GivenUp,
-}
-
-/// Why a launch is not with the gateway yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delay {
-    /// Earlier calls took all the time that there was.
-    OutOfTime,
-    /// The operator stopped launches.
-    Stopped(Stopped),
-    /// The last attempt failed.
-    Failed(Failure),
-}
-
-impl fmt::Display for Delay {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OutOfTime => f.write_str("earlier calls took all the time"),
-            Self::Stopped(stopped) => stopped.fmt(f),
-            Self::Failed(failure) => f.write_str(&failure.why),
-        }
-    }
-}
-
-/// The distance that is kept from earlier failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
-    /// None: somebody asks for it.
-    AtOnce,
-    /// As [`retry_at`] has it.
-    Due,
-    /// The gateway takes launches again, so what it was away for goes now; what it refused does not.
-    GatewayIsBack,
-}
-
-impl Patience {
-    fn waits(self, id: LaunchId, failure: &Failure, now: u64) -> bool {
-        let due = now >= retry_at(id, failure);
-        match self {
-            Self::AtOnce => false,
-            Self::Due => !due,
-            Self::GatewayIsBack if failure.kind == FailureKind::Refused => !due,
-            // Not what this run tried already.
-            Self::GatewayIsBack => now < failure.at.saturating_add(FIRST_RETRY_SECONDS),
-        }
     }
 }
 
@@ -243,7 +172,9 @@ pub fn advance_all<P: Platform>(
         let results = submit(platform, destination, attempts);
         pace.observe(&results);
         for (place, result) in places.into_iter().zip(results) {
-            all[place] = result;
+            if let Some(known) = all.get_mut(place) {
+                *known = result;
+            }
         }
     }
     all
@@ -262,6 +193,11 @@ fn prepare<'a, P: Platform>(
     let Some(id) = Need(platform).own_launch(job)? else { return known(Progress::GivenUp) };
     let facts = ledger.launch(id);
     if facts.launched()?.is_some() {
+        return known(Progress::LaunchedBefore(id));
+    }
+    // The gateway's answer was lost, and its Slurm job has come for the credential.
+    if facts.redeemed()?.is_some() || facts.took()?.is_some() {
+        facts.record_launched(None)?;
         return known(Progress::LaunchedBefore(id));
     }
     if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
@@ -445,19 +381,6 @@ fn start_of<P: Platform>(
     })
 }
 
-/// 5 s after the first failure, twice as long after each further one, at most 10 min; after a refusal 10 min, at most an
-/// hour. Up to a fifth more, which differs from launch to launch, so that not all come back at once.
-pub fn retry_at(id: LaunchId, failure: &Failure) -> u64 {
-    let (first, last) = match failure.kind {
-        FailureKind::Refused => (FIRST_REFUSED_SECONDS, LAST_REFUSED_SECONDS),
-        FailureKind::Away | FailureKind::Unauthorized | FailureKind::Other => (FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS),
-    };
-    let doublings = u32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let wait = first.saturating_mul(1 << doublings).min(last);
-    let spread = id.job.0.wrapping_mul(31).wrapping_add(failure.attempt) % (wait / 5 + 1);
-    failure.at.saturating_add(wait + spread)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -488,20 +411,5 @@ mod tests {
         assert_eq!(write_down(&platform, JobId(2), &requested), Ok(WrittenDown::Shared));
         assert!(Ledger(&platform).job(JobId(2)).view().unwrap().requested.is_some());
         assert_eq!(slots(&platform), Ok(2));
-    }
-
-    #[test]
-    fn retries_keep_their_distance_and_do_not_come_all_at_once() {
-        let wait = |kind, job: u64, attempt: u64| {
-            let failure = Failure { attempt, at: 1000, kind, why: String::new(), reason: None };
-            retry_at(LaunchId { job: JobId(job), number: 1 }, &failure) - 1000
-        };
-        let away = [(1, 5), (2, 10), (3, 20), (7, 320), (8, 600), (u64::MAX, 600)].map(|due| (FailureKind::Away, due));
-        let refused = [(1, 600), (2, 1200), (3, 2400), (4, 3600), (99, 3600)].map(|due| (FailureKind::Refused, due));
-        for (kind, (attempt, least)) in away.into_iter().chain(refused) {
-            let waits: Vec<u64> = (0..100).map(|job| wait(kind, job, attempt)).collect();
-            assert!(waits.iter().all(|wait| (least..=least + least / 5).contains(wait)), "{attempt}: {waits:?}");
-            assert!(waits.iter().any(|wait| *wait != waits[0]), "{attempt}");
-        }
     }
 }
