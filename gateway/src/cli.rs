@@ -124,7 +124,7 @@ async fn check(config: &Config) -> ExitCode {
 }
 
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
-    tell_weaknesses(&service.config());
+    service.config().tell_weaknesses();
     raise_file_limit();
     let listener = TcpListener::bind(service.config().listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -139,13 +139,8 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
                     housekeeper.tidy().await;
                     housekeeper.learn_slurm_user().await;
                 }
-                _ = hangup.recv() => match housekeeper.reload() {
-                    Ok(restart) => {
-                        tell_weaknesses(&housekeeper.config());
-                        tracing::info!(needs_restart = ?restart, "configuration reloaded");
-                    }
-                    Err(error) => tracing::error!(%error, "the old configuration stays"),
-                },
+                // Nobody waits for an answer; the log has it.
+                _ = hangup.recv() => drop(housekeeper.reload()),
             }
         }
     });
@@ -158,12 +153,6 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
     let tls = Arc::clone(&service);
     http::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
     Ok(())
-}
-
-fn tell_weaknesses(config: &Config) {
-    for (key, line) in config.weaknesses() {
-        tracing::warn!(key, "{line}");
-    }
 }
 
 /// Each connection takes a file descriptor, and what is usual (1024) is fewer than are allowed.

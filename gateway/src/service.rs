@@ -141,8 +141,21 @@ impl Service {
         }
     }
 
-    /// Reads the configuration and the certificate again, and opens the audit log anew. After an error the old one stays.
+    /// Reads the configuration and the certificate again, and opens the audit log anew; the log tells what came of it.
+    /// After an error the old one stays.
     pub fn reload(&self) -> Result<Vec<&'static str>, ConfigError> {
+        let reloaded = self.read_again();
+        match &reloaded {
+            Ok(restart) => {
+                self.config().tell_weaknesses();
+                tracing::info!(needs_restart = ?restart, "configuration reloaded");
+            }
+            Err(error) => tracing::error!(%error, "configuration not reloaded; the old one stays"),
+        }
+        reloaded
+    }
+
+    fn read_again(&self) -> Result<Vec<&'static str>, ConfigError> {
         let fresh = Config::load(&self.path, &config::environment)?;
         let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
         let audit = AuditLog::open(fresh.audit_log.as_deref())?;

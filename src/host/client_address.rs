@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderName;
 pub use ipnet::IpNet;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -49,11 +49,7 @@ impl TrustedProxies {
         for name in OTHERS {
             headers.remove(name);
         }
-        let Some(client) = client else { return peer };
-        if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
-            headers.insert(FORWARDED_FOR, value);
-        }
-        SocketAddr::new(client, 0)
+        client.map_or(peer, |client| SocketAddr::new(client, 0))
     }
 
     /// What the trusted proxies said: the last address that is none of them, or the first one if each is.
@@ -82,6 +78,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     fn client(trusted: &[&str], peer: &str, headers: &[(&'static str, &str)]) -> (String, HeaderMap) {
@@ -122,7 +120,7 @@ mod tests {
         ] {
             let (address, headers) = client(&["10.0.0.0/8"], "10.0.0.1:4000", &[("x-forwarded-for", chain)]);
             assert_eq!(address, expected, "{chain}");
-            assert!(headers.get_all(FORWARDED_FOR).iter().count() <= 1);
+            assert!(!headers.contains_key(FORWARDED_FOR));
         }
         let several = [("x-forwarded-for", "198.51.100.9"), ("x-forwarded-for", "192.0.2.1")];
         assert_eq!(client(&["10.0.0.1"], "10.0.0.1:4000", &several).0, "192.0.2.1:0");

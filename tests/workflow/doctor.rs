@@ -72,6 +72,8 @@ async fn variables_and_profiles() {
     }
     patient.says("profiles-overlap", &[("profiles", &overlap)], 0);
     patient.says("admin-token-missing", &[("admin_token", "")], 0);
+    let tick_alone = [("admin_token", ""), ("tick_token", "a-tick-token-of-32-characters-xx")];
+    patient.says("tick-token-alone", &tick_alone, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

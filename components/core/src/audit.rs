@@ -87,6 +87,13 @@ pub enum Record<'a> {
         /// What for.
         credential: CredentialKind,
     },
+    /// A launch token was used again after it was exchanged; once for each launch.
+    Replay {
+        /// The job that the launch was made for.
+        job: JobId,
+        /// The launch.
+        launch: LaunchId,
+    },
     /// The operator stopped launches.
     Stop {
         /// Of this repository; of all, where it is absent.
@@ -122,6 +129,8 @@ pub fn record(platform: &(impl Audit + Clock), what: &Record<'_>) {
     let mut line = json!(what);
     if let Value::Object(fields) = &mut line {
         fields.insert("time".to_owned(), platform.unix_seconds().into());
+        // A log that is filtered by level takes it for what it is.
+        fields.insert("level".to_owned(), "info".into());
     }
     platform.audit(&line.to_string());
 }
@@ -167,6 +176,7 @@ mod tests {
             let written = platform.audited.borrow_mut().pop().unwrap();
             let mut expected = line;
             expected["time"] = platform.unix_seconds().into();
+            expected["level"] = "info".into();
             assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), expected);
             assert!(!written.contains('\n'));
         }

@@ -32,7 +32,9 @@ impl Client {
     }
 
     fn behind(trusted: &[IpNet], request: &Request) -> Self {
-        let peer = request.header("spin-client-addr").and_then(|peer| peer.parse::<SocketAddr>().ok());
+        // The last one is Spin's, which passes on what the sender may have put there.
+        let peers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("spin-client-addr"));
+        let peer = peers.last().and_then(|(_, peer)| std::str::from_utf8(peer).ok()?.parse::<SocketAddr>().ok());
         let Some(mut address) = peer.map(|peer| peer.ip().to_canonical()) else {
             return Self { address: None, forwarded: false };
         };
@@ -108,6 +110,12 @@ mod tests {
         assert!(client("", &[PEER, forwarded]).starts_with("10.0.0.1 (forwarded"));
         assert!(client("10.0.1.0/24", &[PEER, forwarded]).starts_with("10.0.0.1 (forwarded"));
         assert_eq!(client("", &[forwarded]), "unknown");
+    }
+
+    #[test]
+    fn what_the_sender_says_of_itself_before_spin_does_counts_for_nothing() {
+        assert_eq!(client("", &[("spin-client-addr", "192.0.2.7:1"), PEER]), "10.0.0.1");
+        assert_eq!(client("", &[PEER, ("Spin-Client-Addr", "garbage")]), "unknown");
     }
 
     #[test]

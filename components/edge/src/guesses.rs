@@ -5,16 +5,23 @@
 //! who guesses from many addresses uses up the places of strangers alone. There is a fixed number of places, so the
 //! store never holds more than a few thousand small keys for this, whatever comes.
 //!
-//! A right secret costs one read. Only a wrong one is counted, after it was compared: of many at once as many are compared
-//! as the host serves at a time, and each of them is counted.
+//! A long secret cannot be guessed, however many are tried. So a right one is always let in: whoever sends wrong ones keeps
+//! nobody out, from whatever address. A short one is let in only after few wrong ones, and a stranger's is counted
+//! before anybody is told whether it is right, so that many at once are no more than the limit. A right secret from where one came
+//! before costs one read.
 
 use gha_slurm_core::ledger::{keys, read, write};
 use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
 const WINDOW_SECONDS: u64 = 60;
+/// By how much the replicas' clocks may differ.
+const CLOCK_TOLERANCE_SECONDS: u64 = 120;
+/// What `openssl rand -hex 16` makes has as many characters.
+const LONG_CHARACTERS: usize = 32;
 /// How often it is noted again that a right secret came from an address.
 const SEEN_AGAIN_SECONDS: u64 = 24 * 60 * 60;
 /// How long that counts.
@@ -78,13 +85,14 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         Self { store, client }
     }
 
-    /// Compares a secret, unless too many wrong ones came before. `browser` is the place of a browser that proved that it
-    /// logged in before.
+    /// Compares what was given with the secrets that are right, in constant time, unless too many wrong ones came before.
+    /// `browser` is the place of a browser that proved that it logged in before.
     pub fn check(
         &self,
         giver: Giver,
         browser: Option<u8>,
-        is_right: impl FnOnce() -> bool,
+        secrets: &[&Secret],
+        given: &str,
     ) -> Result<Checked, StoreError> {
         let now = self.store.unix_seconds();
         let digest = self.client.digest();
@@ -104,26 +112,39 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
             (None, Some(_)) => (client, number_at(1)),
             (None, None) => (stranger, number_at(0)),
         };
+        // What a clock that was far ahead wrote counts for nothing.
+        let closed = closed.filter(|until| *until <= now.saturating_add(WINDOW_SECONDS + CLOCK_TOLERANCE_SECONDS));
         let wait = closed.unwrap_or(0).saturating_sub(now);
+        // Each is compared, whichever is right.
+        let right = secrets.iter().filter(|secret| secret.matches(given)).last();
+        let note = || {
+            let recent = seen.as_ref().is_some_and(|seen| now < seen.at.saturating_add(SEEN_AGAIN_SECONDS));
+            if browser.is_none() && !recent {
+                // A hint: a store that cannot be written keeps nobody out.
+                let _ = write(self.store, &keys::login_seen(number), &Seen { digest, at: now });
+            }
+            Ok(Checked::Right)
+        };
+        if right.is_some_and(|secret| secret.expose().len() >= LONG_CHARACTERS) {
+            return note();
+        }
         if wait > 0 {
             return Ok(Checked::Limited { seconds: wait.min(WINDOW_SECONDS) });
         }
-        if is_right() {
-            let recent = seen.is_some_and(|seen| now < seen.at.saturating_add(SEEN_AGAIN_SECONDS));
-            if browser.is_none() && !recent {
-                write(self.store, &keys::login_seen(number), &Seen { digest, at: now })?;
-            }
-            return Ok(Checked::Right);
+        if place.who == "stranger" {
+            let counted = self.count(place, giver.limit(), now)?;
+            return if right.is_some() && counted == Checked::Wrong { note() } else { Ok(counted) };
         }
-        self.count(place, giver.limit(), now)
+        if right.is_some() { note() } else { self.count(place, giver.limit(), now) }
     }
 
+    /// Counts a wrong secret, or one that may be.
     fn count(&self, place: Place, limit: i64, now: u64) -> Result<Checked, StoreError> {
         let (window_key, counter) = (place.window(), place.wrong());
         let window = now / WINDOW_SECONDS;
         let counted = read::<u64>(self.store, &window_key).ok().flatten().unwrap_or(0);
-        // Only forward: a replica whose clock is behind counts with the others.
-        if window > counted {
+        // Only forward, as long as clocks may differ: a replica whose clock is behind counts with the others.
+        if window > counted || counted > window + CLOCK_TOLERANCE_SECONDS.div_ceil(WINDOW_SECONDS) {
             self.store.delete(&counter)?;
             write(self.store, &window_key, &window)?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use gha_slurm_core::ledger::Stops;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::JobId;
 use serde::Serialize;
@@ -26,6 +27,8 @@ pub struct Figures {
     pub at: u64,
     /// Whether all jobs are counted. If not, the next tick continues to count.
     pub complete: bool,
+    /// Whether the operator stopped the launches of all repositories.
+    pub stopped: bool,
     /// How many jobs are in each state; a state without jobs is left out.
     pub states: BTreeMap<State, u64>,
     /// The same by repository and profile, those with the most waiting jobs first.
@@ -164,6 +167,7 @@ pub fn figures<P: Store + Clock>(platform: &P) -> Result<Figures, StoreError> {
     Ok(Figures {
         at: now,
         complete: reader.complete,
+        stopped: Stops(platform).all_stopped()?,
         states,
         groups: groups(&rows, now),
         stages: Stage::ALL.iter().map(|stage| stage_times(*stage, &rows, now)).collect(),

@@ -24,7 +24,7 @@ pub use self::rows::{Reader, Row, digest};
 pub use self::state::State;
 pub use self::summary::{JobSummary, Times};
 pub use self::timeline::{Event, JobDetail, LaunchDetail, Moment, job};
-pub use self::words::Why;
+pub use self::words::{Cap, Why};
 
 #[cfg(test)]
 mod tests;

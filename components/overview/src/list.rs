@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::State;
 use super::rows::{Reader, Row};
-use super::summary::{JobSummary, summaries};
+use super::summary::{JobSummary, SeenStops, summaries};
 
 /// The most jobs of one page.
 pub const MAX_LIMIT: usize = 200;
@@ -77,22 +77,22 @@ pub fn jobs<P: Store + Clock>(
     before: Option<Place>,
     limit: usize,
 ) -> Result<JobPage, StoreError> {
-    let (records, next) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
-    Ok(JobPage { jobs: summaries(platform, &records)?, next: next.map(|place| place.to_string()) })
+    let (records, next, mut stops) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
+    Ok(JobPage { jobs: summaries(platform, &records, &mut stops)?, next: next.map(|place| place.to_string()) })
 }
 
 /// The records of the newest jobs.
 pub(crate) fn newest<P: Store + Clock>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
-    records(platform, &Filter::default(), None, limit).map(|(records, _)| records)
+    records(platform, &Filter::default(), None, limit).map(|(records, ..)| records)
 }
 
-/// The records of a page, and where the next one begins.
+/// The records of a page, where the next one begins, and what was seen of stops on the way.
 fn records<P: Store + Clock>(
     platform: &P,
     filter: &Filter,
     before: Option<Place>,
     limit: usize,
-) -> Result<(Vec<JobRecord>, Option<Place>), StoreError> {
+) -> Result<(Vec<JobRecord>, Option<Place>, SeenStops), StoreError> {
     let mut found: Vec<Row> = Vec::new();
     let mut seen: HashSet<JobId> = HashSet::new();
     let mut next = None;
@@ -103,7 +103,8 @@ fn records<P: Store + Clock>(
         Some(StateFilter::Waiting) => true,
         Some(StateFilter::Only(state)) => state.waits() || state == State::Running,
     };
-    Reader::new(platform, BUDGET).open_only(open_only).walk(before, |reader, (bucket, chunk), rows| {
+    let mut reader = Reader::new(platform, BUDGET).open_only(open_only);
+    reader.walk(before, |reader, (bucket, chunk), rows| {
         chunks += 1;
         if !reader.complete || chunks > CHUNKS {
             // This chunk is for the next page.
@@ -123,5 +124,5 @@ fn records<P: Store + Clock>(
         Ok(true)
     })?;
     let ids: Vec<JobId> = found.iter().map(|row| row.job).collect();
-    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next))
+    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next, reader.stops))
 }

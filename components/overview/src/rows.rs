@@ -12,7 +12,7 @@ use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::JobId;
 use serde::{Deserialize, Serialize};
 
-use super::summary::{JobSummary, Times, summaries};
+use super::summary::{JobSummary, SeenStops, Times, summaries};
 use super::{State, Why};
 
 /// For so long, late events may still change a job that has ended.
@@ -103,6 +103,8 @@ pub struct Reader<'a, P> {
     budget: usize,
     /// Whether jobs that have ended are not needed: then most of a digest is skipped.
     open_only: bool,
+    /// For whoever sums up more jobs in the same call.
+    pub(crate) stops: SeenStops,
     /// Whether everything was read; if not, the last chunk only has the rows of its digest.
     pub complete: bool,
     /// Facts that cannot be read.
@@ -112,7 +114,15 @@ pub struct Reader<'a, P> {
 impl<'a, P: Store + Clock> Reader<'a, P> {
     /// A reader that reads the facts of at most `budget` jobs.
     pub fn new(platform: &'a P, budget: usize) -> Self {
-        Self { platform, shared: Shared::default(), budget, open_only: false, complete: true, problems: Vec::new() }
+        Self {
+            platform,
+            shared: Shared::default(),
+            budget,
+            open_only: false,
+            stops: SeenStops::default(),
+            complete: true,
+            problems: Vec::new(),
+        }
     }
 
     /// Leaves out most of the jobs that have ended.
@@ -238,7 +248,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             }
         }
         let mut rows = Vec::with_capacity(records.len());
-        for (summary, slot) in summaries(self.platform, &records)?.iter().zip(at) {
+        for (summary, slot) in summaries(self.platform, &records, &mut self.stops)?.iter().zip(at) {
             // A job may stand in several buckets; the one of its request is its place.
             let received = summary.times.received.map(Bucket::at);
             if received.is_none_or(|received| received == bucket) {

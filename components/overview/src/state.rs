@@ -14,7 +14,7 @@ pub enum State {
     Unconfirmed,
     /// GitHub holds it back until its deployment is approved.
     Held,
-    /// Its profile has as many launches as max_running allows.
+    /// Its profile has as many launches as it may have.
     InLine,
     /// The gateway has not accepted its launch yet.
     Unsubmitted,

@@ -1,8 +1,8 @@
 //! One job in a few fields, as a line of a list shows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested, Stopped, Stops};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_core::text::Text;
@@ -10,7 +10,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
 
-use super::{State, Why};
+use super::{Cap, State, Why};
 
 /// When a job reached each stage, as Unix times in seconds; null if it has not, or if that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,8 +86,36 @@ pub struct JobSummary {
     pub times: Times,
 }
 
-/// Sums up jobs; what GitHub gave to whom is looked up for all of them at once.
-pub(crate) fn summaries<P: Store + Clock>(platform: &P, records: &[JobRecord]) -> Result<Vec<JobSummary>, StoreError> {
+/// What the operator stopped, as far as it was looked up in one call: once for each repository.
+#[derive(Default)]
+pub(crate) struct SeenStops(HashMap<RepositoryName, Option<Stopped>>);
+
+impl SeenStops {
+    /// Says so of the jobs whose launch is not submitted because of a stop: that goes before all else that keeps it.
+    pub(crate) fn tell<P: Store + Clock>(&mut self, platform: &P, jobs: &mut [JobSummary]) -> Result<(), StoreError> {
+        let unsubmitted = |job: &JobSummary| matches!(job.state, State::InLine | State::Unsubmitted | State::Refused);
+        let repositories = jobs.iter().filter(|job| unsubmitted(job)).filter_map(|job| job.repository.as_ref());
+        let new: HashSet<&RepositoryName> = repositories.filter(|name| !self.0.contains_key(*name)).collect();
+        if !new.is_empty() {
+            let new: Vec<&RepositoryName> = new.into_iter().collect();
+            let found = Stops(platform).stopped_each(&new)?;
+            self.0.extend(new.into_iter().cloned().zip(found));
+        }
+        for job in jobs.iter_mut().filter(|job| unsubmitted(job)) {
+            if let Some(Some(stopped)) = job.repository.as_ref().and_then(|name| self.0.get(name)) {
+                job.why = Some(Why::Stopped(*stopped));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sums up jobs; what GitHub gave to whom, and what the operator stopped, is looked up for all of them at once.
+pub(crate) fn summaries<P: Store + Clock>(
+    platform: &P,
+    records: &[JobRecord],
+    stops: &mut SeenStops,
+) -> Result<Vec<JobSummary>, StoreError> {
     let now = platform.unix_seconds();
     let mut serving = Vec::with_capacity(records.len());
     for record in records {
@@ -109,7 +137,9 @@ pub(crate) fn summaries<P: Store + Clock>(platform: &P, records: &[JobRecord]) -
         });
         JobSummary::of(record, launch, now)
     };
-    Ok(serving.iter().zip(records).map(sum_up).collect())
+    let mut all: Vec<JobSummary> = serving.iter().zip(records).map(sum_up).collect();
+    stops.tell(platform, &mut all)?;
+    Ok(all)
 }
 
 /// The launch that serves a job, or whose runner took it: most often its own.
@@ -157,9 +187,9 @@ impl JobSummary {
         let last = record.launches.last();
         let since = match state {
             State::Unconfirmed | State::InLine | State::Unsubmitted | State::Refused => {
-                // A second launch waits since the first was lost.
+                // A second launch waits since the first was lost, and a job that was held since it was released.
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
-                lost.map(|lost| lost.at).or(times.received)
+                lost.map(|lost| lost.at).max(view.released).or(times.received)
             }
             State::Held => view.held.as_ref().map(|held| held.at),
             State::Pending => times.submitted,
@@ -167,7 +197,7 @@ impl JobSummary {
             State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
             State::Running => times.started,
             State::Finished => times.finished,
-            State::Expired => times.received.map(|received| received.saturating_add(24 * 60 * 60)),
+            State::Expired => view.given_up_at(),
         };
         let named = |of: fn(&Requested) -> &Text| of(requested?).some().map(str::to_owned);
         let launched = record.launches.iter().filter(|launch| launch.launched.is_some()).count();
@@ -234,11 +264,11 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
         State::Held => Some(Why::Held),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
-            Some(Why::AtCap {
+            Some(Why::AtCap(Cap {
                 profile: requested.profile.clone(),
                 max_running: requested.max_running,
                 per_repository: requested.max_running_per_repository,
-            })
+            }))
         }
         State::Unsubmitted | State::Refused => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
             Some(failure) => Some(Why::NotSubmitted(failure.why.clone())),

@@ -1,12 +1,13 @@
 //! What is read of jobs that the flows brought somewhere.
 
-use gha_slurm_core::ledger::{Bucket, Ledger, Place};
+use gha_slurm_core::ledger::{Bucket, Ledger, Place, Scope, Stopped, Stops};
 use gha_slurm_core::ports::Store;
 use gha_slurm_protocol::identity::JobId;
 use gha_slurm_scene::{Gateway, Scene};
 use serde_json::json;
 
-use super::{Event, Figures, Filter, JobPage, Stage, State, StateFilter, figures, job, jobs};
+use super::summary::SeenStops;
+use super::{Event, Figures, Filter, JobPage, Stage, State, StateFilter, Why, figures, job, jobs};
 
 fn state(scene: &Scene, id: u64) -> State {
     job(&scene.platform, JobId(id)).unwrap().unwrap().summary.state
@@ -93,6 +94,59 @@ fn the_other_ways_of_a_job_have_their_states() {
     assert_eq!(state(&scene, 6), State::GivenUp);
     scene.pass(24 * 60 * 60 + 1);
     assert_eq!(state(&scene, 1), State::Expired);
+}
+
+#[test]
+fn a_job_that_was_released_counts_from_then() {
+    let scene = Scene::new();
+    scene.queue_with(1, json!({"status": "waiting"}));
+    assert_eq!(state(&scene, 1), State::Held);
+    scene.pass(20 * 60 * 60);
+    Ledger(&scene.platform).job(JobId(1)).record_released().unwrap();
+    let released = scene.platform.seconds.get();
+    let seen = || {
+        let summary = job(&scene.platform, JobId(1)).unwrap().unwrap().summary;
+        (summary.state, summary.since)
+    };
+    scene.pass(23 * 60 * 60);
+    assert_eq!(seen(), (State::Unsubmitted, released));
+    scene.pass(60 * 60);
+    assert_eq!(seen(), (State::Expired, released + 24 * 60 * 60));
+}
+
+#[test]
+fn a_stop_is_told_of_the_jobs_that_it_keeps() {
+    let scene = Scene::new();
+    let stops = Stops(&scene.platform);
+    let repository = |name: &str| Scope::Repository(name.to_owned().try_into().unwrap());
+    scene.queue(1);
+    scene.queue_with(2, json!({"labels": ["gpu"]}));
+    scene.queue_with(3, json!({"labels": ["gpu"]}));
+    stops.stop(&repository("Octo/Repo")).unwrap();
+    scene.queue(4);
+    scene.queue_in(5, "octo/other");
+    let why = |id| job(&scene.platform, JobId(id)).unwrap().unwrap().summary.why;
+    let of_repository = Some(Why::Stopped(Stopped::Repository));
+    assert_eq!([1, 2, 3, 4, 5].map(why), [None, None, of_repository.clone(), of_repository, None]);
+    assert!(!made(&scene).stopped);
+    stops.stop(&Scope::All).unwrap();
+    scene.queue_in(6, "octo/other");
+    assert_eq!([4, 6].map(why), [Some(Why::Stopped(Stopped::All)), Some(Why::Stopped(Stopped::All))]);
+    assert!(made(&scene).stopped);
+    let mut listed = page(&scene, &Filter::default(), None, 50).jobs;
+    let told: Vec<String> = listed.iter().filter_map(|job| Some(job.why.as_ref()?.to_string())).collect();
+    assert_eq!(told, ["the operator stopped all launches; to let them go on: gha-slurm resume"; 3]);
+    let mut seen = SeenStops::default();
+    let mut reads = || {
+        let before = scene.platform.operations.get();
+        seen.tell(&scene.platform, &mut listed).unwrap();
+        scene.platform.operations.get() - before
+    };
+    assert_eq!([reads(), reads()], [3, 0], "one of all, one of each repository, and once");
+    let mut pending = vec![job(&scene.platform, JobId(1)).unwrap().unwrap().summary];
+    let before = scene.platform.operations.get();
+    SeenStops::default().tell(&scene.platform, &mut pending).unwrap();
+    assert_eq!(scene.platform.operations.get(), before, "a job that is in Slurm costs nothing");
 }
 
 #[test]

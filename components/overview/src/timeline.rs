@@ -1,12 +1,13 @@
 //! One job with all that happened to it.
 
+use gha_slurm_core::github::client::Reason;
 use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger};
 use gha_slurm_core::lifecycle::place_in_line;
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::Serialize;
 
-use super::summary::{JobSummary, summaries};
+use super::summary::{JobSummary, SeenStops, summaries};
 
 /// One job with its launches and its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +42,12 @@ pub struct LaunchDetail {
     pub redeem_failures: u64,
     /// The last answer, if it was a failure.
     pub redeem_failure: Option<String>,
+    /// What kind of failure that was.
+    #[serde(skip)]
+    pub redeem_failure_kind: Option<FailureKind>,
+    /// Why GitHub refused, where it did.
+    #[serde(skip)]
+    pub redeem_failure_reason: Option<Reason>,
     /// The job that its runner took.
     pub took: Option<JobId>,
     /// Why its job got another launch.
@@ -49,6 +56,8 @@ pub struct LaunchDetail {
     pub submitted_at: Option<u64>,
     /// When its credential was handed out.
     pub redeemed_at: Option<u64>,
+    /// When its launch token first came again after that: it was stolen, or an answer was lost.
+    pub replayed_at: Option<u64>,
     /// When it was no longer needed.
     pub withdrawn_at: Option<u64>,
     /// When its Slurm job was cancelled.
@@ -92,6 +101,8 @@ pub enum Event {
     RedeemFailed,
     /// The credential was handed out.
     Redeemed,
+    /// Its launch token came again afterwards: it was stolen, or an answer was lost.
+    Replayed,
     /// The launch can no longer serve the job.
     Lost,
     /// A runner took the job.
@@ -113,7 +124,8 @@ pub fn job<P: Store + Clock>(platform: &P, job: JobId) -> Result<Option<JobDetai
     if view.requested.is_none() && view.started.is_none() && view.finished.is_none() {
         return Ok(None);
     }
-    let Some(summary) = summaries(platform, std::slice::from_ref(&record))?.pop() else { return Ok(None) };
+    let summed_up = summaries(platform, std::slice::from_ref(&record), &mut SeenStops::default())?.pop();
+    let Some(summary) = summed_up else { return Ok(None) };
     let place = match (&view.requested, summary.state, record.launches.last()) {
         (Some(requested), super::State::InLine, Some(own)) => place_in_line(platform, requested, own.id)?,
         _ => None,
@@ -143,11 +155,14 @@ impl From<&LaunchRecord> for LaunchDetail {
             submit_failure_kind: record.submissions.last.as_ref().map(|failure| failure.kind),
             submit_failure: record.submissions.last.as_ref().map(|failure| failure.why.clone()),
             redeem_failures: record.redemptions.failures,
+            redeem_failure_kind: record.redemptions.last.as_ref().map(|failure| failure.kind),
+            redeem_failure_reason: record.redemptions.last.as_ref().and_then(|failure| failure.reason),
             redeem_failure: record.redemptions.last.as_ref().map(|failure| failure.why.clone()),
             took: record.took,
             lost: record.lost.as_ref().map(|lost| lost.reason.to_string()),
             submitted_at: record.launched.as_ref().map(|launched| launched.at),
             redeemed_at: record.redeemed,
+            replayed_at: record.replayed,
             withdrawn_at: record.withdrawn,
             cancelled_at: record.cancelled,
             ended: record.ended.as_ref().map(|ended| ended.how.to_string()),
@@ -199,6 +214,7 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         submitted,
         failure(&launch.redemptions, Event::RedeemFailed),
         launch.redeemed.map(|at| moment(at, Event::Redeemed, None)),
+        launch.replayed.map(|at| moment(at, Event::Replayed, None)),
         lost,
         launch.withdrawn.map(|at| moment(at, Event::Withdrawn, None)),
         launch.cancelled.map(|at| moment(at, Event::Cancelled, None)),

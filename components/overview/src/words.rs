@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use gha_slurm_core::ledger::LostReason;
+use gha_slurm_core::ledger::{LostReason, Stopped};
 use serde::{Serialize, Serializer};
 
-use super::{Event, Stage, State};
+use super::{Event, JobSummary, Stage, State};
 
 /// Why a job is where it is, if there is more to say than its state does. The API shows it as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,15 +19,10 @@ pub enum Why {
     Unconfirmed,
     /// GitHub holds it back until its deployment is approved.
     Held,
+    /// The operator stopped launches.
+    Stopped(Stopped),
     /// Its profile has as many launches as it may have.
-    AtCap {
-        /// The profile.
-        profile: String,
-        /// Its limit.
-        max_running: Option<u32>,
-        /// Its limit for one repository.
-        per_repository: Option<u32>,
-    },
+    AtCap(Cap),
     /// The gateway's last answer to its launch.
     NotSubmitted(String),
     /// GitHub's last answer to the request for its credential.
@@ -40,6 +35,39 @@ pub enum Why {
     Expired,
 }
 
+/// The limits of a profile that has as many launches as it may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cap {
+    /// The profile.
+    pub profile: String,
+    /// How many launches it may have.
+    pub max_running: Option<u32>,
+    /// How many of them may be of one repository.
+    pub per_repository: Option<u32>,
+}
+
+impl Cap {
+    /// The limits that are set, by the names of their keys in a profile.
+    pub fn limits(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let limits = [("max_running", self.max_running), ("max_running_per_repository", self.per_repository)];
+        limits.into_iter().filter_map(|(name, limit)| Some((name, limit?)))
+    }
+
+    /// Whether only launches of the job's own repository count.
+    pub fn is_of_repository(&self) -> bool {
+        self.max_running.is_none()
+    }
+}
+
+impl fmt::Display for Cap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.is_of_repository() { " of the repository" } else { "" };
+        write!(f, "profile {} already has as many launches{whose} as it may have (", self.profile)?;
+        let limits: Vec<String> = self.limits().map(|(name, limit)| format!("{name} = {limit}")).collect();
+        write!(f, "{})", limits.join(", "))
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,13 +75,11 @@ impl fmt::Display for Why {
                 f.write_str("the job is older than 24 h, so GitHub is asked first whether it is still queued")
             }
             Self::Held => f.write_str("GitHub holds it back until its deployment is approved"),
-            Self::AtCap { profile, max_running, per_repository } => {
-                let whose = if max_running.is_none() { " of the repository" } else { "" };
-                write!(f, "profile {profile} already has as many launches{whose} as it may have (")?;
-                let limits = [("max_running", max_running), ("max_running_per_repository", per_repository)];
-                let limits = limits.into_iter().filter_map(|(name, limit)| Some(format!("{name} = {}", (*limit)?)));
-                write!(f, "{})", limits.collect::<Vec<_>>().join(", "))
+            Self::Stopped(stopped) => {
+                let of = if *stopped == Stopped::Repository { " OWNER/REPO" } else { "" };
+                write!(f, "{stopped}; to let them go on: gha-slurm resume{of}")
             }
+            Self::AtCap(cap) => cap.fmt(f),
             Self::NotSubmitted(answer) => f.write_str(answer),
             Self::NoCredential(answer) => write!(f, "GitHub gave no credential: {answer}"),
             Self::Lost(reason) => reason.fmt(f),
@@ -80,6 +106,20 @@ pub struct NextStep {
     pub short: &'static str,
 }
 
+impl JobSummary {
+    /// What is still to come; `None` when nothing is.
+    pub fn next_step(&self) -> Option<NextStep> {
+        match self.why {
+            Some(Why::Stopped(_)) => Some(NextStep {
+                title: "Waiting for the operator",
+                hint: "The periodic repair submits the launch after launches are resumed.",
+                short: "launches are stopped",
+            }),
+            _ => self.state.next_step(),
+        }
+    }
+}
+
 impl State {
     /// Its name for people, in lower case.
     pub fn label(self) -> &'static str {
@@ -98,8 +138,7 @@ impl State {
         }
     }
 
-    /// What is still to come; `None` when nothing is.
-    pub fn next_step(self) -> Option<NextStep> {
+    fn next_step(self) -> Option<NextStep> {
         let (title, hint, short) = match self {
             Self::Unconfirmed => ("Waiting for GitHub", "Is this old job still queued?", "GitHub is being asked"),
             Self::Held => (
@@ -148,6 +187,7 @@ impl Event {
             Self::Submitted => "Submitted to Slurm",
             Self::RedeemFailed => "No credential",
             Self::Redeemed => "Launch token redeemed",
+            Self::Replayed => "Launch token used again",
             Self::Lost => "Launch lost",
             Self::Started => "Started on a runner",
             Self::Finished => "Finished",
@@ -159,7 +199,7 @@ impl Event {
 
     /// Whether it is a failure.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::SubmitFailed | Self::RedeemFailed | Self::Lost)
+        matches!(self, Self::SubmitFailed | Self::RedeemFailed | Self::Replayed | Self::Lost)
     }
 }
 

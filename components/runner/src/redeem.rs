@@ -43,12 +43,13 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     let Some(token) = request.bearer() else {
         return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
     };
-    let verified = Settings(platform)
-        .redeem_url()
-        .map_err(Denied::from)
-        .and_then(|audience| Ok(LaunchTokens::new(platform, audience.as_str()).verify(token)?));
+    let verify = || {
+        let audience = Settings(platform).redeem_url()?;
+        Ok(LaunchTokens::new(platform, audience.as_str()).verify(token)?)
+    };
+    let verified = verify();
     let named = verified.as_ref().ok().copied();
-    let redeemed = verified.and_then(|id| exchange(platform, id, &request.body));
+    let redeemed = verified.and_then(|id| exchange(platform, id, &request.body, verify));
     if let Err(denied) = &redeemed {
         if let Some(outcome) = denied.outcome() {
             Counter::Redemption(outcome).sample(platform);
@@ -58,6 +59,7 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
             && Ledger(platform).launch(id).record_replayed() == Ok(true)
         {
             Counter::Suspicion(Suspicion::LaunchTokenReplayed).count(platform);
+            record(platform, &Record::Replay { job: id.job, launch: id });
         }
     }
     let answer = redeemed.unwrap_or_else(Answer::from);
@@ -100,13 +102,14 @@ impl Credential {
     }
 }
 
-fn exchange<P: Platform>(platform: &P, id: LaunchId, body: &[u8]) -> Result<Answer, Denied> {
+/// Exchanges a launch token that was verified; `verify` does it once more.
+fn exchange<P: Platform>(
+    platform: &P,
+    id: LaunchId,
+    body: &[u8],
+    verify: impl FnOnce() -> Result<LaunchId, Denied>,
+) -> Result<Answer, Denied> {
     let requested = check(platform, id)?;
-    if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
-        // Its Slurm job ends, and the job gets another launch after the stop.
-        Ledger(platform).launch(id).record_withdrawn()?;
-        return Err(Denied::Gone(id, stopped.to_string()));
-    }
     let settings = Settings(platform);
     let github = GitHub::new(platform, settings.github()?, BUDGET);
     let jit = !settings.registration_tokens()? || wants_jit(body);
@@ -124,9 +127,10 @@ fn exchange<P: Platform>(platform: &P, id: LaunchId, body: &[u8]) -> Result<Answ
             return Err(Denied::by_github(id, error));
         }
     };
-    // The job may have been cancelled while GitHub was asked.
-    if let Err(denied) = check(platform, id) {
-        if let (Denied::Gone(..), Credential::Jit(JitConfig { runner: Some(runner), .. })) = (&denied, credential) {
+    // While GitHub was asked the job may have been cancelled, its launch stopped or its token revoked.
+    if let Err(denied) = verify().and_then(|id| check(platform, id)) {
+        let for_good = matches!(denied, Denied::Gone(..) | Denied::InvalidToken(_));
+        if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (for_good, credential) {
             // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
             let _ = credentials.remove_runner(Reach::from(&requested), runner);
         }
@@ -167,7 +171,10 @@ fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Requested, Denied> {
     let needed = !withdrawn && Need(platform).needed(id)?;
     let view = ledger.job(id.job).view()?;
     if let (true, Some(requested)) = (needed, &view.requested) {
-        return Ok(requested.clone());
+        let Some(stopped) = Stops(platform).stopped(&requested.repository)? else { return Ok(requested.clone()) };
+        // Its Slurm job ends, and the job gets another launch after the stop.
+        facts.record_withdrawn()?;
+        return Err(Denied::Gone(id, stopped.to_string()));
     }
     if !withdrawn && view.requested.is_some() {
         // From now on no job counts on this launch: its Slurm job ends.

@@ -82,7 +82,7 @@ pub struct Config {
     /// The folder of the launch index.
     pub state_directory: PathBuf,
     /// What the app proves itself with.
-    pub secret: Secret,
+    pub secrets: SharedSecrets,
     /// The file that the secret stands in; `None` when it came by the environment.
     pub secret_file: Option<PathBuf>,
     /// Which repositories run as whom, within which limits.
@@ -122,7 +122,7 @@ impl Config {
             };
             ConfigError::Malformed { path: path.to_owned(), line, column, message }
         })?;
-        let (secret, secret_file) = secret(&file, path, environment)?;
+        let (secrets, secret_file) = secrets(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;
         let backends = Backends { kind: file.backend, slurmrestd: file.slurmrestd, sbatch: file.sbatch }.check()?;
         if file.job_template.as_ref().is_some_and(|template| template.len() > MAX_TEMPLATE_BYTES) {
@@ -155,7 +155,7 @@ impl Config {
             scontrol: file.scontrol,
             open_metrics: file.open_metrics,
             state_directory: file.state_directory,
-            secret,
+            secrets,
             secret_file,
             mapping,
             backends,
@@ -186,27 +186,58 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }
 
-fn secret(
+/// The secrets that the app may send. Two, one on each line, while one replaces the other.
+#[derive(Debug, Clone)]
+pub struct SharedSecrets(Vec<Secret>);
+
+impl SharedSecrets {
+    const MOST: usize = 2;
+
+    /// `None` if there is none, or are too many.
+    fn parse(text: &str) -> Option<Self> {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let secrets = lines.map(Secret::new).collect::<Vec<_>>();
+        (1..=Self::MOST).contains(&secrets.len()).then_some(Self(secrets))
+    }
+
+    /// Whether what the app sent is one of them, in constant time.
+    pub fn admit(&self, token: &str) -> bool {
+        self.0.iter().fold(false, |admitted, secret| admitted | secret.matches(token))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        self.0.iter()
+    }
+}
+
+fn secrets(
     file: &file::File,
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Secret, Option<PathBuf>), ConfigError> {
-    let (secret, place) = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
-        (Some(secret), _) => (Some(Secret::new(secret)), None),
+) -> Result<(SharedSecrets, Option<PathBuf>), ConfigError> {
+    let (secrets, place) = match (environment(SECRET_VARIABLE), &file.gha_shared_secret_file) {
+        (Some(secret), _) => (SharedSecrets::parse(&secret), None),
         (None, Some(name)) => {
             // As systemd's credentials and a file beside the configuration are named.
             let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
-            (Some(Secret::new(read(&name)?.trim_end_matches(['\r', '\n']))), Some(name))
+            (SharedSecrets::parse(&read(&name)?), Some(name))
         }
-        (None, None) => (file.gha_shared_secret.clone(), Some(path.to_owned())),
+        (None, None) => {
+            let secret = file.gha_shared_secret.as_ref();
+            (secret.and_then(|secret| SharedSecrets::parse(secret.expose())), Some(path.to_owned()))
+        }
     };
-    match secret {
-        Some(secret) if !secret.expose().is_empty() => Ok((secret, place)),
-        _ => Err(invalid(
+    let Some(secrets) = secrets else {
+        return Err(invalid(
             "ghaSharedSecret",
-            format!("no shared secret: set ghaSharedSecretFile, {SECRET_VARIABLE} or ghaSharedSecret"),
-        )),
-    }
+            format!(
+                "one secret on a line, or two while one replaces the other: set ghaSharedSecretFile, {SECRET_VARIABLE} \
+                 or ghaSharedSecret"
+            ),
+        ));
+    };
+    Ok((secrets, place))
 }
 
 fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {

@@ -23,7 +23,7 @@ fn user_of(config: &Config, url: &str) -> Option<String> {
 #[test]
 fn the_originals_file_is_read_unchanged() {
     let config = parse(ORIGINAL).unwrap();
-    assert_eq!(config.secret.expose(), "ChangeThisToSomethingSecret");
+    assert!(config.secrets.admit("ChangeThisToSomethingSecret"));
     assert!(config.template.as_deref().is_some_and(|text| text.starts_with("#!/bin/bash\nTOKEN=")));
     for spelling in ["https://github.com/ripley-cloud/test-project", "https://GitHub.com/Ripley-Cloud/Test-Project/"] {
         assert_eq!(user_of(&config, spelling).as_deref(), Some("ci-runner"), "{spelling}");
@@ -102,9 +102,30 @@ fn the_secret_may_come_from_elsewhere() {
     let text = format!("ghaSharedSecretFile: secret\n{}", ORIGINAL.replace("ghaSharedSecret: Change", "#"));
     let path = folder.path().join("gateway.yaml");
     std::fs::write(&path, text).unwrap();
-    assert_eq!(Config::load(&path, &|_| None).unwrap().secret.expose(), "from-file");
+    let admits = |config: &Config, token: &str| config.secrets.admit(token);
+    assert!(admits(&Config::load(&path, &|_| None).unwrap(), "from-file"));
     let environment = |name: &str| (name == SECRET_VARIABLE).then(|| "from-environment".to_owned());
-    assert_eq!(Config::load(&path, &environment).unwrap().secret.expose(), "from-environment");
+    let config = Config::load(&path, &environment).unwrap();
+    assert!(admits(&config, "from-environment") && !admits(&config, "from-file"));
+}
+
+#[test]
+fn two_secrets_are_good_while_one_replaces_the_other() {
+    let file = |secret: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("secret"), secret).unwrap();
+        let text = format!("ghaSharedSecretFile: secret\n{}", ORIGINAL.replace("ghaSharedSecret: Change", "#"));
+        std::fs::write(folder.path().join("gateway.yaml"), text).unwrap();
+        Config::load(&folder.path().join("gateway.yaml"), &|_| None)
+    };
+    for both in ["new\nold\n", "new\r\nold", "\nnew\n\nold\n\n"] {
+        let config = file(both).unwrap();
+        assert!(config.secrets.admit("new") && config.secrets.admit("old"), "{both:?}");
+        assert!(!config.secrets.admit(both) && !config.secrets.admit(""), "{both:?}");
+    }
+    for bad in ["", "\n \n", "one\ntwo\nthree\n"] {
+        assert!(matches!(file(bad), Err(ConfigError::Invalid { .. })), "{bad:?}");
+    }
 }
 
 fn keys(text: &str) -> Vec<&'static str> {

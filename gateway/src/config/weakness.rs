@@ -1,5 +1,6 @@
 //! What a configuration may say and had better not. None of it is an error, because files of the original service are
-//! read unchanged; all of it is told at the start and by `check`.
+//! read unchanged; all of it is told at the start, after each reload,
+//! and by `check`.
 
 use super::Config;
 
@@ -11,7 +12,7 @@ impl Config {
     /// One line per weakness, each with the key that it is about.
     pub fn weaknesses(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
-        if let Some(why) = weak(self.secret.expose()) {
+        for why in self.secrets.iter().filter_map(|secret| weak(secret.expose())) {
             found.push(("ghaSharedSecret", format!("{why}: make one with openssl rand -hex 32")));
         }
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
@@ -37,6 +38,13 @@ impl Config {
             }
         }
         found
+    }
+
+    /// Writes them into the log.
+    pub(crate) fn tell_weaknesses(&self) {
+        for (key, line) in self.weaknesses() {
+            tracing::warn!(key, "{line}");
+        }
     }
 }
 

@@ -202,7 +202,6 @@ async fn reload(State(edge): State<Arc<Edge>>) -> Response {
         Ok(restart) if restart.is_empty() => Json(json!({"status": "OK!"})).into_response(),
         Ok(restart) => Json(json!({"status": "OK!", "needs_restart": restart})).into_response(),
         Err(error) => {
-            tracing::error!(%error, "the configuration was not reloaded");
             let status = match &error {
                 ConfigError::Unreadable { .. } => StatusCode::INTERNAL_SERVER_ERROR,
                 _ => StatusCode::UNPROCESSABLE_ENTITY,
@@ -242,5 +241,59 @@ impl From<ServiceError> for Response {
                 message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway's launch index failed")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Result, Write};
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+    use crate::config::Config;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reload_tells_the_log_what_came_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.yaml");
+        let text = |secret: &str| {
+            let state = folder.path().display();
+            format!(
+                "ghaSharedSecret: {secret}\nstateDirectory: {state}\njob: {{runner: /opt/runner}}\n\
+                 slurmUsers: {{ci: {{repositories: ['https://github.com/octo/*']}}}}\n"
+            )
+        };
+        std::fs::write(&path, text("4d1f0a2b9c8e7f60a1b2c3d4e5f60718")).unwrap();
+        let config = Config::load(&path, &|_| None).unwrap();
+        let service = Arc::new(Service::open(config, path.clone()).unwrap());
+        let edge = Arc::new(Edge { service, metrics: Metrics::default() });
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let told = async |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let status = reload(State(Arc::clone(&edge))).await.status();
+            let bytes = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
+            (status.as_u16(), String::from_utf8(bytes).unwrap())
+        };
+        let (status, weak) = told(&text("short")).await;
+        assert!(status == 200 && weak.contains("ghaSharedSecret") && weak.contains("reloaded"), "{status} {weak}");
+        let (status, bad) = told("repositories: [").await;
+        assert!(status == 422 && bad.contains("not reloaded"), "{status} {bad}");
     }
 }

@@ -57,7 +57,7 @@ fn may(route: &str, headers: &HeaderMap, config: &Config) -> bool {
     }
     let mut presented = headers.get_all("auth-token").iter();
     let (Some(token), None) = (presented.next(), presented.next()) else { return false };
-    token.to_str().is_ok_and(|token| config.secret.matches(token))
+    token.to_str().is_ok_and(|token| config.secrets.admit(token))
 }
 
 /// The audit log has all that changes something, and all that was refused.

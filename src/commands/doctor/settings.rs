@@ -10,7 +10,7 @@ use super::report::Finding;
 use crate::commands::native::Native;
 
 /// Shorter ones can be guessed by trying.
-const STRONG_LENGTH: usize = 12;
+const STRONG_LENGTH: usize = 16;
 /// A word or two has more.
 const STRONG_VARIETY: usize = 6;
 
@@ -38,7 +38,12 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
     let token = native.variable("admin_token").ok().flatten().filter(|token| !token.trim().is_empty());
     match (token, settings.admin_token()) {
         (None, _) => {
-            let hint = "without it there is no periodic repair, and nobody can log in to the console";
+            let hint = match settings.tick_token() {
+                Ok(Some(_)) => {
+                    "without it nobody can log in to the console; tick_token is enough for the periodic repair"
+                }
+                _ => "without it nobody can log in to the console; the periodic repair needs it or tick_token",
+            };
             findings.push(Finding::ok(CHECK, "admin_token is not set").with_hint(hint));
         }
         (Some(_), Err(error)) => findings.push(of_setting(CHECK, &error)),

@@ -54,6 +54,8 @@ struct World {
     slurm: Option<Value>,
     /// GitHub's answers by the end of the path.
     github: HashMap<String, (u16, Value)>,
+    /// What happens while GitHub is asked for what ends so.
+    meanwhile: HashMap<String, fn(&Memory)>,
     submitted: i64,
     tokens: HashMap<String, String>,
 }
@@ -78,9 +80,11 @@ impl Scene {
         platform.set_variable("registration_tokens", Some("allow"));
         let world: Rc<RefCell<World>> = Rc::default();
         let seen = Rc::clone(&world);
-        platform.serve(move |_, request| {
-            let mut world = seen.borrow_mut();
+        platform.serve(move |platform, request| {
             let path = request.url.path().to_owned();
+            let happens = seen.borrow().meanwhile.iter().find(|(end, _)| path.ends_with(*end)).map(|(_, what)| *what);
+            happens.into_iter().for_each(|what| what(platform));
+            let mut world = seen.borrow_mut();
             if path == "/runner/start" {
                 return match world.gateway {
                     Gateway::Away => Err(SendError::Broken("the connection was refused".to_owned())),
@@ -128,6 +132,11 @@ impl Scene {
 
     pub fn github(&self, end: &str, status: u16, body: Value) {
         self.world.borrow_mut().github.insert(end.to_owned(), (status, body));
+    }
+
+    /// What happens while GitHub is asked for what ends so.
+    pub fn meanwhile(&self, end: &str, what: fn(&Memory)) {
+        self.world.borrow_mut().meanwhile.insert(end.to_owned(), what);
     }
 
     pub fn pass(&self, seconds: u64) {

@@ -107,18 +107,27 @@ pub(super) fn answer<P: Platform>(platform: &P, request: &Request, order: Order)
         Scope::Repository(name) => Some(name),
     };
     let (client, stops) = (client.as_str(), Stops(platform));
-    let (done, what) = match order {
-        Order::Stop => (stops.stop(&scope), Record::Stop { repository, client }),
-        Order::Resume => (stops.resume(&scope), Record::Resume { repository, client }),
+    // Recorded first: an order may take effect though the store's answer was lost.
+    let done = match order {
+        Order::Stop => {
+            record(platform, &Record::Stop { repository, client });
+            stops.stop(&scope)
+        }
+        Order::Resume => {
+            record(platform, &Record::Resume { repository, client });
+            stops.resume(&scope)
+        }
         Order::Revoke if repository.is_some() => {
             return Answer::error(400, "repository: launch tokens are revoked for all repositories at once");
         }
-        Order::Revoke => (revoke_all(platform), Record::Revocation { client }),
+        Order::Revoke => {
+            record(platform, &Record::Revocation { client });
+            revoke_all(platform)
+        }
     };
     if let Err(error) = done {
         return error.into();
     }
-    record(platform, &what);
     let answer = match order {
         Order::Stop => Answer::new(200, json!(Switch { stopped: true, repository })),
         Order::Resume => Answer::new(200, json!(Switch { stopped: false, repository })),

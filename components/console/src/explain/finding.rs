@@ -1,8 +1,9 @@
 //! What `explain` finds out about a job, as a type: [`super::words`] turns it into sentences, once, at the end.
 
-use gha_slurm_core::github::client::GitHubError;
-use gha_slurm_core::ledger::FailureKind;
+use gha_slurm_core::github::client::{GitHubError, Reason};
+use gha_slurm_core::ledger::{FailureKind, Stopped};
 use gha_slurm_core::settings::SettingError;
+use gha_slurm_overview::Cap;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::slurm_job::SlurmJob;
@@ -37,14 +38,16 @@ pub(super) enum Finding {
     NoWebhook { profile: String },
     /// GitHub has to confirm that the old job is still queued.
     Unconfirmed { age: u64 },
-    /// Its profile is at `max_running`; its place in line, if it is not far back.
-    AtCap { profile: String, place: Option<usize>, age: u64 },
+    /// The operator stopped launches; the gateway's last answer to its launch, if it did not accept it before.
+    Stopped { stopped: Stopped, repository: Option<RepositoryName>, answer: Option<String>, age: u64 },
+    /// Its profile is at a limit; its place in line, if it is not far back.
+    AtCap { cap: Cap, place: Option<usize>, age: u64 },
     /// Its launch was not tried yet.
     Submitting { age: u64 },
     /// The gateway has not accepted its launch.
     NotSubmitted { tries: Tries, kind: Option<FailureKind>, retry_in: Option<u64>, now: GatewayNow, age: u64 },
-    /// GitHub gives no credential.
-    NoCredential { tries: Tries, slurm_job: SlurmJobId },
+    /// GitHub gives no credential, for this reason, if it is known.
+    NoCredential { tries: Tries, kind: Option<FailureKind>, reason: Option<Reason>, slurm_job: SlurmJobId },
     /// The gateway accepted its launch; what it says about the Slurm job now.
     InSlurm { slurm_job: SlurmJobId, asked: Result<Option<SlurmJob>, String>, age: u64 },
     /// The credential was handed out.
@@ -101,4 +104,6 @@ pub(super) struct Besides {
     pub(super) branch: Option<String>,
     /// Launches whose runners GitHub gave to other jobs.
     pub(super) taken: Vec<(LaunchId, JobId)>,
+    /// Launches whose launch token came again after its credential was handed out.
+    pub(super) replayed: Vec<LaunchId>,
 }

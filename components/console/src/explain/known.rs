@@ -5,7 +5,7 @@ use gha_slurm_core::ledger::{FailureKind, Ledger};
 use gha_slurm_core::lifecycle::retry_at;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
-use gha_slurm_overview::{JobDetail, LaunchDetail, State};
+use gha_slurm_overview::{JobDetail, LaunchDetail, State, Why};
 use gha_slurm_protocol::identity::LaunchId;
 use gha_slurm_protocol::slurm_job::SlurmJob;
 
@@ -28,6 +28,12 @@ pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<E
         workflow: job.workflow.clone(),
         branch: job.branch.clone(),
         taken: taken.collect(),
+        replayed: detail
+            .launches
+            .iter()
+            .filter(|launch| launch.replayed_at.is_some())
+            .map(|launch| launch.launch)
+            .collect(),
     };
     Ok(words::explanation(&finding, &besides, Some(job.job), job.name.clone()))
 }
@@ -37,10 +43,17 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
     let age = platform.unix_seconds().saturating_sub(job.since);
     // Another job's launch may serve this one.
     let serving = job.launch.and_then(|own| detail.launches.iter().find(|launch| launch.launch == own));
+    if let Some(Why::Stopped(stopped)) = job.why {
+        let answer = serving.and_then(|launch| launch.submit_failure.clone());
+        return Ok(Finding::Stopped { stopped, repository: job.repository.clone(), answer, age });
+    }
     Ok(match job.state {
         State::Unconfirmed => Finding::Unconfirmed { age },
         State::Held => Finding::Held { age },
-        State::InLine => Finding::AtCap { profile: job.profile.clone().unwrap_or_default(), place: detail.place, age },
+        State::InLine => match &job.why {
+            Some(Why::AtCap(cap)) => Finding::AtCap { cap: cap.clone(), place: detail.place, age },
+            _ => Finding::Submitting { age },
+        },
         State::Unsubmitted | State::Refused => match serving {
             Some(launch) => unsubmitted(platform, launch, age)?,
             None => Finding::Submitting { age },
@@ -91,7 +104,9 @@ fn unsubmitted<P: Platform>(platform: &P, launch: &LaunchDetail, age: u64) -> Re
 fn pending<P: Platform>(platform: &P, launch: &LaunchDetail, age: u64) -> Finding {
     let slurm_job = id_of(Some(launch));
     if let Some(answer) = launch.redeem_failure.clone() {
-        return Finding::NoCredential { tries: Tries { failures: launch.redeem_failures, answer }, slurm_job };
+        let tries = Tries { failures: launch.redeem_failures, answer };
+        let (kind, reason) = (launch.redeem_failure_kind, launch.redeem_failure_reason);
+        return Finding::NoCredential { tries, kind, reason, slurm_job };
     }
     Finding::InSlurm { slurm_job, asked: ask_gateway(platform, launch.launch), age }
 }

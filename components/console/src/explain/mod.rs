@@ -47,6 +47,8 @@ pub enum Cause {
     NoWebhook,
     /// GitHub has to confirm first that the old job is still queued.
     Unconfirmed,
+    /// The operator stopped launches, of its repository or of all.
+    Stopped,
     /// Its profile has as many launches as it may have.
     AtCap,
     /// The gateway cannot be reached, or fails.

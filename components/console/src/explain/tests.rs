@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use gha_slurm_core::ledger::{Ledger, LostReason};
+use gha_slurm_core::ledger::{Ledger, LostReason, Scope, Stops};
 use gha_slurm_protocol::identity::RepositoryName;
-use gha_slurm_scene::{Gateway, Scene};
+use gha_slurm_scene::{Gateway, PROFILES, Scene};
 use serde_json::{Value, json};
 
 use super::{Cause, Explained, explain};
@@ -82,6 +82,55 @@ fn a_job_before_the_gateway() {
 }
 
 #[test]
+fn a_job_that_the_operator_stopped() {
+    let scene = Scene::new();
+    let stops = Stops(&scene.platform);
+    let repository = Scope::Repository("octo/repo".to_owned().try_into().unwrap());
+    scene.gateway(Gateway::Away);
+    scene.queue(1);
+    stops.stop(&repository).unwrap();
+    scene.pass(90);
+    of_ours(&scene, "stopped_repository", Cause::Stopped, 1);
+    stops.stop(&Scope::All).unwrap();
+    scene.queue(2);
+    of_ours(&scene, "stopped", Cause::Stopped, 2);
+    stops.resume(&Scope::All).unwrap();
+    stops.resume(&repository).unwrap();
+    assert_eq!(ask(&scene, "octo/repo", 2).jobs[0].cause, Cause::Submitting);
+}
+
+#[test]
+fn a_job_in_the_line_of_a_profile_with_limits() {
+    let scene = Scene::new();
+    for (name, limits, first) in [
+        ("at_cap_of_repository", "max_running_per_repository = 1", 10),
+        ("at_cap_of_either", "max_running = 5\nmax_running_per_repository = 1", 20),
+    ] {
+        let profiles = PROFILES.replace("max_running = 1", limits).replace("'gpu'", &format!("'{name}'"));
+        scene.platform.set_variable("profiles", Some(&profiles));
+        let job = json!({"labels": [name]});
+        scene.queue_with(first, job.clone());
+        scene.queue_with(first + 1, job);
+        of_ours(&scene, name, Cause::AtCap, first + 1);
+    }
+}
+
+#[test]
+fn a_job_without_a_credential() {
+    let scene = Scene::new();
+    let refused = |job: u64, name: &str, (github, message): (u16, &str), status: u16| {
+        scene.queue(job);
+        scene.github("/access_tokens", github, json!({ "message": message }));
+        assert_eq!(scene.redeem(&format!("{job}-1")).status, status, "{name}");
+        of_ours(&scene, name, Cause::CredentialRefused, job);
+    };
+    refused(1, "credential_of_no_app", (404, "Integration not found"), 503);
+    refused(2, "credential_of_github_away", (502, "Bad Gateway"), 503);
+    let permission = "The permissions requested are not granted to this installation.";
+    refused(3, "credential_without_permission", (422, permission), 403);
+}
+
+#[test]
 fn a_job_in_slurm() {
     let scene = Scene::new();
     scene.queue(1);
@@ -128,6 +177,15 @@ fn a_job_with_a_runner() {
     of_ours(&scene, "given_up", Cause::GivenUp, 3);
     scene.pass(24 * 60 * 60);
     of_ours(&scene, "expired", Cause::Expired, 3);
+}
+
+#[test]
+fn a_launch_token_that_came_twice_is_told_of() {
+    let scene = Scene::new();
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    assert_eq!(scene.redeem("1-1").status, 409);
+    of_ours(&scene, "replayed", Cause::RunnerStarting, 1);
 }
 
 #[test]

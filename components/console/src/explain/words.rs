@@ -1,10 +1,13 @@
 //! The sentences of `explain`: one table from what was found to what is said, and nothing else.
 
-use gha_slurm_core::github::client::GitHubError;
-use gha_slurm_core::ledger::FailureKind;
-use gha_slurm_protocol::identity::{JobId, LaunchId};
-use gha_slurm_protocol::slurm_job::SlurmJob;
+mod slurm;
 
+use gha_slurm_core::github::client::{GitHubError, Reason};
+use gha_slurm_core::ledger::{FailureKind, Stopped};
+use gha_slurm_overview::Cap;
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+
+use self::slurm::in_slurm;
 use super::finding::{Besides, Finding, GatewayNow, Nearest, SlurmJobId, Tries};
 use super::{Cause, Explanation};
 use crate::time::duration;
@@ -28,6 +31,9 @@ pub(super) fn explanation(
     }
     for (launch, taker) in &besides.taken {
         tell_taken(&mut told, *launch, *taker);
+    }
+    for launch in &besides.replayed {
+        tell_replayed(&mut told, *launch);
     }
     let Told { cause, headline, details, advice } = told;
     Explanation { job, name, cause, headline, details, advice }
@@ -137,48 +143,31 @@ fn tell(finding: &Finding) -> Told {
                  and the app's response.",
                 "If there is none: the App must be subscribed to the event \"Workflow job\", its webhook must be active, \
                  and the webhook URL must be this app's /api/github/webhooks.",
-                "If it failed: check that the periodic repair runs (admin_token must be set).",
+                "If it failed: check that the periodic repair runs (it needs tick_token or admin_token).",
             ],
         ),
         Finding::Unconfirmed { age } => told(
             Cause::Unconfirmed,
             "The job is older than 24 h, so GitHub is asked first whether it is still queued.",
             vec![format!("Its webhook came {} ago.", duration(*age))],
-            &["Wait: the periodic repair asks within minutes. Check that it runs (admin_token must be set)."],
-        ),
-        Finding::AtCap { profile, place, age } => told(
-            Cause::AtCap,
-            format!("The job is in line: profile {profile} already has as many launches as max_running allows."),
-            vec![
-                format!("It has been in line for {}.", duration(*age)),
-                match place {
-                    Some(1) => "It is next.".to_owned(),
-                    Some(place) => format!("It is number {place} in line."),
-                    None => "More than a hundred jobs are before it.".to_owned(),
-                },
+            &[
+                "Wait: the periodic repair asks within minutes. Check that it runs (it needs tick_token or admin_token).",
             ],
-            &["Wait until one of the profile's jobs ends, or raise its max_running."],
         ),
+        Finding::Stopped { stopped, repository, answer, age } => {
+            tell_stopped(*stopped, repository.as_ref(), answer.as_deref(), *age)
+        }
+        Finding::AtCap { cap, place, age } => at_cap(cap, *place, *age),
         Finding::Submitting { age } => told(
             Cause::Submitting,
             "The job's launch is being submitted to the gateway.",
             vec![format!("Its webhook came {} ago.", duration(*age))],
-            &["Wait a moment. If this lasts, check that the periodic repair runs (admin_token must be set)."],
+            &[
+                "Wait a moment. If this lasts, check that the periodic repair runs (it needs tick_token or admin_token).",
+            ],
         ),
         Finding::NotSubmitted { tries, kind, retry_in, now, age } => not_submitted(tries, *kind, *retry_in, now, *age),
-        Finding::NoCredential { tries, slurm_job } => told(
-            Cause::CredentialRefused,
-            "GitHub gives no credential for the job's runner.",
-            vec![
-                format!("The last answer: {}.", tries.answer),
-                format!("Slurm job {} has asked {}.", number(slurm_job), times(tries.failures)),
-            ],
-            &[
-                "Check that the App is installed on the repository, is not suspended, and has the permission \
-                 \"Administration: Read and write\".",
-                "The Slurm job keeps asking while it runs.",
-            ],
-        ),
+        Finding::NoCredential { tries, kind, reason, slurm_job } => no_credential(tries, *kind, *reason, slurm_job),
         Finding::InSlurm { slurm_job, asked, age } => in_slurm(slurm_job, asked, *age),
         Finding::RunnerStarting { runner, slurm_job, age } => told(
             Cause::RunnerStarting,
@@ -262,6 +251,71 @@ fn tell_nearest(nearest: &Nearest) -> (String, Option<String>) {
     }
 }
 
+fn tell_stopped(stopped: Stopped, repository: Option<&RepositoryName>, answer: Option<&str>, age: u64) -> Told {
+    let repository = repository.map(ToString::to_string).unwrap_or_default();
+    let (of, order) = match stopped {
+        Stopped::All => ("all repositories", "gha-slurm resume".to_owned()),
+        Stopped::Repository => (&*repository, format!("gha-slurm resume {repository}")),
+    };
+    let mut details = vec![format!("Its webhook came {} ago.", duration(age))];
+    details.extend(answer.map(|answer| format!("The gateway's last answer to its launch: {answer}.")));
+    let headline = format!("The operator stopped the launches of {of}; the job is kept.");
+    told(
+        Cause::Stopped,
+        headline,
+        details,
+        &[&format!("Run {order}. The periodic repair launches the job after that.")],
+    )
+}
+
+fn at_cap(cap: &Cap, place: Option<usize>, age: u64) -> Told {
+    let details = vec![
+        format!("It has been in line for {}.", duration(age)),
+        match place {
+            Some(1) => "It is next.".to_owned(),
+            Some(place) => format!("It is number {place} in line."),
+            None => "More than a hundred jobs are before it.".to_owned(),
+        },
+    ];
+    let limits: Vec<&str> = cap.limits().map(|(name, _)| name).collect();
+    let whose = if cap.is_of_repository() { " of the repository" } else { "" };
+    let advice = format!("Wait until one of the profile's jobs{whose} ends, or raise its {}.", limits.join(" or "));
+    told(Cause::AtCap, format!("The job is in line: {cap}."), details, &[&advice])
+}
+
+/// `kind` and `reason` decide whether the job script asks again, as the answer to it does.
+fn no_credential(tries: &Tries, kind: Option<FailureKind>, reason: Option<Reason>, slurm_job: &SlurmJobId) -> Told {
+    let details = vec![
+        format!("The last answer: {}.", tries.answer.trim_end_matches('.')),
+        format!("Slurm job {} has asked {}.", number(slurm_job), times(tries.failures)),
+    ];
+    let advice = match (kind, reason) {
+        (Some(FailureKind::Away), Some(reason)) if reason != Reason::NotGitHub => format!(
+            "Wait: GitHub may not know an access token yet that it has just made. If this lasts: {}.",
+            reason.advice()
+        ),
+        (_, Some(reason)) => sentence(&reason.advice()),
+        (Some(FailureKind::Away), None) => "Wait: GitHub does not answer, or limits the rate of calls.".to_owned(),
+        (Some(FailureKind::Other), None) => "Put right what the last answer names.".to_owned(),
+        (_, None) => "Check that the App is installed on the repository, is not suspended, and has the permission \
+                      \"Administration: Read and write\"."
+            .to_owned(),
+    };
+    let next = match (kind, reason) {
+        (Some(FailureKind::Refused), reason) if reason != Some(Reason::NoJit) => {
+            "The Slurm job ends after this answer. The periodic repair launches the job again: three launches at most."
+        }
+        _ => "The Slurm job keeps asking while it runs.",
+    };
+    told(Cause::CredentialRefused, "GitHub gives no credential for the job's runner.", details, &[&advice, next])
+}
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| format!("{}{}.", first.to_uppercase(), rest.as_str())).unwrap_or_default()
+}
+
 fn not_submitted(tries: &Tries, kind: Option<FailureKind>, retry_in: Option<u64>, now: &GatewayNow, age: u64) -> Told {
     let age = duration(age);
     let mut details = vec![
@@ -311,52 +365,6 @@ fn not_submitted(tries: &Tries, kind: Option<FailureKind>, retry_in: Option<u64>
     told(Cause::GatewayDown, format!("The gateway has not accepted the launch for {age}."), details, &advice)
 }
 
-fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, String>, age: u64) -> Told {
-    let mut details = vec![format!("It was submitted {} ago.", duration(age))];
-    let headline = format!("The gateway accepted the job's launch, as Slurm job {}.", number(slurm_job));
-    let slurm = match asked {
-        Ok(Some(slurm)) => slurm,
-        Ok(None) => {
-            details.push("The gateway knows nothing more about it.".to_owned());
-            return told(Cause::Submitted, headline, details, &["Look on the cluster: squeue, scontrol show job."]);
-        }
-        Err(problem) => {
-            details.push(format!("The gateway could not be asked about it: {problem}."));
-            let advice = ["Check that the gateway runs, or look on the cluster: squeue, scontrol show job."];
-            return told(Cause::Submitted, headline, details, &advice);
-        }
-    };
-    let id = slurm.job_id.as_deref().unwrap_or_else(|| number(slurm_job));
-    let reason = slurm.reason.as_deref().filter(|reason| !matches!(*reason, "" | "None"));
-    if slurm.is_over() {
-        details.extend(reason.map(|reason| format!("Slurm's reason: {reason}.")));
-        let headline = format!("Slurm job {id} has ended ({}), and its runner never started.", slurm.state);
-        let advice = [
-            "See the Slurm job's output (\"output\" in the gateway's configuration). Most often the job script could not \
-             reach the app at public_url, or the runner is missing.",
-            "The periodic repair launches the job again.",
-        ];
-        return told(Cause::SlurmEnded, headline, details, &advice);
-    }
-    match slurm.state.as_str() {
-        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" => {
-            let headline = match reason {
-                Some(reason) => format!("Slurm job {id} waits in Slurm's queue: {reason}."),
-                None => format!("Slurm job {id} waits in Slurm's queue ({}).", slurm.state),
-            };
-            told(Cause::SlurmPending, headline, details, &[advice_for(reason.unwrap_or_default())])
-        }
-        state => {
-            let headline = format!("Slurm job {id} is {state}, and has not fetched its credential yet.");
-            let advice = [
-                "Wait if it has just started. Otherwise see its output: most often the job script cannot reach the app \
-                 at public_url, or is still installing the runner.",
-            ];
-            told(Cause::SlurmRunning, headline, details, &advice)
-        }
-    }
-}
-
 /// GitHub gave a runner that was started for this job to another one.
 fn tell_taken(told: &mut Told, launch: LaunchId, taker: JobId) {
     told.details.push(format!(
@@ -368,26 +376,12 @@ fn tell_taken(told: &mut Told, launch: LaunchId, taker: JobId) {
     }
 }
 
-/// What to do about Slurm's reasons for pending (squeue's manual, JOB REASON CODES).
-fn advice_for(reason: &str) -> &'static str {
-    match reason {
-        "Resources" | "Priority" => "Wait: Slurm starts it when nodes are free and it is its turn.",
-        "BeginTime" | "Cleaning" | "Prolog" => "Wait: Slurm is about to start it.",
-        "PartitionDown" | "PartitionInactive" => {
-            "The profile's partition does not start jobs: ask the cluster's administrators."
-        }
-        "PartitionNodeLimit" | "PartitionTimeLimit" | "BadConstraints" => {
-            "It will never start: the profile asks for more than its partition offers. Change the profile."
-        }
-        "JobHeldAdmin" | "JobHeldUser" => "It is held: release it with scontrol release JOBID.",
-        "InvalidAccount" | "InvalidQOS" => "It will never start: fix account or qos in the gateway's configuration.",
-        _ if reason.starts_with("ReqNodeNotAvail") => {
-            "Wait, or ask the cluster's administrators: the nodes that fit are down, drained or reserved."
-        }
-        _ if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
-            "The Slurm user, its account or its QOS is at a limit: wait for its other jobs, or have the limit raised."
-        }
-        "" => "Wait: Slurm gives no reason.",
-        _ => "See what the reason means in squeue's manual, under JOB REASON CODES.",
-    }
+fn tell_replayed(told: &mut Told, launch: LaunchId) {
+    told.details.push(format!("The launch token of {launch} was used again after its credential was handed out."));
+    told.advice.push(
+        "The token may have been stolen by another process of its Slurm user, which then has the runner's credential. \
+         Read the output of that Slurm job: it ends with exit status 81 if the credential went elsewhere, and says whether an \
+         answer to an earlier attempt of its own was lost."
+            .to_owned(),
+    );
 }

@@ -97,6 +97,11 @@ fn tile(class: &str, name: &str, number: u64, words: &str) -> Markup {
 pub(super) fn troubles(figures: &Figures, now: u64) -> Markup {
     let nothing = figures.troubles.is_empty() && figures.problems.is_empty();
     html! {
+        @if figures.stopped {
+            p.notice.waits {
+                "The operator stopped the launches of all repositories. To let them go on: gha-slurm resume"
+            }
+        }
         @if !figures.complete {
             p.notice.waits { "Some jobs are not counted yet. The next tick counts them." }
         }

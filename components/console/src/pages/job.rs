@@ -2,7 +2,7 @@
 
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_edge::answer::Answer;
-use gha_slurm_overview::{Event, JobDetail, LaunchDetail, Moment, State};
+use gha_slurm_overview::{Event, JobDetail, LaunchDetail, Moment, State, Why};
 use gha_slurm_protocol::identity::JobId;
 use maud::{Markup, html};
 
@@ -62,10 +62,10 @@ fn shown(frame: &Frame<'_>, detail: &JobDetail) -> Markup {
 }
 
 fn why(detail: &JobDetail) -> Option<String> {
-    let why = detail.summary.why.as_ref()?.to_string();
-    Some(match detail.place {
-        Some(place) => format!("{why}; it is number {place} in line"),
-        None => why,
+    let why = detail.summary.why.as_ref()?;
+    Some(match (why, detail.place) {
+        (Why::AtCap(_), Some(place)) => format!("{why}; it is number {place} in line"),
+        _ => why.to_string(),
     })
 }
 
@@ -96,7 +96,7 @@ fn timeline(detail: &JobDetail, now: u64) -> Markup {
     html! {
         ol.timeline {
             @for (moment, earlier) in detail.timeline.iter().zip(earlier) { (step(moment, earlier)) }
-            @if let Some(step) = detail.summary.state.next_step() {
+            @if let Some(step) = detail.summary.next_step() {
                 li.open {
                     strong { (step.title) }
                     span.when { (duration(now.saturating_sub(detail.summary.since))) " so far" }
@@ -180,6 +180,9 @@ fn outcome(launch: &LaunchDetail, now: u64) -> Markup {
     ];
     html! {
         @for text in said.into_iter().flatten() { div { (text) } }
+        @if let Some(at) = launch.replayed_at {
+            div { "launch token used again " (ago(at, now)) ": it was stolen, or an answer was lost" }
+        }
         @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": no longer needed" } }
         @if let (Some(at), Some(how)) = (launch.ended_at, &launch.ended) { div { "Slurm job ended " (ago(at, now)) ": " (how) } }
         @if let Some(at) = launch.cancelled_at { div { "Slurm job cancelled " (ago(at, now)) } }

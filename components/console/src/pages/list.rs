@@ -136,7 +136,7 @@ fn length(name: &str, seconds: Option<u64>) -> Markup {
 
 /// Why a waiting job waits: what the facts say, or else the step that it waits for.
 fn why(job: &JobSummary) -> Option<String> {
-    let step = || job.state.waits().then(|| job.state.next_step()).flatten().map(|step| step.short.to_owned());
+    let step = || job.state.waits().then(|| job.next_step()).flatten().map(|step| step.short.to_owned());
     job.why.as_ref().map(ToString::to_string).or_else(step)
 }
 

@@ -1,10 +1,11 @@
-use gha_slurm_core::ledger::{FailureKind, Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, Ledger, Requested, Scope, Stops};
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
 use gha_slurm_core::text::Text;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_scene::Scene;
 use serde_json::json;
 
 use super::answer;
@@ -192,6 +193,22 @@ fn whatever_the_facts_say_is_text() {
         assert_eq!(text.matches("<script").count(), 1, "{target}: our own alone");
         assert!(!text.contains("<img") && !text.contains("style="), "{target}");
     }
+}
+
+#[test]
+fn a_stop_is_seen_on_the_pages_with_the_way_to_end_it() {
+    let scene = Scene::new();
+    let all = "stopped the launches of all repositories";
+    let stops = Stops(&scene.platform);
+    stops.stop(&Scope::Repository("octo/repo".to_owned().try_into().unwrap())).unwrap();
+    scene.queue(1);
+    let job = page(&scene.platform, "/jobs/1").1;
+    assert!(job.contains("gha-slurm resume OWNER/REPO") && job.contains("Waiting for the operator"), "{job}");
+    let overview = page(&scene.platform, "/").1;
+    assert!(overview.contains("stopped launches of this repository") && !overview.contains(all), "{overview}");
+    stops.stop(&Scope::All).unwrap();
+    assert!(page(&scene.platform, "/").1.contains(all));
+    assert!(page(&scene.platform, "/jobs/1").1.contains("the operator stopped all launches"));
 }
 
 #[test]

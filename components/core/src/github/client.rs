@@ -46,7 +46,8 @@ pub enum GitHubError {
         /// For the log.
         detail: String,
     },
-    /// 401: the credential that the call was made with is not accepted (any more).
+    /// 401: the credential that the call was made with is not accepted (any more). Also 404 where it is an App's that is
+    /// not known there.
     #[error("GitHub does not accept the credential: {0}")]
     Unauthorized(Refusal),
     /// 404, or a redirect to elsewhere: not there, or not for this App to see.
@@ -261,6 +262,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
                 GitHubError::Unavailable { retry_after: 2 * DEFAULT_RETRY_SECONDS, until, detail }
             }
             401 => GitHubError::Unauthorized(refusal),
+            404 if refusal.reason == Reason::App => GitHubError::Unauthorized(refusal),
             404 | 410 | 300..=399 => GitHubError::NotFound(refusal),
             403 | 409 | 422 => GitHubError::Refused(refusal),
             _ => {

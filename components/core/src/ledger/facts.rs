@@ -85,11 +85,6 @@ impl Requested {
     pub fn has_line(&self) -> bool {
         self.max_running.or(self.max_running_per_repository).is_some()
     }
-
-    /// Whether GitHub has given the job up by now.
-    pub fn expired(&self, now: u64) -> bool {
-        self.at.saturating_add(QUEUE_LIMIT_SECONDS) <= now
-    }
 }
 
 /// GitHub holds the job back until somebody approves its deployment.
@@ -204,10 +199,16 @@ impl View {
         self.held.is_some() && self.released.is_none()
     }
 
-    /// Whether GitHub has given the job up by now: it counts from when the job was queued last.
+    /// When GitHub gives the job up, should no runner take it, in seconds of Unix time: it counts from when the job was
+    /// queued last.
+    pub fn given_up_at(&self) -> Option<u64> {
+        let queued = self.requested.as_ref()?.at.max(self.released.unwrap_or(0));
+        Some(queued.saturating_add(QUEUE_LIMIT_SECONDS))
+    }
+
+    /// Whether GitHub has given the job up by now.
     pub fn expired(&self, now: u64) -> bool {
-        let queued_again = self.released.is_some_and(|released| released.saturating_add(QUEUE_LIMIT_SECONDS) > now);
-        !queued_again && self.requested.as_ref().is_some_and(|requested| requested.expired(now))
+        self.given_up_at().is_some_and(|at| at <= now)
     }
 
     /// Whether GitHub queued it by this delivery, or held it back.
@@ -229,10 +230,9 @@ impl View {
     pub fn over_since(&self, now: u64) -> Option<u64> {
         let started = self.started.as_ref().map(|started| started.at);
         let finished = self.finished.as_ref().map(|finished| finished.at);
-        let expired = self.requested.as_ref().filter(|requested| requested.expired(now));
-        let expired = expired.map(|requested| requested.at.saturating_add(QUEUE_LIMIT_SECONDS));
+        let given_up = self.given_up_at().filter(|at| *at <= now);
         // The last of them: each is news of its launches.
-        [started, finished, expired].into_iter().flatten().max()
+        [started, finished, given_up].into_iter().flatten().max()
     }
 
     /// The request, if the job still waits for a runner at `now`.
@@ -535,6 +535,43 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
 mod tests {
     use super::*;
     use crate::testing::Memory;
+
+    #[test]
+    fn a_job_that_was_released_is_not_over_before_a_day_after_that() {
+        let platform = Memory::new();
+        let queued = platform.unix_seconds();
+        let requested = Requested {
+            repository_id: RepositoryId(7),
+            repository: "octo/repo".to_owned().try_into().unwrap(),
+            html_url: "https://github.com/octo/repo".parse().unwrap(),
+            installation: None,
+            labels: LabelSet::default(),
+            run_attempt: 1,
+            profile: "cpu".to_owned(),
+            max_running: None,
+            max_running_per_repository: None,
+            resources: Resources::default(),
+            name: Text::default(),
+            workflow: Text::default(),
+            branch: Text::default(),
+            person: Text::default(),
+            delivery: None,
+            created_at: queued,
+            at: queued,
+        };
+        let facts = Ledger(&platform).job(JobId(1));
+        facts.record_held(None, Some(&requested)).unwrap();
+        let released = queued + 20 * 60 * 60;
+        platform.seconds.set(released);
+        facts.record_released().unwrap();
+        let view = facts.view().unwrap();
+        let given_up = released + QUEUE_LIMIT_SECONDS;
+        for now in [queued + QUEUE_LIMIT_SECONDS, given_up - 1] {
+            assert_eq!(view.over_since(now), None);
+            assert_eq!(view.waiting(now), Some(&requested), "it still waits");
+        }
+        assert_eq!((view.over_since(given_up), view.expired(given_up)), (Some(given_up), true));
+    }
 
     #[test]
     fn an_unreadable_fact_is_an_error_and_not_absent() {

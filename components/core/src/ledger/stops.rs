@@ -44,12 +44,21 @@ pub struct Stops<'a, P>(pub &'a P);
 impl<P: Store + Clock> Stops<'_, P> {
     /// Why no launch of a repository is submitted or redeemed now, if the operator stopped it.
     pub fn stopped(&self, repository: &RepositoryName) -> Result<Option<Stopped>, StoreError> {
-        let found = self.0.get_many(&[keys::stop_all(), stop_of(repository)])?;
-        Ok(match found.as_slice() {
-            [Some(_), ..] => Some(Stopped::All),
-            [_, Some(_)] => Some(Stopped::Repository),
-            _ => None,
-        })
+        Ok(self.stopped_each(&[repository])?.pop().flatten())
+    }
+
+    /// The same of several repositories, in their order, in one step of the store.
+    pub fn stopped_each(&self, repositories: &[&RepositoryName]) -> Result<Vec<Option<Stopped>>, StoreError> {
+        let mut wanted = vec![keys::stop_all()];
+        wanted.extend(repositories.iter().map(|repository| stop_of(repository)));
+        let mut found = self.0.get_many(&wanted)?.into_iter().map(|value| value.is_some());
+        let all = found.next().unwrap_or(false).then_some(Stopped::All);
+        Ok(found.map(|one| all.or(one.then_some(Stopped::Repository))).collect())
+    }
+
+    /// Whether the launches of all repositories are stopped.
+    pub fn all_stopped(&self) -> Result<bool, StoreError> {
+        Ok(self.0.get(&keys::stop_all())?.is_some())
     }
 
     /// Stops launches.
@@ -92,9 +101,13 @@ mod tests {
         stops.stop(&Scope::Repository(repository("Octo/Repo"))).unwrap();
         assert!(stopped("octo/repo") && stopped("OCTO/repo") && !stopped("octo/other"));
         stops.stop(&Scope::All).unwrap();
-        assert!(stopped("octo/other"));
+        assert!(stopped("octo/other") && stops.all_stopped().unwrap());
         stops.resume(&Scope::All).unwrap();
         assert!(stopped("octo/repo") && !stopped("octo/other"), "each is set back alone");
+        assert!(!stops.all_stopped().unwrap());
+        let names = [repository("octo/other"), repository("octo/REPO")];
+        let each = stops.stopped_each(&names.each_ref()).unwrap();
+        assert_eq!(each, [None, Some(Stopped::Repository)]);
         stops.resume(&Scope::Repository(repository("octo/repo"))).unwrap();
         assert!(!stopped("octo/repo"));
     }

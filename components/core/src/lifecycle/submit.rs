@@ -197,6 +197,7 @@ fn prepare<'a, P: Platform>(
     }
     // The gateway's answer was lost, and its Slurm job has come for the credential.
     if facts.redeemed()?.is_some() || facts.took()?.is_some() {
+        record_launch(platform, id, requested, None);
         facts.record_launched(None)?;
         return known(Progress::LaunchedBefore(id));
     }
@@ -256,6 +257,19 @@ fn submit<P: Platform>(
         .collect()
 }
 
+/// Puts a launch that the gateway accepted into the audit log.
+fn record_launch<P: Platform>(platform: &P, id: LaunchId, requested: &Requested, slurm_job: Option<&str>) {
+    let launched = Record::Launch {
+        repository: &requested.repository,
+        person: requested.person.some(),
+        job: id.job,
+        launch: id,
+        profile: &requested.profile,
+        slurm_job,
+    };
+    record(platform, &launched);
+}
+
 /// Writes down what came of an attempt.
 fn note<P: Platform>(
     platform: &P,
@@ -268,15 +282,7 @@ fn note<P: Platform>(
     let error = match answer {
         Ok(slurm_job) => {
             // First: what the gateway accepted is in the log even if the store fails now.
-            let launched = Record::Launch {
-                repository: &requested.repository,
-                person: requested.person.some(),
-                job: id.job,
-                launch: id,
-                profile: &requested.profile,
-                slurm_job: slurm_job.as_deref(),
-            };
-            record(platform, &launched);
+            record_launch(platform, id, requested, slurm_job.as_deref());
             facts.record_launched(slurm_job)?;
             return Ok(Progress::Launched(id));
         }

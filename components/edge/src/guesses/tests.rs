@@ -9,8 +9,15 @@ fn client(address: &str) -> Client {
     Client::of(&Memory::new(), &request).unwrap()
 }
 
+const SHORT: &str = "sixteen-letters!";
+const LONG: &str = "an-admin-token-of-32-characters!";
+
+fn give(platform: &Memory, address: &str, secret: &str, given: &str) -> Checked {
+    Guesses::of(platform, client(address)).check(Giver::Program, None, &[&Secret::new(secret)], given).unwrap()
+}
+
 fn guess(platform: &Memory, address: &str, right: bool) -> Checked {
-    Guesses::of(platform, client(address)).check(Giver::Program, None, || right).unwrap()
+    give(platform, address, SHORT, if right { SHORT } else { "wrong" })
 }
 
 const HERE: &str = "192.0.2.1:1000";
@@ -68,15 +75,51 @@ fn a_right_one_writes_nothing_but_once_a_day() {
 }
 
 #[test]
-fn of_many_at_once_each_is_counted() {
+fn of_many_at_once_no_more_than_the_limit_are_told_whether_they_are_right() {
     let platform = Memory::new();
-    let guesses = Guesses::of(&platform, client(HERE));
-    // All of them looked before any was counted.
-    let nested = guesses.check(Giver::Person, None, || {
-        for _ in 0..20 {
-            guess(&platform, HERE, false);
-        }
-        false
-    });
-    assert!(matches!(nested.unwrap(), Checked::Limited { .. }));
+    for _ in 0..10 {
+        guess(&platform, HERE, false);
+    }
+    // The next one looked before that was written.
+    platform.delete(&Place { who: "stranger", number: client(HERE).digest()[0] }.closed()).unwrap();
+    assert!(matches!(guess(&platform, HERE, true), Checked::Limited { .. }));
+}
+
+#[test]
+fn a_long_secret_is_let_in_whatever_others_did() {
+    let platform = Memory::new();
+    for _ in 0..20 {
+        give(&platform, HERE, LONG, "wrong");
+    }
+    assert!(matches!(give(&platform, HERE, LONG, "wrong"), Checked::Limited { .. }));
+    assert_eq!(give(&platform, HERE, LONG, LONG), Checked::Right);
+    // Beside a short one as well, which is limited as before.
+    let both = [&Secret::new(SHORT), &Secret::new(LONG)];
+    let check =
+        |given: &str| Guesses::of(&platform, client(ELSEWHERE)).check(Giver::Program, None, &both, given).unwrap();
+    for _ in 0..10 {
+        assert_eq!(check("wrong"), Checked::Wrong);
+    }
+    assert!(matches!(check(SHORT), Checked::Limited { .. }));
+    assert_eq!(check(LONG), Checked::Right);
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_wrote_closes_nothing() {
+    let platform = Memory::new();
+    platform.seconds.set(platform.seconds.get() + 1_000_000);
+    for _ in 0..11 {
+        guess(&platform, HERE, false);
+    }
+    platform.seconds.set(platform.seconds.get() - 1_000_000);
+    assert_eq!(guess(&platform, HERE, false), Checked::Wrong);
+    assert_eq!(guess(&platform, HERE, true), Checked::Right);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_keeps_nobody_out() {
+    let platform = Memory::new();
+    // Three reads, and then no more.
+    platform.lives.set(Some(3));
+    assert_eq!(give(&platform, HERE, LONG, LONG), Checked::Right);
 }

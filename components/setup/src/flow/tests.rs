@@ -231,11 +231,20 @@ fn guesses_at_the_link_are_limited() {
     for _ in 0..5 {
         assert_eq!(open(&platform, "guess", None).status, 403);
     }
-    let limited = open(&platform, SECRET, None);
+    let limited = open(&platform, "guess", None);
     assert_eq!(limited.status, 429);
     assert!(limited.headers.iter().any(|(name, _)| *name == "retry-after"));
-    platform.seconds.set(platform.seconds.get() + 60);
-    assert_eq!(open(&platform, SECRET, None).status, 200);
+    assert_eq!(open(&platform, SECRET, None).status, 200, "strangers keep nobody out");
+}
+
+#[test]
+fn a_store_key_that_cannot_seal_is_told_before_github_makes_an_app() {
+    let platform = unconfigured();
+    platform.set_variable("store_key", Some("short"));
+    let refused = open(&platform, SECRET, None);
+    assert_eq!(refused.status, 500);
+    assert!(refused.body.to_string().contains("store_key"), "{}", refused.body);
+    assert!(platform.sent.borrow().is_empty());
 }
 
 #[test]

@@ -55,6 +55,8 @@ impl Place {
                 // Each commit is flushed to the disk: what was answered is there after a power cut.
                 connection.pragma_update(None, "synchronous", "FULL")?;
                 connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+                // What was deleted or replaced, a secret perhaps, is overwritten.
+                connection.pragma_update(None, "secure_delete", true)?;
             }
             connection.execute(SCHEMA, [])?;
             let mut columns = connection.prepare("SELECT name FROM pragma_table_info('spin_key_value')")?;

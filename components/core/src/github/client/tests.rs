@@ -78,3 +78,11 @@ fn what_a_proxy_refuses_is_no_refusal_of_githubs() {
     assert_eq!(error.kind(), FailureKind::Away);
     assert!(error.told().contains("a proxy or a firewall"), "{}", error.told());
 }
+
+#[test]
+fn an_app_that_the_server_does_not_know_has_no_valid_credential() {
+    let platform = Memory::new();
+    platform.serve(|_, _| answer(404, &json!({"message": "Integration not found"})));
+    let error = ask(&platform).unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (FailureKind::Unauthorized, Some(Reason::App)));
+}

@@ -1,0 +1,78 @@
+//! The sentences about a Slurm job that has not fetched its credential: where it is, and what Slurm's reasons mean.
+
+use gha_slurm_protocol::slurm_job::SlurmJob;
+
+use super::super::Cause;
+use super::super::finding::SlurmJobId;
+use super::{Told, number, told};
+use crate::time::duration;
+
+pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, String>, age: u64) -> Told {
+    let mut details = vec![format!("It was submitted {} ago.", duration(age))];
+    let headline = format!("The gateway accepted the job's launch, as Slurm job {}.", number(slurm_job));
+    let slurm = match asked {
+        Ok(Some(slurm)) => slurm,
+        Ok(None) => {
+            details.push("The gateway knows nothing more about it.".to_owned());
+            return told(Cause::Submitted, headline, details, &["Look on the cluster: squeue, scontrol show job."]);
+        }
+        Err(problem) => {
+            details.push(format!("The gateway could not be asked about it: {problem}."));
+            let advice = ["Check that the gateway runs, or look on the cluster: squeue, scontrol show job."];
+            return told(Cause::Submitted, headline, details, &advice);
+        }
+    };
+    let id = slurm.job_id.as_deref().unwrap_or_else(|| number(slurm_job));
+    let reason = slurm.reason.as_deref().filter(|reason| !matches!(*reason, "" | "None"));
+    if slurm.is_over() {
+        details.extend(reason.map(|reason| format!("Slurm's reason: {reason}.")));
+        let headline = format!("Slurm job {id} has ended ({}), and its runner never started.", slurm.state);
+        let advice = [
+            "See the Slurm job's output (\"output\" in the gateway's configuration). Most often the job script could not \
+             reach the app at public_url, or the runner is missing.",
+            "The periodic repair launches the job again.",
+        ];
+        return told(Cause::SlurmEnded, headline, details, &advice);
+    }
+    match slurm.state.as_str() {
+        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" => {
+            let headline = match reason {
+                Some(reason) => format!("Slurm job {id} waits in Slurm's queue: {reason}."),
+                None => format!("Slurm job {id} waits in Slurm's queue ({}).", slurm.state),
+            };
+            told(Cause::SlurmPending, headline, details, &[advice_for(reason.unwrap_or_default())])
+        }
+        state => {
+            let headline = format!("Slurm job {id} is {state}, and has not fetched its credential yet.");
+            let advice = [
+                "Wait if it has just started. Otherwise see its output: most often the job script cannot reach the app \
+                 at public_url, or is still installing the runner.",
+            ];
+            told(Cause::SlurmRunning, headline, details, &advice)
+        }
+    }
+}
+
+/// What to do about Slurm's reasons for pending (squeue's manual, JOB REASON CODES).
+fn advice_for(reason: &str) -> &'static str {
+    match reason {
+        "Resources" | "Priority" => "Wait: Slurm starts it when nodes are free and it is its turn.",
+        "BeginTime" | "Cleaning" | "Prolog" => "Wait: Slurm is about to start it.",
+        "PartitionDown" | "PartitionInactive" => {
+            "The profile's partition does not start jobs: ask the cluster's administrators."
+        }
+        "PartitionNodeLimit" | "PartitionTimeLimit" | "BadConstraints" => {
+            "It will never start: the profile asks for more than its partition offers. Change the profile."
+        }
+        "JobHeldAdmin" | "JobHeldUser" => "It is held: release it with scontrol release JOBID.",
+        "InvalidAccount" | "InvalidQOS" => "It will never start: fix account or qos in the gateway's configuration.",
+        _ if reason.starts_with("ReqNodeNotAvail") => {
+            "Wait, or ask the cluster's administrators: the nodes that fit are down, drained or reserved."
+        }
+        _ if reason.starts_with("QOS") || reason.starts_with("Assoc") => {
+            "The Slurm user, its account or its QOS is at a limit: wait for its other jobs, or have the limit raised."
+        }
+        "" => "Wait: Slurm gives no reason.",
+        _ => "See what the reason means in squeue's manual, under JOB REASON CODES.",
+    }
+}
