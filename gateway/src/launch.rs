@@ -70,7 +70,7 @@ pub struct Launch {
     /// What the job script exchanges.
     pub token: Secret,
     /// Where, in the URL's normal form.
-    pub token_url: Url,
+    pub redeem_url: Url,
     /// The labels, comma-separated; may be empty.
     pub labels: String,
     /// The name to register under.
@@ -87,13 +87,13 @@ impl TryFrom<StartRunner> for Launch {
     fn try_from(asked: StartRunner) -> Result<Self, Rejected> {
         let page = RepositoryUrl::with_page(&asked.github_url).filter(|(_, page)| is_plain(page, b"-_.:/[]", 300));
         let (repository, url) = page.ok_or_else(|| rejected("gitHubURL", "not the page of a repository"))?;
-        if !is_jwt(asked.launcher_token.expose()) {
+        if !is_jwt(asked.launch_token.expose()) {
             return Err(rejected("launcherToken", "not a JWT"));
         }
-        let token_url =
-            token_url(&asked.token_url).ok_or_else(|| rejected("tokenURL", "not a plain http or https URL"))?;
+        let redeem_url =
+            redeem_url(&asked.redeem_url).ok_or_else(|| rejected("tokenURL", "not a plain http or https URL"))?;
         check_list(&asked.runner_labels).map_err(|error| rejected("runnerLabels", error.to_string()))?;
-        let key = asked.launch.map_or_else(|| key_of_token(&asked.launcher_token), LaunchKey::from);
+        let key = asked.launch.map_or_else(|| key_of_token(&asked.launch_token), LaunchKey::from);
         let runner_name = Some(asked.runner_name.clone()).filter(|name| !name.is_empty());
         // The original's default is the host's name, which two runners of one node would share.
         let runner_name = runner_name.unwrap_or_else(|| key.slurm_name());
@@ -105,8 +105,8 @@ impl TryFrom<StartRunner> for Launch {
             key,
             repository,
             url,
-            token: asked.launcher_token,
-            token_url,
+            token: asked.launch_token,
+            redeem_url,
             labels: asked.runner_labels,
             runner_name,
             resources,
@@ -121,7 +121,7 @@ fn key_of_token(token: &Secret) -> LaunchKey {
 }
 
 /// What curl is given is what was checked here, not what was typed: nothing that another parser might read differently.
-fn token_url(text: &str) -> Option<Url> {
+fn redeem_url(text: &str) -> Option<Url> {
     let url = Url::parse(text).ok().filter(|_| is_plain(text, b"-_.~:/%?=[]", 2000))?;
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     (bare && matches!(url.scheme(), "http" | "https") && is_plain(url.as_str(), b"-_.~:/%?=[]", 2000)).then_some(url)
@@ -260,7 +260,7 @@ mod tests {
             assert_eq!(taken.url, "https://github.com/octo/sim", "{typed}");
         }
         let taken = launch(json!({"tokenURL": "https:app.example/x/../gha/runner"})).unwrap();
-        assert_eq!(taken.token_url.as_str(), "https://app.example/gha/runner");
+        assert_eq!(taken.redeem_url.as_str(), "https://app.example/gha/runner");
         for typed in
             ["https://user@app.example/", "file:///etc/passwd", "https://app.example/#x", "https://app.example/{a,b}"]
         {

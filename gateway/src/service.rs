@@ -182,7 +182,7 @@ impl Service {
         let config = self.config();
         let unknown = || ServiceError::UnknownRepository(launch.repository.to_string());
         let (user, policy) = config.mapping.find(&launch.repository).ok_or_else(unknown)?;
-        if config.app.as_ref().is_some_and(|app| !app.contain(&launch.token_url)) {
+        if config.app.as_ref().is_some_and(|app| !app.contain(&launch.redeem_url)) {
             let problem = "launch tokens may be exchanged only below app.url of the gateway's configuration".to_owned();
             return Err(Rejected { field: "tokenURL", problem }.into());
         }

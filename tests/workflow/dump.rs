@@ -22,7 +22,7 @@ fn with_dumper(folder: &Path) -> std::path::PathBuf {
         dumper.to_str().unwrap()
     );
     let path = folder.join("spin.toml");
-    std::fs::write(&path, text + &added).unwrap();
+    std::fs::write(&path, text + added.as_str()).unwrap();
     path
 }
 

@@ -1,8 +1,8 @@
 //! The one limiter for every check of a secret: how many wrong ones within a minute, over all replicas.
 //!
-//! Wrong secrets are counted in places: strangers by their address, a browser that logged in before by its own name, and
+//! Wrong secrets are counted in lanes: strangers by their address, a browser that logged in before by its own name, and
 //! an address that a right secret came from by itself. So strangers keep nobody out who was here before, and one
-//! who guesses from many addresses uses up the places of strangers alone. There is a fixed number of places, so the
+//! who guesses from many addresses uses up the lanes of strangers alone. There is a fixed number of lanes, so the
 //! store never holds more than a few thousand small keys for this, whatever comes.
 //!
 //! A long secret cannot be guessed, however many are tried. So a right one is always let in: whoever sends wrong ones keeps
@@ -65,9 +65,9 @@ struct Seen {
     at: u64,
 }
 
-/// A place where wrong secrets are counted.
+/// A lane where wrong secrets are counted.
 #[derive(Clone, Copy)]
-struct Place {
+struct Lane {
     who: &'static str,
     number: u8,
 }
@@ -86,7 +86,7 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
     }
 
     /// Compares what was given with the secrets that are right, in constant time, unless too many wrong ones came before.
-    /// `browser` is the place of a browser that proved that it logged in before.
+    /// `browser` is the lane of a browser that proved that it logged in before.
     pub fn check(
         &self,
         giver: Giver,
@@ -97,9 +97,9 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         let now = self.store.unix_seconds();
         let digest = self.client.digest();
         let [number, ..] = digest;
-        let (stranger, client) = (Place { who: "stranger", number }, Place { who: "client", number });
+        let (stranger, client) = (Lane { who: "stranger", number }, Lane { who: "client", number });
         let wanted = match browser {
-            Some(number) => vec![Place { who: "browser", number }.closed()],
+            Some(number) => vec![Lane { who: "browser", number }.closed()],
             None => vec![stranger.closed(), client.closed(), keys::login_seen(number)],
         };
         // A hint that cannot be read is none.
@@ -107,8 +107,8 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         let number_at = |at: usize| serde_json::from_slice::<u64>(found.get(at)?.as_deref()?).ok();
         let seen = found.get(2).and_then(|seen| serde_json::from_slice::<Seen>(seen.as_deref()?).ok());
         let seen = seen.filter(|seen| seen.digest == digest && now < seen.at.saturating_add(SEEN_SECONDS));
-        let (place, closed) = match (browser, &seen) {
-            (Some(number), _) => (Place { who: "browser", number }, number_at(0)),
+        let (lane, closed) = match (browser, &seen) {
+            (Some(number), _) => (Lane { who: "browser", number }, number_at(0)),
             (None, Some(_)) => (client, number_at(1)),
             (None, None) => (stranger, number_at(0)),
         };
@@ -131,16 +131,16 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         if wait > 0 {
             return Ok(Checked::Limited { seconds: wait.min(WINDOW_SECONDS) });
         }
-        if place.who == "stranger" {
-            let counted = self.count(place, giver.limit(), now)?;
+        if lane.who == "stranger" {
+            let counted = self.count(lane, giver.limit(), now)?;
             return if right.is_some() && counted == Checked::Wrong { note() } else { Ok(counted) };
         }
-        if right.is_some() { note() } else { self.count(place, giver.limit(), now) }
+        if right.is_some() { note() } else { self.count(lane, giver.limit(), now) }
     }
 
     /// Counts a wrong secret, or one that may be.
-    fn count(&self, place: Place, limit: i64, now: u64) -> Result<Checked, StoreError> {
-        let (window_key, counter) = (place.window(), place.wrong());
+    fn count(&self, lane: Lane, limit: i64, now: u64) -> Result<Checked, StoreError> {
+        let (window_key, counter) = (lane.window(), lane.wrong());
         let window = now / WINDOW_SECONDS;
         let counted = read::<u64>(self.store, &window_key).ok().flatten().unwrap_or(0);
         // Only forward, as long as clocks may differ: a replica whose clock is behind counts with the others.
@@ -153,13 +153,13 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
             return Ok(Checked::Wrong);
         }
         let ends = window.saturating_add(1).saturating_mul(WINDOW_SECONDS);
-        write(self.store, &place.closed(), &ends)?;
+        write(self.store, &lane.closed(), &ends)?;
         let seconds = ends.saturating_sub(now).clamp(1, WINDOW_SECONDS);
         Ok(if wrong > limit { Checked::Limited { seconds } } else { Checked::Wrong })
     }
 }
 
-impl Place {
+impl Lane {
     fn window(self) -> String {
         keys::login_window(self.who, self.number)
     }

@@ -15,13 +15,14 @@ pub struct StartRunner {
     #[serde(rename = "gitHubURL")]
     pub github_url: String,
     /// What the Slurm job exchanges for a credential.
-    pub launcher_token: Secret,
+    #[serde(rename = "launcherToken")]
+    pub launch_token: Secret,
     /// The labels to register with, comma-separated; none when it is absent, as the original takes it.
     #[serde(default)]
     pub runner_labels: String,
-    /// Where to exchange the token.
+    /// Where to redeem the launch token.
     #[serde(rename = "tokenURL")]
-    pub token_url: String,
+    pub redeem_url: String,
     /// The name to register under. Empty when the sender is the original app, which names none.
     #[serde(default)]
     pub runner_name: String,

@@ -28,7 +28,7 @@ const CONFIRM_SECONDS: u64 = 60;
 
 /// Where the walk stopped.
 #[derive(Serialize, Deserialize)]
-struct Place {
+struct Cursor {
     bucket: Bucket,
     slot: i64,
 }
@@ -38,7 +38,7 @@ impl<P: Platform> Tick<'_, P> {
         let now = self.platform.unix_seconds();
         let place_key = keys::tick_place();
         let (oldest, newest) = (Bucket::at(now.saturating_sub(RETENTION_SECONDS)), Bucket::at(now));
-        let mut place = read::<Place>(self.platform, &place_key).unwrap_or_default();
+        let mut place = read::<Cursor>(self.platform, &place_key).unwrap_or_default();
         let begin = place.as_ref().map_or(oldest, |place| place.bucket.max(oldest));
         let buckets: Vec<Bucket> = (begin.0..=newest.0).map(Bucket).collect();
         for (bucket, hint, slots) in Ledger(self.platform).journal().open(&buckets)? {
@@ -47,7 +47,7 @@ impl<P: Platform> Tick<'_, P> {
             // What was collected is done before the next walk begins behind it.
             if let Some(slot) = stopped {
                 self.flush()?;
-                write(self.platform, &place_key, &Place { bucket, slot })?;
+                write(self.platform, &place_key, &Cursor { bucket, slot })?;
                 return Ok(());
             }
         }

@@ -45,7 +45,7 @@ pub(crate) fn environment(launch: &Launch, user: &str, home: &str, job: &Job) ->
     let place = |path: &Option<String>| path.as_ref().map(|path| fill(path, user, home));
     let own = [
         ("TOKEN", Some(launch.token.expose().to_owned())),
-        ("TOKEN_URL", Some(launch.token_url.to_string())),
+        ("TOKEN_URL", Some(launch.redeem_url.to_string())),
         ("URL", Some(launch.url.clone())),
         ("NAME", Some(launch.runner_name.clone())),
         ("LABELS", Some(launch.labels.clone())),

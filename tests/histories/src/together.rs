@@ -182,15 +182,15 @@ fn a_job_robbed_while_the_robbers_own_launch_is_submitted_gets_that_one() {
 }
 
 #[test]
-fn a_queued_webhook_costs_four_transactions_and_seven_reads() {
+fn a_queued_webhook_costs_four_transactions_and_eight_reads() {
     let platform = platform();
     launch(&platform); // The first one makes the signing key.
     let (before, all) = (platform.transactions.get(), platform.operations.get());
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "launched");
     // A slot of the journal, the request with its slot's entry, the claim to submit, the launch.
     assert_eq!(platform.transactions.get() - before, 4);
-    // Four facts of the job, the key, whether launches are stopped (two in one step) or overdue.
-    assert_eq!(platform.operations.get() - all, 4 + 7);
+    // Five facts of the job, the key, whether launches are stopped (two in one step) or overdue.
+    assert_eq!(platform.operations.get() - all, 4 + 8);
     let before = platform.transactions.get();
     assert_eq!(deliver(&platform, &event("queued", 43)).body["decision"], "duplicate");
     assert_eq!(platform.transactions.get() - before, 0, "a redelivery writes nothing");

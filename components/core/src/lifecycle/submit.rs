@@ -377,9 +377,9 @@ fn start_of<P: Platform>(
     let token = LaunchTokens::new(platform, redeem.as_str()).issue(&destination.gateway.secret, id, launch)?;
     Ok(StartRunner {
         github_url: requested.html_url.as_str().trim_end_matches('/').to_owned(),
-        launcher_token: token,
+        launch_token: token,
         runner_labels: requested.labels.to_string(),
-        token_url: redeem.to_string(),
+        redeem_url: redeem.to_string(),
         runner_name: id.runner_name(),
         resources: (&requested.resources).into(),
         launch: Some(id),

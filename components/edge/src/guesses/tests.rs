@@ -81,7 +81,7 @@ fn of_many_at_once_no_more_than_the_limit_are_told_whether_they_are_right() {
         guess(&platform, HERE, false);
     }
     // The next one looked before that was written.
-    platform.delete(&Place { who: "stranger", number: client(HERE).digest()[0] }.closed()).unwrap();
+    platform.delete(&Lane { who: "stranger", number: client(HERE).digest()[0] }.closed()).unwrap();
     assert!(matches!(guess(&platform, HERE, true), Checked::Limited { .. }));
 }
 
