@@ -5,14 +5,14 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ed25519_compact::{KeyPair, Seed};
 use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ledger::keys;
-use gha_slurm_core::ports::Store;
+use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
-use hmac::{Hmac, Mac};
+use gha_slurm_protocol::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 const AUDIENCE: &str = "https://app.example/gha/runner";
 
@@ -24,19 +24,20 @@ fuzz_target!(|bytes: &[u8]| {
         "run_attempt": 1, "profile": "default",
     }))
     .unwrap();
-    let ours = tokens.issue("42-1".parse().unwrap(), launch).unwrap();
+    let ours = tokens.issue(&Secret::new("gateway-secret"), "42-1".parse().unwrap(), launch).unwrap();
     assert!(tokens.verify(ours.expose()).is_ok());
 
     if let Ok(text) = std::str::from_utf8(bytes) {
         assert!(tokens.verify(text).is_err() || text == ours.expose());
     }
-    let kid = platform.get(&keys::signing_key_current()).unwrap().unwrap();
-    let kid = String::from_utf8(kid).unwrap();
-    let key = platform.get(&keys::signing_key(&kid)).unwrap().unwrap();
-    let header = json!({"alg": "HS256", "typ": "JWT", "kid": kid}).to_string();
+    // The second key of the day, which is known here.
+    let pair = KeyPair::from_seed(Seed::new([7; 32]));
+    let day = platform.unix_seconds() / (24 * 60 * 60);
+    platform.set(&keys::signing_key(day, 2), &serde_json::to_vec(&*pair.pk).unwrap()).unwrap();
+    let header = json!({"alg": "EdDSA", "typ": "JWT", "kid": format!("{day}-2")}).to_string();
     let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(bytes));
-    let mac = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(&signed).finalize().into_bytes();
-    let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(mac));
+    let signature = pair.sk.sign(signed.as_bytes(), None);
+    let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(*signature));
     if tokens.verify(&token).is_ok() {
         let claims: Value = serde_json::from_slice(bytes).unwrap();
         assert_eq!(claims["iss"], "gha-slurm");

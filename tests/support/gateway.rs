@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+use super::GATEWAY_SECRET;
+
 pub(crate) struct GatewayProcess {
     child: Child,
     pub(crate) url: String,
@@ -38,7 +40,7 @@ impl GatewayProcess {
     /// What it says of a launch's Slurm job.
     pub(crate) async fn slurm_job(&self, launch: &str) -> Value {
         let url = format!("{}/runner/{launch}", self.url);
-        let asked = reqwest::Client::new().get(url).header("auth-token", "gateway-secret").send().await.unwrap();
+        let asked = reqwest::Client::new().get(url).header("auth-token", GATEWAY_SECRET).send().await.unwrap();
         asked.json().await.unwrap()
     }
 }

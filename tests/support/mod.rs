@@ -27,7 +27,7 @@ pub(crate) const REPOSITORY: &str = "octo-org/simulation";
 pub(crate) const LABELS: &[&str] = &["self-hosted", "slurm"];
 pub(crate) const WEBHOOK_SECRET: &str = "It's a Secret to Everybody";
 pub(crate) const ADMIN_TOKEN: &str = "an-admin-token-of-32-characters!";
-pub(crate) const GATEWAY_SECRET: &str = "gateway-secret";
+pub(crate) const GATEWAY_SECRET: &str = "gateway-secret-of-the-tests";
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The default profile, and two for what it does not show.
@@ -170,7 +170,7 @@ impl Drop for App {
         if std::thread::panicking() {
             println!("{log}");
         }
-        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, GATEWAY_SECRET, "ghs_", "MIIE"] {
             assert!(std::thread::panicking() || !log.contains(secret), "the log shows a secret: {secret}");
         }
     }
@@ -221,8 +221,8 @@ impl App {
             false => program(),
         };
         command.current_dir(ELSEWHERE).arg("up");
-        if !on_spin() {
-            // Tests stand in for clients behind a proxy.
+        if !on_spin() && changes.iter().any(|(name, _)| *name == "trusted_proxies") {
+            // Our host resolves forwarded addresses itself.
             command.args(["--trusted-proxy", "127.0.0.1"]);
         }
         command
@@ -333,7 +333,7 @@ impl App {
     pub(crate) fn end(&mut self) -> String {
         self.kill();
         let log = self.log.take().unwrap().join().unwrap();
-        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "ghs_", "MIIE"] {
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, GATEWAY_SECRET, "ghs_", "MIIE"] {
             assert!(!log.contains(secret), "the log shows a secret: {secret}");
         }
         log

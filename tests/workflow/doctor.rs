@@ -9,7 +9,7 @@ use jwt_simple::prelude::RS256KeyPair;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{ADMIN_TOKEN, App, LABELS, REPOSITORY, WEBHOOK_SECRET, program};
+use crate::support::{ADMIN_TOKEN, App, GATEWAY_SECRET, LABELS, REPOSITORY, WEBHOOK_SECRET, program};
 
 /// An application in order, with a store on disk.
 struct Patient {
@@ -30,7 +30,7 @@ impl Patient {
         let mut command = self.app.command("doctor", self.folder.path(), changes);
         let output = command.args(flags).output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, "gateway-secret", "BEGIN PRIVATE", "eyJ"] {
+        for secret in [WEBHOOK_SECRET, ADMIN_TOKEN, GATEWAY_SECRET, "BEGIN PRIVATE", "eyJ"] {
             assert!(!text.contains(secret), "it shows a secret ({secret}): {text}");
         }
         (output.status.code().unwrap(), text)

@@ -13,7 +13,7 @@ fn start(folder: &Path, github: &GitHub) -> GatewayProcess {
     runner::install(&folder.join("runner")).unwrap();
     let (here, github) = (folder.display(), github.url());
     let yaml = format!(
-        "listen: 127.0.0.1:0\nghaSharedSecret: gateway-secret\nbackend: local\nstateDirectory: {here}/state\n\
+        "listen: 127.0.0.1:0\nghaSharedSecret: gateway-secret-of-the-tests\nbackend: local\nstateDirectory: {here}/state\n\
          repositories: [{{gitHubURL: 'https://github.com/{REPOSITORY}', slurmUser: daemon}}]\n\
          job: {{runner: {here}/runner, idleSeconds: 20, environment: {{{}: '{github}'}}}}\n",
         runner::GITHUB_VARIABLE
