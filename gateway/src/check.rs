@@ -1,6 +1,5 @@
 //! Whether a configuration would work and how safe it is, asked without submitting or keeping anything.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
@@ -45,8 +44,6 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     let mut findings = vec![state_directory(format!("stateDirectory {}", folder.display()), folder)];
     findings.extend(config.weaknesses().into_iter().map(|(key, line)| finding(key, Verdict::Warning, line)));
     findings.extend(sudo(config));
-    let keys = [config.secret_file.as_deref(), config.backends.slurmrestd.jwt_key_file.as_deref()];
-    findings.extend(keys.into_iter().flatten().filter_map(readable_by_all));
     let mut slurm_user = usual_slurm_user();
     if backend.changes_user() {
         let conf = SlurmConf::ask(&config.scontrol).await;
@@ -115,13 +112,6 @@ fn sudo(config: &Config) -> Option<Finding> {
         .then(|| finding("sbatch.sbatch", Verdict::Wrong, line))
 }
 
-/// A file with a secret in it. Its group may be the gateway's.
-fn readable_by_all(path: &Path) -> Option<Finding> {
-    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
-    let line = format!("every user of this machine can read this secret (mode {mode:04o}): chmod o= it");
-    (mode & 0o004 != 0).then(|| finding(path.display().to_string(), Verdict::Warning, line))
-}
-
 fn state_directory(subject: String, folder: &Path) -> Finding {
     if !folder.exists() {
         return finding(subject, Verdict::Ok, "made at the first start");
@@ -135,17 +125,6 @@ fn state_directory(subject: String, folder: &Path) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secret_that_all_can_read_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
-        std::fs::write(&path, "x").unwrap();
-        for (mode, told) in [(0o600, false), (0o640, false), (0o644, true)] {
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            assert_eq!(readable_by_all(&path).is_some(), told, "{mode:o}");
-        }
-    }
 
     #[test]
     fn only_cgroups_hold_what_leaves_its_session() {

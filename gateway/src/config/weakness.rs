@@ -2,6 +2,9 @@
 //! read unchanged; all of it is told at the start, after each reload,
 //! and by `check`.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use super::Config;
 
 /// `openssl rand -hex 16` has twice as many.
@@ -9,12 +12,22 @@ const SHORTEST_SECRET: usize = 16;
 const LEAST_DIFFERENT: usize = 6;
 
 impl Config {
+    fn files_with_secrets(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let files = [
+            ("ghaSharedSecret", self.secret_file.as_deref()),
+            ("slurmrestd.jwtKeyFile", self.backends.slurmrestd.jwt_key_file.as_deref()),
+            ("tls.key", self.tls.as_ref().map(|tls| tls.key.as_path())),
+        ];
+        files.into_iter().filter_map(|(key, path)| Some((key, path?)))
+    }
+
     /// One line per weakness, each with the key that it is about.
     pub fn weaknesses(&self) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
         for why in self.secrets.iter().filter_map(|secret| weak(secret.expose())) {
             found.push(("ghaSharedSecret", format!("{why}: make one with openssl rand -hex 32")));
         }
+        found.extend(self.files_with_secrets().filter_map(readable_by_all));
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             found.push(("insecureHttp", "the shared secret and all launch tokens travel in clear".to_owned()));
         }
@@ -48,6 +61,13 @@ impl Config {
     }
 }
 
+/// A file with a secret in it. Its group may be the gateway's.
+fn readable_by_all((key, path): (&'static str, &Path)) -> Option<(&'static str, String)> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let line = format!("every user of this machine can read {} (mode {mode:04o}): chmod o= it", path.display());
+    (mode & 0o004 != 0).then_some((key, line))
+}
+
 fn weak(secret: &str) -> Option<&'static str> {
     let lower = secret.to_ascii_lowercase();
     let different = secret.chars().collect::<std::collections::BTreeSet<_>>().len();
@@ -65,6 +85,17 @@ fn weak(secret: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_that_all_can_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "x").unwrap();
+        for (mode, told) in [(0o600, false), (0o640, false), (0o644, true)] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(readable_by_all(("tls.key", path.as_path())).is_some(), told, "{mode:o}");
+        }
+    }
 
     #[test]
     fn a_weak_secret_is_told() {

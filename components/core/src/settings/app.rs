@@ -125,7 +125,7 @@ fn digest(app_id: &str, pem: &Secret) -> String {
 }
 
 fn malformed_key() -> SettingError {
-    let problem = "is no RSA private key in PEM form, as GitHub hands it out (BEGIN RSA PRIVATE KEY)";
+    let problem = "is not an RSA private key in PEM form as downloaded from GitHub (BEGIN RSA PRIVATE KEY)";
     SettingError::new(PRIVATE_KEY, problem)
 }
 
