@@ -1,5 +1,7 @@
 //! The walk through the journal: for each job what is still to be done.
 
+use std::borrow::Cow;
+
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
@@ -8,6 +10,7 @@ use gha_slurm_core::lifecycle::{
     Fault, Need, Patience, Progress, advance, advance_all, ours, settle, withdraw_unneeded,
 };
 use gha_slurm_core::ports::Platform;
+use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::identity::JobId;
 use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
@@ -205,16 +208,32 @@ impl<P: Platform> Tick<'_, P> {
                 return Ok(view.finished.is_some());
             }
             JobStatus::Queued if facts.redeemed()?.is_some() => {
-                self.relaunch(job, requested, LostReason::Idle)?;
+                let renamed = self.renamed(requested, &state)?;
+                self.relaunch(job, &renamed, LostReason::Idle)?;
             }
             JobStatus::Queued => {
                 if let Some(ended) = ended {
-                    self.relaunch(job, requested, LostReason::SlurmJobEnded(ended.how.to_string()))?;
+                    let reason = LostReason::SlurmJobEnded(ended.how.to_string());
+                    let renamed = self.renamed(requested, &state)?;
+                    self.relaunch(job, &renamed, reason)?;
                 }
             }
             JobStatus::Held(_) => {}
         }
         Ok(false)
+    }
+
+    /// What is relaunched, under the name that its repository has at GitHub now: the job script starts no runner of a
+    /// repository that is called otherwise than its launch's.
+    fn renamed<'r>(&self, requested: &'r Requested, state: &JobInfo) -> Result<Cow<'r, Requested>, Fault> {
+        Ok(match state.repository() {
+            Some((repository, html_url))
+                if repository != requested.repository && Settings(self.platform).is_github_page(&html_url)? =>
+            {
+                Cow::Owned(Requested { repository, html_url, ..requested.clone() })
+            }
+            _ => Cow::Borrowed(requested),
+        })
     }
 
     fn relaunch(&mut self, job: JobId, requested: &Requested, reason: LostReason) -> Result<(), Fault> {
@@ -275,6 +294,7 @@ impl<P: Platform> Tick<'_, P> {
                     conclusion,
                     runner_name: None,
                     labels: LabelSet::default(),
+                    html_url: None,
                 }))
             }
             Err(error) => {

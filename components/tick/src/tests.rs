@@ -232,3 +232,31 @@ fn a_job_whose_runner_ended_gets_another_launch_once_late_webhooks_had_their_tim
     assert_eq!(run(&scene)["relaunched"], 1);
     assert!(launched(&scene, "1-2"));
 }
+
+#[test]
+fn a_relaunch_asks_for_a_runner_of_the_repository_as_it_is_called_now() {
+    let submitted = |page: &str| {
+        let scene = scene();
+        scene.queue(1);
+        assert_eq!(scene.redeem("1-1").status, 200);
+        let state =
+            json!({"id": 1, "name": "j", "status": "queued", "conclusion": null, "labels": [], "html_url": page});
+        scene.github("/jobs/1", 200, state);
+        // The job script took the credential for another repository's.
+        scene.slurm("FAILED", None);
+        scene.pass(150);
+        run(&scene);
+        scene.pass(60);
+        assert_eq!(run(&scene)["relaunched"], 1, "{page}");
+        let sent = scene.platform.sent.borrow();
+        let start = sent.iter().rfind(|request| request.url.path() == "/runner/start").unwrap();
+        serde_json::from_slice::<Value>(&start.body).unwrap()["gitHubURL"].clone()
+    };
+    assert_eq!(submitted("https://github.com/octo/renamed/actions/runs/2/job/1"), "https://github.com/octo/renamed");
+    assert_eq!(submitted("https://github.com/octo/repo/actions/runs/2/job/1"), "https://github.com/octo/repo");
+    for other in
+        ["https://elsewhere.example/octo/renamed/actions", "https://a:b@github.com/x/y/z", "https://github.com/x"]
+    {
+        assert_eq!(submitted(other), "https://github.com/octo/repo", "{other}");
+    }
+}

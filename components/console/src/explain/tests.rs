@@ -38,6 +38,7 @@ fn at_github(name: &str, cause: Cause, repository: &str, status: &str, labels: &
 #[test]
 fn a_job_that_left_no_fact() {
     at_github("no_profile", Cause::NoProfile, "octo/repo", "queued", &["self-hosted", "slurm", "gpus"]);
+    at_github("no_profile_dynamic_alone", Cause::NoProfile, "octo/repo", "queued", &["slurm-cpus=4"]);
     at_github("no_profile_at_all", Cause::NoProfile, "octo/repo", "queued", &["ubuntu-latest"]);
     at_github("repository_not_allowed", Cause::RepositoryNotAllowed, "other/repo", "queued", &["gpu"]);
     at_github("label_refused", Cause::LabelRefused, "octo/repo", "queued", &["gpu", "slurm-cpus=64"]);

@@ -237,6 +237,11 @@ fn number(slurm_job: &SlurmJobId) -> &str {
 fn tell_nearest(nearest: &Nearest) -> (String, Option<String>) {
     match nearest {
         Nearest::NoLabels => ("The job has no labels at all.".to_owned(), None),
+        // Dynamic labels alone, which choose no profile.
+        Nearest::Profile { name, labels, lacking } if lacking.is_empty() => (
+            format!("A job also needs the labels of a profile, such as {}, those of {name}.", labels.join(", ")),
+            Some(format!("Add them to runs-on: [{}, …].", labels.join(", "))),
+        ),
         Nearest::Profile { name, labels, lacking } => {
             let (labels, lacking) = (labels.join(", "), lacking.join(", "));
             (

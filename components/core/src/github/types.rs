@@ -114,6 +114,25 @@ pub struct JobInfo {
     /// The labels of its `runs-on`.
     #[serde(default)]
     pub labels: LabelSet,
+    /// Its page.
+    #[serde(default)]
+    pub html_url: Option<Url>,
+}
+
+impl JobInfo {
+    /// The repository that its page is below, with the repository's page: as GitHub names it now.
+    pub fn repository(&self) -> Option<(RepositoryName, Url)> {
+        let mut page = self.html_url.clone()?;
+        let plain =
+            matches!(page.scheme(), "http" | "https") && page.username().is_empty() && page.password().is_none();
+        let mut path = page.path().strip_prefix('/')?.splitn(3, '/');
+        let name = format!("{}/{}", path.next()?, path.next()?);
+        let repository = RepositoryName::try_from(name).ok().filter(|_| plain && path.next().is_some())?;
+        page.set_path(&repository.to_string());
+        page.set_query(None);
+        page.set_fragment(None);
+        Some((repository, page))
+    }
 }
 
 /// An App that was made of a manifest.
