@@ -159,6 +159,56 @@ async fn bad_input_is_told_and_nothing_is_submitted() {
 }
 
 #[tokio::test]
+async fn a_shared_secret_follows_the_other_while_both_are_accepted() {
+    const NEW: &str = "the-secret-that-follows";
+    const LAST: &str = "the-secret-after-that";
+    let folder = tempfile::tempdir().unwrap();
+    let write = |lines: &[&str]| std::fs::write(folder.path().join("secrets"), lines.join("\n") + "\n").unwrap();
+    let text = yaml(folder.path(), "backend: local");
+    write(&[SECRET, NEW]);
+    let text = text.replace(&format!("ghaSharedSecret: {SECRET}"), "ghaSharedSecretFile: secrets");
+    let gateway = Gateway::start(folder.path(), &text);
+    let client = reqwest::Client::new();
+    let launch = App::start().await.request(1, "octo-org/unknown", "a");
+    // What each of them gets for a question and for a launch that is none.
+    let answers = async |token: &str| {
+        let asked = client.get(format!("{}/runner/1-1", gateway.url)).header("auth-token", token);
+        let started = client.post(format!("{}/runner/start", gateway.url)).header("auth-token", token).json(&launch);
+        [asked.send().await.unwrap().status().as_u16(), started.send().await.unwrap().status().as_u16()]
+    };
+    let reload = async |token: &str| {
+        let sent = client.post(format!("{}/api/reload", gateway.url)).header("auth-token", token).send().await;
+        sent.unwrap().status().as_u16()
+    };
+    let (admitted, refused) = ([404, 403], [401, 401]);
+    for (token, expected) in [(SECRET, admitted), (NEW, admitted), (LAST, refused)] {
+        assert_eq!(answers(token).await, expected, "{token}");
+    }
+    assert_eq!(answers(&format!("{SECRET} {NEW}")).await, refused, "each alone");
+
+    write(&[NEW]);
+    assert_eq!(answers(SECRET).await, admitted, "the file is read when it is told");
+    assert_eq!(reload(NEW).await, 200);
+    for (token, expected) in [(SECRET, refused), (NEW, admitted), ("", refused)] {
+        assert_eq!(answers(token).await, expected, "{token:?}");
+    }
+    assert_eq!(reload(SECRET).await, 401);
+
+    // Three are a mistake, which changes nothing.
+    write(&[NEW, LAST, SECRET]);
+    assert_eq!((reload(NEW).await, answers(NEW).await, answers(LAST).await), (422, admitted, refused));
+
+    write(&[LAST]);
+    let hang_up = Command::new("kill").args(["-HUP", &gateway.child.id().to_string()]).status().unwrap();
+    assert!(hang_up.success());
+    within(5, "the last one is read", async || answers(LAST).await == admitted).await;
+    assert_eq!((answers(NEW).await, answers(SECRET).await), (refused, refused));
+    for secret in [NEW, LAST] {
+        assert!(!gateway.log().contains(secret), "the log shows a secret");
+    }
+}
+
+#[tokio::test]
 async fn a_slurmrestd_that_is_away_is_an_outage() {
     let folder = tempfile::tempdir().unwrap();
     let app = App::start().await;

@@ -113,6 +113,47 @@ async fn a_system_user_is_refused_by_its_number() {
     assert!(slurm.lock().unwrap().jobs.is_empty());
 }
 
+/// A command that becomes the gateway where these are the users, if this machine lets a test have its own /etc/passwd.
+fn with_users(passwd: &Path) -> Option<Command> {
+    let unshare = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(words);
+        command
+    };
+    let works = |words: &&[&str]| unshare(words).arg("true").output().is_ok_and(|output| output.status.success());
+    let words = [&["--mount"][..], &["--mount", "--map-root-user"]].into_iter().find(works)?;
+    let mut command = unshare(words);
+    command.args(["sh", "-c", "mount --bind \"$1\" /etc/passwd && shift && exec \"$@\"", "sh"]);
+    command.arg(passwd).arg(env!("CARGO_BIN_EXE_gha-slurm-gateway"));
+    Some(command)
+}
+
+#[tokio::test]
+async fn another_name_of_root_is_refused_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let passwd = folder.path().join("passwd");
+    let users = std::fs::read_to_string("/etc/passwd").unwrap();
+    std::fs::write(&passwd, format!("{}\ntoor:x:0:0:root:/root:/bin/sh\n", users.trim_end())).unwrap();
+    let app = App::start().await;
+    // Whatever the site says of small uids.
+    for uids in ["", "minUid: 0\n"] {
+        let Some(command) = with_users(&passwd) else {
+            assert!(std::env::var_os("GHA_SLURM_REQUIRE_SLURM").is_none(), "unshare does not work");
+            println!("skipped: unshare does not work here");
+            return;
+        };
+        let (url, slurm) = slurmrestd(true).await;
+        let text = yaml(folder.path(), &format!("{uids}{}", rest(&url, folder.path())));
+        let gateway = Gateway::start_by(command, folder.path(), &text.replace("nobody-at-all:", "toor:"));
+        let (status, answer) = post_json(&gateway.url, "/runner/start", &app.request(1, TWO, "a")).await;
+        assert_eq!(status, 403, "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("toor: it has uid 0"), "{answer}");
+        assert!(slurm.lock().unwrap().jobs.is_empty());
+        assert!(!folder.path().join("minted").exists(), "no token of root's was asked for");
+        assert_eq!(get_json(&gateway.url, "/runner/1-1").await.0, 404, "nothing is kept of it");
+    }
+}
+
 #[tokio::test]
 async fn a_slurm_job_that_has_the_id_of_ours_by_now_is_left_alone() {
     for new in [false, true] {

@@ -1,8 +1,11 @@
 //! What a run does about ends, refusals and outages.
 
+use gha_slurm_core::ledger::{Ledger, RegisteredApp, Stored};
 use gha_slurm_core::ports::{HttpMethod, Store};
+use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::testing::authorized;
-use gha_slurm_scene::{Gateway, Scene};
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_scene::{Gateway, Scene, app_key};
 use serde_json::{Value, json};
 
 use crate::run::tick;
@@ -259,4 +262,36 @@ fn a_relaunch_asks_for_a_runner_of_the_repository_as_it_is_called_now() {
     {
         assert_eq!(submitted(other), "https://github.com/octo/repo", "{other}");
     }
+
+fn an_apps_key_in_clear_is_sealed_once_there_is_a_store_key() {
+    let scene = scene();
+    let (platform, registration) = (&scene.platform, Ledger(&scene.platform).registration());
+    let app = RegisteredApp {
+        app_id: 1,
+        slug: "s".to_owned(),
+        name: "n".to_owned(),
+        html_url: "https://github.com/apps/s".to_owned(),
+        at: 0,
+    };
+    assert!(registration.keep(&app, &Secret::new(app_key()), &Secret::new("w"), None).unwrap());
+    for name in ["github_app_id", "github_private_key"] {
+        platform.set_variable(name, None);
+    }
+    let signers = Settings(platform).app_signer_digests().unwrap();
+    scene.queue(1);
+    assert_eq!((&run(&scene)["problems"], registration.private_key_stored().unwrap()), (&json!([]), Stored::Clear));
+
+    platform.set_variable("store_key", Some("a-store-key-that-has-32-characters"));
+    assert!(Settings(platform).app_key().is_ok(), "in clear it is read until then");
+    assert_eq!((&run(&scene)["problems"], registration.private_key_stored().unwrap()), (&json!([]), Stored::Sealed));
+    for (key, value) in platform.values() {
+        assert!(!String::from_utf8_lossy(&value).contains("PRIVATE KEY"), "{key}");
+    }
+    assert!(Settings(platform).app_key().is_ok());
+    assert_eq!(Settings(platform).app_signer_digests().unwrap(), signers, "the same key");
+    let sealed = platform.values();
+    assert_eq!(run(&scene)["problems"], json!([]));
+    let of = |values: Vec<(String, Vec<u8>)>| values.into_iter().find(|(key, _)| key.ends_with("/private-key"));
+    assert_eq!(of(platform.values()), of(sealed), "sealed once");
+    assert_eq!(scene.redeem("1-1").status, 200, "what was launched before goes on");
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use gha_slurm_simulator::github::JobStatus;
 
-use crate::support::{ONE, within};
+use crate::support::{App, ONE, within};
 use crate::{site, start, tree};
 
 #[tokio::test]
@@ -109,6 +109,29 @@ async fn a_jit_configuration_needs_no_registration() {
     let (status, said) = run.end(20).await;
     assert!(status == Some(0) && !said.contains("Runner successfully added"), "{said}");
     assert!(said.contains("Listening for Jobs") && !said.contains("eyJ"), "{said}");
+}
+
+#[tokio::test]
+async fn an_app_at_an_ipv6_address_is_reached_and_its_url_is_one_url() {
+    let addresses = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    if !addresses.lines().any(|line| line.starts_with("00000000000000000000000000000001 ")) {
+        println!("skipped: this machine has no ::1");
+        return;
+    }
+    let (app, folder) = (App::start_at("[::1]:0").await, tempfile::tempdir().unwrap());
+    assert!(app.url.starts_with("http://[::1]:"), "{}", app.url);
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &[]).await;
+    let (status, said) = run.end(20).await;
+    assert!(status == Some(0) && said.contains("Running job: build"), "{status:?} {said}");
+    assert_eq!(app.github.job(job).unwrap().status, JobStatus::Completed("success".into()), "{said}");
+    assert_eq!(app.exchanges().len(), 1);
+    // What curl would take for two addresses, if it were let.
+    let brackets = format!("{}/gha/runner?x=[1-2]", app.url);
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &[("GHA_SLURM_TOKEN_URL", &brackets)]).await;
+    let (status, said) = run.end(20).await;
+    assert_eq!((status, app.exchanges().len()), (Some(0), 2), "{said}");
 }
 
 #[tokio::test]

@@ -53,8 +53,12 @@ struct AppState {
 
 impl App {
     pub(crate) async fn start() -> Arc<Self> {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub(crate) async fn start_at(address: &str) -> Arc<Self> {
         let github = GitHub::start(&[ONE, TWO], "webhook-secret", Events::default()).await.unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         github.set_webhook_url(&format!("{url}/webhook"));
         let app = Arc::new(Self { url, github, client: reqwest::Client::new(), state: Mutex::default() });
@@ -207,16 +211,17 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(folder: &Path, yaml: &str) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_gha-slurm-gateway")), folder, yaml)
+    }
+
+    /// By a command that becomes the gateway.
+    pub(crate) fn start_by(mut command: Command, folder: &Path, yaml: &str) -> Self {
         let path = folder.join("gateway.yaml");
         std::fs::write(&path, yaml).unwrap();
         let log = folder.join("gateway.log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gha-slurm-gateway"))
-            .args(["--config".as_ref(), path.as_os_str()])
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.args(["--config".as_ref(), path.as_os_str()]).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").map(str::to_owned);

@@ -172,6 +172,18 @@ impl Scene {
         self.deliver_in(repository, "queued", job, json!({}))
     }
 
+    /// A job that somebody queued, as GitHub tells by the event's `sender`.
+    pub fn queue_by(&self, job: u64, sender: &Value) -> Answer {
+        let event = json!({
+            "action": "queued",
+            "workflow_job": {"id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
+            "installation": {"id": 9},
+            "sender": sender,
+        });
+        receive(&self.platform, &delivery(&event))
+    }
+
     /// A job of the repository with this id.
     pub fn queue_of(&self, job: u64, repository: u64) -> Answer {
         let name = format!("octo/repo{repository}");

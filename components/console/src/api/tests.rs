@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use gha_slurm_core::ports::Store;
+use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
@@ -285,7 +285,8 @@ const ADMIN: &str = "Bearer an-admin-token-of-32-characters!";
 
 fn order(scene: &Scene, order: &str, token: &str, body: &str) -> Answer {
     let (target, body) = (format!("/api/v1/{order}"), body.as_bytes().to_vec());
-    let request = Request { target, body, ..authorized(token) };
+    let mut request = Request { target, body, ..authorized(token) };
+    request.headers.push(("spin-client-addr".to_owned(), b"192.0.2.1:1000".to_vec()));
     let answer = crate::routes::answer(&scene.platform, &request);
     documented_of("post", &format!("/{order}"), &answer);
     answer
@@ -327,8 +328,6 @@ fn revoking_refuses_every_token_that_is_out() {
     assert_eq!(scene.redeem("1-1").status, 401);
     scene.queue(2);
     assert_eq!(scene.redeem("2-1").status, 200, "the next one is good");
-    let audited = scene.platform.audited.borrow().join("\n");
-    assert!(audited.contains("\"audit\":\"revocation\""), "{audited}");
 }
 
 #[test]
@@ -345,19 +344,91 @@ fn orders_take_the_admin_token_alone() {
             assert_eq!(answer.status, 400, "{what} {bad}");
         }
     }
+    for what in ["stop", "resume", "revocation"] {
+        assert_eq!(audited(&scene, what), [Value::Null; 0], "{what}");
+    }
     scene.queue(1);
     assert_eq!(scene.redeem("1-1").status, 200, "nothing was done");
+}
+
+/// The records of one kind.
+fn audited(scene: &Scene, event: &str) -> Vec<Value> {
+    let lines = scene.platform.audited.borrow();
+    let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["audit"] == event).collect()
+}
+
+#[test]
+fn orders_are_recorded_once_with_their_scope_and_their_address() {
+    let scene = Scene::new();
+    let at = scene.platform.unix_seconds();
+    let of = |event: &str| json!({"audit": event, "client": "192.0.2.1", "time": at, "level": "info"});
+    for what in ["stop", "resume"] {
+        for body in ["", r#"{"repository": "octo/repo"}"#] {
+            assert_eq!(order(&scene, what, ADMIN, body).status, 200);
+        }
+        let mut of_one = of(what);
+        of_one["repository"] = "octo/repo".into();
+        assert_eq!(audited(&scene, what), [of(what), of_one]);
+    }
+    assert_eq!(order(&scene, "revoke", ADMIN, "").status, 200);
+    assert_eq!(audited(&scene, "revocation"), [of("revocation")]);
+    assert_eq!(scene.platform.audited.borrow().len(), 5, "and nothing else");
+}
+
+#[test]
+fn a_launch_token_that_came_again_is_told_with_its_time_and_recorded_once() {
+    let scene = Scene::new();
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    let job = || checked(&scene, "/jobs/{job}", "/api/v1/jobs/1").body;
+    assert_eq!(job()["launches"][0]["replayed_at"], Value::Null);
+    assert_eq!(audited(&scene, "replay"), [Value::Null; 0]);
+    scene.pass(30);
+    let at = scene.platform.unix_seconds();
+    for _ in 0..3 {
+        assert_eq!(scene.redeem("1-1").status, 409);
+        scene.pass(90);
+    }
+    let job = job();
+    assert_eq!(job["launches"][0]["replayed_at"], at, "the first time");
+    let timeline = job["timeline"].as_array().unwrap().iter();
+    let replayed: Vec<&Value> = timeline.filter(|moment| moment["event"] == "replayed").collect();
+    assert_eq!(replayed, [&json!({"at": at, "event": "replayed", "launch": "1-1", "detail": null})]);
+    let record = json!({"audit": "replay", "job": 1, "launch": "1-1", "time": at, "level": "info"});
+    assert_eq!(audited(&scene, "replay"), [record]);
+    // Each launch has its own.
+    scene.queue(2);
+    assert_eq!([scene.redeem("2-1").status, scene.redeem("2-1").status], [200, 409]);
+    assert_eq!(audited(&scene, "replay")[1]["launch"], "2-1");
+}
+
+#[test]
+fn who_queued_a_job_is_in_the_record_of_its_launch() {
+    let scene = Scene::new();
+    scene.queue_by(1, &json!({"login": "octocat", "id": 583_231}));
+    // Nobody is named by these.
+    for (job, sender) in [(2, json!(null)), (3, json!({})), (4, json!({"login": null}))] {
+        assert_eq!(scene.queue_by(job, &sender).status, 200, "{sender}");
+    }
+    // It is known as well when the launch is accepted later.
+    scene.gateway(Gateway::Away);
+    scene.queue_by(5, &json!({"login": "hubot\u{1b}[2J"}));
+    scene.gateway(Gateway::Takes);
+    scene.pass(60);
+    assert_eq!(tick(&scene.platform, &authorized(ADMIN)).body["launched"], 1);
+    let launches = audited(&scene, "launch");
+    let people: Vec<Option<&str>> = launches.iter().map(|line| line["person"].as_str()).collect();
+    assert_eq!(people, [Some("octocat"), None, None, None, Some("hubot[2J")]);
+    assert!(launches[1].get("person").is_none(), "{}", launches[1]);
 }
 
 #[test]
 fn launches_and_redemptions_are_recorded_once_with_who_and_what() {
     let scene = Scene::new();
     scene.whole(1);
-    let lines: Vec<Value> =
-        scene.platform.audited.borrow().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let of = |event: &str| lines.iter().filter(|line| line["audit"] == event).cloned().collect::<Vec<_>>();
-    let (launches, redemptions) = (of("launch"), of("redemption"));
-    assert_eq!((launches.len(), redemptions.len()), (1, 1), "{lines:?}");
+    let (launches, redemptions) = (audited(&scene, "launch"), audited(&scene, "redemption"));
+    assert_eq!((launches.len(), redemptions.len()), (1, 1), "{launches:?} {redemptions:?}");
     assert_eq!(
         (&launches[0]["repository"], &launches[0]["launch"], &launches[0]["slurm_job"]),
         (&json!("octo/repo"), &json!("1-1"), &json!("1"))

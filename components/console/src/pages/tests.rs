@@ -6,7 +6,7 @@ use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 use gha_slurm_scene::Scene;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::answer;
 
@@ -209,6 +209,39 @@ fn a_stop_is_seen_on_the_pages_with_the_way_to_end_it() {
     stops.stop(&Scope::All).unwrap();
     assert!(page(&scene.platform, "/").1.contains(all));
     assert!(page(&scene.platform, "/jobs/1").1.contains("the operator stopped all launches"));
+}
+
+#[test]
+fn a_launch_token_that_came_again_is_seen_on_the_page_of_its_job() {
+    let scene = Scene::new();
+    scene.queue(1);
+    assert_eq!(scene.redeem("1-1").status, 200);
+    let shown = || page(&scene.platform, "/jobs/1").1;
+    assert!(!shown().to_lowercase().contains("used again"), "once is as it should be");
+    scene.pass(30);
+    assert_eq!(scene.redeem("1-1").status, 409);
+    let page = shown();
+    assert!(page.contains("<li class=\"bad\"><strong>Launch token used again</strong>"), "in what happened: {page}");
+    let (_, launches) = page.split_once("<h2>Launches</h2>").unwrap();
+    assert!(launches.contains("launch token used again ") && launches.contains(": it was stolen"), "{launches}");
+}
+
+#[test]
+fn a_log_out_is_recorded_once_with_its_address() {
+    let platform = Memory::configured();
+    let welcome = log_in(&platform, &format!("token={TOKEN}"));
+    let cookie = header(&welcome, "set-cookie").split(';').next().unwrap();
+    platform.audited.borrow_mut().clear();
+    let log_out = |from: &str, cookie: &str| {
+        let headers = [("sec-fetch-site", from), ("spin-client-addr", "192.0.2.1:1000"), ("cookie", cookie)];
+        answer(&platform, &request("POST", "/logout", &headers, "")).status
+    };
+    assert_eq!((log_out("cross-site", cookie), log_out("same-origin", "")), (403, 303));
+    assert!(platform.audited.borrow().is_empty(), "no session ended");
+    assert_eq!([log_out("same-origin", cookie), log_out("same-origin", cookie)], [303; 2]);
+    let lines: Vec<Value> = platform.audited.borrow().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let at = platform.unix_seconds();
+    assert_eq!(lines, [json!({"audit": "log_out", "client": "192.0.2.1", "time": at, "level": "info"})]);
 }
 
 #[test]

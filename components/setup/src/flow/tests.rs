@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use gha_slurm_core::ports::{SendError, Store};
+use gha_slurm_core::ports::{Clock, SendError, Store};
 use gha_slurm_core::testing::{Memory, answer};
 use gha_slurm_edge::testing::delivery;
 use jwt_simple::prelude::RS256KeyPair;
@@ -48,7 +48,8 @@ fn unconfigured() -> Memory {
 }
 
 fn send(platform: &Memory, method: &str, path: &str, query: &str, body: &str, cookie: Option<&str>) -> Answer {
-    let headers = cookie.map(|cookie| ("Cookie".to_owned(), cookie.as_bytes().to_vec())).into_iter().collect();
+    let mut headers = vec![("spin-client-addr".to_owned(), b"192.0.2.1:1000".to_vec())];
+    headers.extend(cookie.map(|cookie| ("Cookie".to_owned(), cookie.as_bytes().to_vec())));
     let (method, target) = (method.to_owned(), format!("{path}?{query}"));
     setup(platform, &Request { method, target, headers, body: body.as_bytes().to_vec() })
 }
@@ -69,6 +70,13 @@ fn callback_in(platform: &Memory, cookie: Option<&str>, code: &str, state: &str)
 /// The same, in the browser that made a choice.
 fn callback(platform: &Memory, code: &str, chosen: &Answer) -> Answer {
     callback_in(platform, Some(&cookie(chosen)), code, &state(chosen))
+}
+
+/// The records of registrations.
+fn registrations(platform: &Memory) -> Vec<serde_json::Value> {
+    let lines = platform.audited.borrow();
+    let lines = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter(|line| line["audit"] == "registration").collect()
 }
 
 fn page_of(answer: &Answer) -> String {
@@ -112,6 +120,9 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
     ] {
         assert_eq!((answer.status, answer.text.is_none()), (404, true));
     }
+    let at = platform.unix_seconds();
+    let record = json!({"audit": "registration", "app_id": 1, "client": "192.0.2.1", "time": at, "level": "info"});
+    assert_eq!(registrations(&platform), [record]);
 }
 
 #[test]
@@ -287,6 +298,7 @@ fn an_app_without_a_key_or_a_webhook_secret_is_not_kept() {
         let refused = callback(&platform, "c0de", &chosen);
         assert_eq!(refused.status, 502, "{missing}");
         assert!(!format!("{:?}{:?}", refused.text, refused.detail).contains("hunter2"));
+        assert!(registrations(&platform).is_empty(), "{missing}");
         assert_eq!(open(&platform, "", None).status, 403, "still to be set up");
     }
 }
@@ -322,6 +334,7 @@ fn of_two_callbacks_at_once_one_app_is_kept_whole() {
         let (inner, kept) = (inner.get(), if same { "first" } else { "second" });
         assert_eq!((outer, inner), if same { (200, 409) } else { (409, 200) });
         assert!(app.slug == kept && secret.matches(kept), "{app:?}");
+        assert_eq!(registrations(&platform).len(), 1, "of the one that is kept");
     }
 }
 
