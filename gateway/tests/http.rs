@@ -348,13 +348,11 @@ fn uncommented() -> String {
     let example = include_str!("../../deploy/gateway.example.yaml");
     let key = |line: &str| {
         let rest = line.trim_start().strip_prefix("# ")?;
-        let name = rest.trim_start().split_once(": ")?.0;
+        let (name, value) = rest.trim_start().split_once(':')?;
         let plain = name.chars().all(|letter| letter.is_ascii_alphanumeric()) && name.starts_with(char::is_lowercase);
-        (plain && !rest.contains("# not set")).then(|| line.replacen("# ", "", 1))
+        let shown = plain && (value.is_empty() || value.starts_with(' '));
+        (shown && !rest.contains("# not set")).then(|| line.replacen("# ", "", 1))
     };
-    let lines = example.lines().map(|line| match line == "# sbatch:" {
-        true => "sbatch:".to_owned(),
-        false => key(line).unwrap_or_else(|| line.to_owned()),
-    });
+    let lines = example.lines().map(|line| key(line).unwrap_or_else(|| line.to_owned()));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// GitHub sent a webhook.
+    /// GitHub sent a webhook about a job.
     WebhookSent {
         /// The `action`.
         action: String,

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
+use gha_slurm_core::github::requirements::EVENTS;
 use serde_json::Value;
 
 use crate::support::{App, WEBHOOK_SECRET, json};
@@ -53,8 +54,11 @@ pub(crate) async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_l
                         _ => &Value::Null,
                     };
                     let some = removed.as_array().is_some_and(|removed| !removed.is_empty());
-                    let decision = if some { "recorded" } else { "ignored" };
-                    assert_eq!(answer["decision"], decision, "{version} {event} {action}");
+                    // What follows from another event that the App asks for, its own tests say.
+                    if some || event == "workflow_job" || !EVENTS.contains(&event) {
+                        let decision = if some { "recorded" } else { "ignored" };
+                        assert_eq!(answer["decision"], decision, "{version} {event} {action}");
+                    }
                     continue;
                 };
                 match payload["action"].as_str().unwrap() {

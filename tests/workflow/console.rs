@@ -171,8 +171,7 @@ fn fill(folder: &Path) {
             let requested = json!({
                 "repository_id": job % 40, "repository": repository, "html_url": format!("https://github.com/{repository}"),
                 "installation": 7, "labels": LABELS, "run_attempt": 1, "profile": "default", "max_running": null,
-                "resources": {"partition": null, "cpus": null, "memory": null, "gres": null, "time_limit": null, "exclusive": false},
-                "created_at": at, "at": at,
+                "resources": {}, "created_at": at, "at": at,
             });
             put(format!("job/{job}/requested"), json(requested));
             put(format!("launch/{job}-1/launched"), json(json!({"slurm_job": job.to_string(), "at": at + 1})));

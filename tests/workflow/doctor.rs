@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use gha_slurm_core::github::requirements::EVENTS;
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{Endpoint, Fault, GitHub, WebhookFault};
 use jwt_simple::prelude::RS256KeyPair;
@@ -90,9 +91,10 @@ async fn the_app_at_github() {
     patient.says("permissions-missing", &[], 1);
     github.set_permission("administration", Some("write"));
     github.set_permission("actions", Some("write"));
-    github.set_events(&["workflow_run"]);
+    let others: Vec<&str> = EVENTS.into_iter().filter(|event| *event != "workflow_job").collect();
+    github.set_events(&others);
     patient.says("event-missing", &[], 1);
-    github.set_events(&["workflow_job"]);
+    github.set_events(&EVENTS);
     github.set_clock(120);
     patient.says("clock-behind", &[], 1);
     github.set_clock(-400);

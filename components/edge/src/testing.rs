@@ -18,12 +18,17 @@ pub fn delivery(event: &serde_json::Value) -> Request {
 
 /// The same with another id.
 pub fn delivery_named(id: &str, event: &serde_json::Value) -> Request {
+    delivery_of("workflow_job", id, event)
+}
+
+/// A delivery of any event.
+pub fn delivery_of(kind: &str, id: &str, event: &serde_json::Value) -> Request {
     let body = event.to_string().into_bytes();
     let mac = Hmac::<Sha256>::new_from_slice(b"It's a Secret to Everybody").unwrap().chain_update(&body);
     let digest = hex(mac.finalize().into_bytes());
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let headers = vec![
-        header("X-GitHub-Event", "workflow_job"),
+        header("X-GitHub-Event", kind),
         header("X-GitHub-Delivery", id),
         header("X-Hub-Signature-256", &format!("sha256={digest}")),
     ];

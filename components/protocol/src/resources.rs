@@ -6,8 +6,10 @@ use thiserror::Error;
 use crate::amounts::{Memory, TimeLimit};
 use crate::values::{Cpus, Gres, SlurmName};
 
-/// What a launch asks of Slurm, resolved. What is absent is left to the cluster's defaults.
+/// What a launch asks of Slurm, resolved. What is absent is left to the cluster's defaults, also in what a build wrote that
+/// did not know it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resources {
     /// Partition.
     pub partition: Option<SlurmName>,
@@ -100,26 +102,62 @@ where
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
+
+    /// Each field with a value that it takes and one that it does not.
+    const FIELDS: [(&str, &str, &str); 6] = [
+        ("cpus", "2", "70000"),
+        ("memory", "16384M", "16P"),
+        ("exclusive", "true", "yes"),
+        ("duration", "120", "5m"),
+        ("partition", "gha", "-x"),
+        ("gres", "gpu:a100:2", "gpu=2"),
+    ];
+
+    fn read(fields: Value) -> Result<Resources, MalformedField> {
+        Resources::try_from(&serde_json::from_value::<ResourceFields>(fields).unwrap())
+    }
+
+    #[test]
+    fn every_resource_goes_over_the_wire_unchanged() {
+        let all: Value = FIELDS.iter().map(|(field, good, _)| (*field, *good)).collect();
+        let resources = read(all.clone()).unwrap();
+        assert_eq!(json!(ResourceFields::from(&resources)), all);
+        let written = json!(resources);
+        let unset = written.as_object().unwrap().values().filter(|value| value.is_null() || **value == false);
+        assert_eq!(unset.count(), 0, "a resource has no row above");
+    }
 
     #[test]
     fn what_is_not_the_value_it_should_be_is_named_by_its_field() {
-        for (field, bad) in [
-            ("cpus", "70000"),
-            ("memory", "16P"),
-            ("exclusive", "yes"),
-            ("duration", "5m"),
-            ("partition", "-x"),
-            ("gres", "gpu=2"),
-        ] {
-            let fields: ResourceFields = serde_json::from_value(serde_json::json!({field: bad})).unwrap();
-            assert_eq!(Resources::try_from(&fields).unwrap_err().field, field);
+        for (field, _, bad) in FIELDS {
+            assert_eq!(read(json!({field: bad})).unwrap_err().field, field);
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_shell_would_read_is_a_value() {
+        let plain = |letter: &char| letter.is_ascii_alphanumeric() || "-_.:,".contains(*letter);
+        for (field, good, _) in FIELDS {
+            for letter in ('\0'..='\u{ff}').filter(|letter| !plain(letter)) {
+                for text in [format!("{letter}"), format!("{letter}{good}"), format!("{good}{letter}")] {
+                    assert_eq!(read(json!({field: text})).unwrap_err().field, field, "{text:?}");
+                }
+            }
+            assert_eq!(read(json!({field: "--x"})).unwrap_err().field, field);
         }
     }
 
     #[test]
     fn empty_fields_are_absent_ones() {
-        let fields: ResourceFields = serde_json::from_str(r#"{"cpus": "", "exclusive": "", "gres": ""}"#).unwrap();
-        assert_eq!(Resources::try_from(&fields), Ok(Resources::default()));
+        let all: Value = FIELDS.iter().map(|(field, ..)| (*field, "")).collect();
+        assert_eq!(read(all), Ok(Resources::default()));
+    }
+
+    #[test]
+    fn what_an_older_build_wrote_is_read() {
+        assert_eq!(serde_json::from_str::<Resources>("{}").unwrap(), Resources::default());
     }
 }

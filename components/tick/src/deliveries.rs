@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use gha_slurm_core::github::client::{DeliveryEntry, GitHubError};
 use gha_slurm_core::github::credentials::Credentials;
+use gha_slurm_core::github::requirements::EVENTS;
 use gha_slurm_core::ledger::{Claim, Ledger, keys, read, write};
 use gha_slurm_core::lifecycle::Fault;
 use gha_slurm_core::ports::Platform;
@@ -89,7 +90,7 @@ impl<P: Platform> Tick<'_, P> {
                 reading.newest = reading.newest.max(delivery.id);
                 if delivery.status == "OK" {
                     delivered.insert(delivery.guid.clone());
-                } else if delivery.event == "workflow_job" && !delivered.contains(&delivery.guid) {
+                } else if EVENTS.contains(&delivery.event.as_str()) && !delivered.contains(&delivery.guid) {
                     reading.open |= !self.repeat(&jwt, delivery)?;
                 }
             }

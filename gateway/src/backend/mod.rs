@@ -4,6 +4,7 @@
 //! was before, is not for here. The line that matters runs through [`BackendError`]: Slurm said no, or not now, or
 //! nobody knows.
 
+mod asked;
 mod command;
 pub mod controller;
 pub mod local;

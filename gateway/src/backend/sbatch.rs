@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use gha_slurm_protocol::slurm_job::one_state;
 
+use super::asked::asked;
 use super::command::{command, run};
 use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
 use crate::config::Sbatch;
@@ -122,7 +123,6 @@ fn state(line: &str) -> Option<State> {
 
 /// The options of sbatch. None of them is a secret.
 fn options(job: &JobSpec) -> Vec<String> {
-    let asked = &job.resources;
     let mut options = vec![
         "--parsable".to_owned(),
         format!("--export={EXPORTS}"),
@@ -133,17 +133,9 @@ fn options(job: &JobSpec) -> Vec<String> {
         format!("--error={}", job.output),
         format!("--chdir={}", job.directory),
     ];
-    let named = [
-        ("partition", asked.partition.clone().map(String::from)),
-        ("account", job.account.clone().map(String::from)),
-        ("qos", job.qos.clone().map(String::from)),
-        ("cpus-per-task", asked.cpus.map(|cpus| cpus.to_string())),
-        ("mem", asked.memory.map(|memory| memory.to_string())),
-        ("time", asked.time_limit.map(|limit| limit.to_string())),
-        ("gres", asked.gres.clone().map(String::from)),
-    ];
-    options.extend(named.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?))));
-    if asked.exclusive {
+    options.extend(asked(job).map(|one| format!("--{}={}", one.option, one.value.into_text())));
+    options.extend(job.resources.gres.as_ref().map(|gres| format!("--gres={gres}")));
+    if job.resources.exclusive {
         options.push("--exclusive".to_owned());
     }
     options
@@ -193,6 +185,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     use super::*;
+    use crate::backend::asked::tests::job;
 
     #[test]
     fn only_a_known_refusal_is_one() {
@@ -248,19 +241,10 @@ mod tests {
 
     #[test]
     fn no_option_is_a_secret() {
-        let job = JobSpec {
-            name: "gha-slurm-1-1".into(),
-            user: "alice".into(),
-            comment: "https://github.com/o/r".into(),
-            script: "#!/bin/bash\n".into(),
-            environment: vec![("GHA_SLURM_TOKEN".into(), gha_slurm_protocol::secret::Secret::new("a.b.c"))],
-            resources: gha_slurm_protocol::resources::Resources::default(),
-            account: None,
-            qos: None,
-            output: "/o".into(),
-            directory: "/".into(),
-        };
+        let environment = vec![("GHA_SLURM_TOKEN".into(), gha_slurm_protocol::secret::Secret::new("a.b.c"))];
+        let job = JobSpec { environment, ..job() };
         let options = options(&job).join(" ");
+        assert!(options.contains("--time=90 --gres=gpu:2,disk:1 --exclusive"), "{options}");
         assert!(options.contains("--export=GHA_SLURM_EXPORTS ") && !options.contains("a.b.c"), "{options}");
         assert!(!script::with_import(&job.script).contains("a.b.c"));
     }

@@ -52,6 +52,12 @@ pub(super) struct File {
     pub(super) job: Job,
 }
 
+impl File {
+    pub(super) fn backends(&self) -> Backends {
+        Backends { kind: self.backend, slurmrestd: self.slurmrestd.clone(), sbatch: self.sbatch.clone() }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Repository {

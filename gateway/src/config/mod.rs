@@ -16,7 +16,8 @@ use gha_slurm_protocol::secret::Secret;
 use thiserror::Error;
 
 pub use self::app::AppUrls;
-pub use self::file::{BackendKind, Backends, Job, Limits, Policy, Sbatch, Slurmrestd, Tls};
+// Whatever may be set: a new backend is named in one file.
+pub use self::file::*;
 pub use self::mapping::{Mapping, RepositoryUrl};
 
 /// The environment variable that may hold the shared secret.
@@ -124,7 +125,7 @@ impl Config {
         })?;
         let (secrets, secret_file) = secrets(&file, path, environment)?;
         check_job(&file.job, file.job_template.is_some())?;
-        let backends = Backends { kind: file.backend, slurmrestd: file.slurmrestd, sbatch: file.sbatch }.check()?;
+        let backends = file.backends().check()?;
         if file.job_template.as_ref().is_some_and(|template| template.len() > MAX_TEMPLATE_BYTES) {
             return Err(invalid(
                 "jobTemplate",

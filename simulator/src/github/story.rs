@@ -1,7 +1,7 @@
 //! What happens at GitHub: repositories come and move, jobs are queued, wait, are approved and cancelled, runners
 //! register.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::dispatch::{Registration, assign, connect, enrol, finish};
 use super::handle::GitHub;
@@ -88,6 +88,18 @@ impl GitHub {
     /// Sends a webhook about a job as it is, whatever the action says.
     pub async fn notify(&self, id: u64, action: &str) -> Option<Delivery> {
         webhook::notify(&self.shared, id, action).await
+    }
+
+    /// Sends a webhook of any other event about a repository: `fields` are the event's own, beside those that all have.
+    pub async fn tell(
+        &self,
+        event: &str,
+        action: &str,
+        repository: &str,
+        fields: Map<String, Value>,
+    ) -> Option<Delivery> {
+        let id = self.shared.state().repositories.named(repository).unwrap().id;
+        webhook::tell(&self.shared, event, action, id, fields).await
     }
 
     /// Sends a recorded delivery once more, with the same guid.

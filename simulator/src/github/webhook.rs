@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
 use super::state::app::{App, INSTALLATION};
@@ -32,7 +32,7 @@ pub(crate) fn headers(app: &App, delivery: &Delivery) -> [(&'static str, String)
         ("Accept", "*/*".to_owned()),
         ("content-type", "application/json".to_owned()),
         ("User-Agent", "GitHub-Hookshot/simulator".to_owned()),
-        ("X-GitHub-Event", "workflow_job".to_owned()),
+        ("X-GitHub-Event", delivery.event.clone()),
         ("X-GitHub-Delivery", delivery.guid.clone()),
         ("X-GitHub-Hook-Installation-Target-ID", app.id.to_string()),
         ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
@@ -48,23 +48,49 @@ pub(crate) async fn redeliver(shared: &Arc<Shared>, earlier: &Delivery) -> Deliv
 
 /// Tells the app about a job's state. `None` when the webhook was lost.
 pub(crate) async fn notify(shared: &Arc<Shared>, job: u64, action: &str) -> Option<Delivery> {
+    let repository = shared.state().jobs[&job].repository_id;
+    let fields = |state: &State, fault| job_fields(state, job, fault);
+    send(shared, "workflow_job", action, repository, Some(job), fields).await
+}
+
+/// Tells the app anything else about a repository: `fields` are the event's own.
+pub(crate) async fn tell(
+    shared: &Arc<Shared>,
+    event: &str,
+    action: &str,
+    repository: u64,
+    fields: Map<String, Value>,
+) -> Option<Delivery> {
+    send(shared, event, action, repository, None, |_, _| fields).await
+}
+
+async fn send(
+    shared: &Arc<Shared>,
+    event: &str,
+    action: &str,
+    repository_id: u64,
+    job: Option<u64>,
+    fields: impl FnOnce(&State, Option<WebhookFault>) -> Map<String, Value>,
+) -> Option<Delivery> {
     let (delivery, fault) = {
         let mut state = shared.state();
         let fault = state.webhook_faults.pop_front();
         if fault == Some(WebhookFault::Lost) {
             return None;
         }
-        let repository_id = state.jobs[&job].repository_id;
         let installation = state.repositories.get(repository_id).and_then(|repository| repository.installation);
+        let mut payload = payload(&state, repository_id, action);
+        payload.extend(fields(&state, fault));
         let delivery = Delivery {
             id: 0,
             guid: format!("{}-{}", random_text(8), random_text(12)).to_lowercase(),
+            event: event.to_owned(),
             action: action.to_owned(),
             job,
             status: 0,
             answer: Value::Null,
             redelivery: false,
-            body: payload(&state, job, action, fault).to_string(),
+            body: Value::Object(payload).to_string(),
             delivered_at: 0,
             repository_id,
             installation_id: installation.unwrap_or(INSTALLATION),
@@ -79,11 +105,13 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
     if let Some(WebhookFault::Late(time)) = fault {
         tokio::time::sleep(time).await;
     }
-    let (action, job) = (delivery.action.clone(), delivery.job);
+    let (action, about) = (delivery.action.clone(), delivery.job);
     (delivery.status, delivery.answer) = if fault == Some(WebhookFault::Unreachable) {
         (0, json!({"error": "the app could not be reached"}))
     } else {
-        shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: delivery.body.len() });
+        if let Some(job) = about {
+            shared.events.emit(Event::WebhookSent { action: action.clone(), job, bytes: delivery.body.len() });
+        }
         post(shared, &delivery).await
     };
     let mut state = shared.state();
@@ -91,8 +119,10 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
     delivery.delivered_at = unix_seconds();
     state.deliveries.push(delivery.clone());
     drop(state);
-    let (status, body) = (delivery.status, delivery.answer.clone());
-    shared.events.emit(Event::WebhookAnswered { action, job, status, body });
+    if let Some(job) = about {
+        let (status, body) = (delivery.status, delivery.answer.clone());
+        shared.events.emit(Event::WebhookAnswered { action, job, status, body });
+    }
     delivery
 }
 
@@ -110,20 +140,13 @@ async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
     }
 }
 
-fn payload(state: &State, id: u64, action: &str, fault: Option<WebhookFault>) -> Value {
-    let job = &state.jobs[&id];
-    let repository = state.repositories.get(job.repository_id).unwrap();
+/// What every event about a repository has.
+fn payload(state: &State, repository_id: u64, action: &str) -> Map<String, Value> {
+    let repository = state.repositories.get(repository_id).unwrap();
     let (owner, name) = repository.name.split_once('/').unwrap();
     let page = format!("{PAGES}/{}", repository.name);
-    let (status, conclusion) = job.status.words();
-    let mut payload = json!({
+    object(json!({
         "action": action,
-        "workflow_job": {
-            "id": id, "run_id": run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
-            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
-            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": rfc3339(job.created_at),
-            "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
-        },
         "repository": {
             "id": repository.id, "name": name, "full_name": repository.name, "html_url": page,
             "private": true, "fork": false, "owner": {"login": owner, "id": 1, "type": "Organization"},
@@ -131,14 +154,33 @@ fn payload(state: &State, id: u64, action: &str, fault: Option<WebhookFault>) ->
         "organization": {"login": owner, "id": 1},
         "sender": {"login": "octocat", "id": 2, "type": "User"},
         "installation": {"id": repository.installation.unwrap_or(INSTALLATION), "node_id": "MDQ6"},
+    }))
+}
+
+/// What `workflow_job` has of its own.
+fn job_fields(state: &State, id: u64, fault: Option<WebhookFault>) -> Map<String, Value> {
+    let job = &state.jobs[&id];
+    let page = format!("{PAGES}/{}", state.repositories.get(job.repository_id).unwrap().name);
+    let (status, conclusion) = job.status.words();
+    let mut fields = json!({
+        "workflow_job": {
+            "id": id, "run_id": run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
+            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
+            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": rfc3339(job.created_at),
+            "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
+        },
     });
     for (field, value) in runner_fields(job, fault) {
-        payload["workflow_job"][field] = value;
+        fields["workflow_job"][field] = value;
     }
     if let Some(environment) = &job.environment {
-        payload["deployment"] = json!({"id": id + 2, "environment": environment, "task": "deploy"});
+        fields["deployment"] = json!({"id": id + 2, "environment": environment, "task": "deploy"});
     }
-    payload
+    object(fields)
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
 }
 
 fn runner_fields(job: &Job, fault: Option<WebhookFault>) -> [(&'static str, Value); 4] {

@@ -4,7 +4,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::post;
 use gha_slurm_simulator::github::{APP_ID, WebhookFault, sign};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::{Client, ONE};
 
@@ -87,6 +87,9 @@ async fn a_delivery_is_shown_with_what_was_sent() {
         (&headers["X-GitHub-Delivery"], &headers["X-GitHub-Event"]),
         (&json!(failed.guid), &json!("workflow_job"))
     );
+    client.github.tell("repository", "archived", ONE, Map::new()).await;
+    let (_, listed) = client.app("GET", "/app/hook/deliveries?per_page=1").await;
+    assert_eq!((&listed[0]["event"], &listed[0]["action"]), (&json!("repository"), &json!("archived")));
     // serde_json writes an object as it was written before.
     assert_eq!(headers["X-Hub-Signature-256"], sign("secret", sent.to_string().as_bytes()));
     assert_eq!((&shown["status_code"], &shown["response"]["payload"]), (&json!(0), &Value::Null));

@@ -6,7 +6,7 @@ use gha_slurm_core::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
 use gha_slurm_core::testing::{Memory, answer};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
-use gha_slurm_edge::testing::{authorized, delivery};
+use gha_slurm_edge::testing::{DELIVERY, authorized, delivery, delivery_of};
 use gha_slurm_runner::redeem::redeem;
 use gha_slurm_scene::app_key;
 use gha_slurm_webhook::receive::receive;
@@ -242,12 +242,7 @@ fn a_repository_without_the_app_gets_no_kept_token() {
     let (first, second) = (launch(&platform), redeemable(&platform, 43));
     assert_eq!(exchange(&platform, &first).status, 200);
     let gone = json!({"action": "removed", "repositories_removed": [{"id": 7}]});
-    let mut delivery = delivery(&gone);
-    for (name, value) in &mut delivery.headers {
-        if name.eq_ignore_ascii_case("x-github-event") {
-            *value = b"installation_repositories".to_vec();
-        }
-    }
+    let delivery = delivery_of("installation_repositories", DELIVERY, &gone);
     assert_eq!(receive(&platform, &delivery).body["decision"], "recorded");
     platform.serve(|_, _| answer(404, &json!({"message": "Not Found"})));
     assert_eq!(exchange(&platform, &second).status, 403);

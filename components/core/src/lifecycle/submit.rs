@@ -400,7 +400,7 @@ mod tests {
         let platform = Memory::configured();
         let request = json!({
             "repository_id": 7, "repository": "octo/repo", "html_url": "https://github.com/octo/repo",
-            "installation": 9, "labels": ["slurm"], "run_attempt": 1, "profile": "default", "resources": {"exclusive": false},
+            "installation": 9, "labels": ["slurm"], "run_attempt": 1, "profile": "default", "resources": {},
             "created_at": platform.unix_seconds(), "at": platform.unix_seconds(),
         });
         let requested: Requested = serde_json::from_value(request).unwrap();

@@ -4,8 +4,15 @@
 use gha_slurm_protocol::labels::check_list;
 use gha_slurm_protocol::resources::{ResourceFields, Resources};
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::Profiles;
+
+/// The keys of a profile that become resources.
+fn keys() -> Vec<String> {
+    let resources = json!(Resources::default());
+    resources.as_object().unwrap().keys().cloned().chain(["gpus".to_owned()]).collect()
+}
 
 /// Texts near the border of what is valid: valid words, options, wrong separators, numbers past a limit.
 fn value() -> impl Strategy<Value = String> {
@@ -25,30 +32,29 @@ proptest! {
 
     #[test]
     fn whatever_a_profile_accepts_the_gateways_parser_accepts(
-        key in prop::sample::select(vec!["partition", "gres", "memory", "time_limit", "cpus", "gpus"]),
+        key in prop::sample::select(keys()),
         text in value(),
         number in prop_oneof![0..=9_u32, 65_530..=70_000_u32, any::<u32>()],
         label in prop_oneof![value(), "[a-z]{250,260}"],
         dynamic in value(),
     ) {
-        let value = match key {
-            "cpus" | "gpus" => number.to_string(),
-            _ => format!("'{}'", text.replace('\'', "")),
-        };
-        let label = label.replace('\'', "");
+        let (text, label) = (text.replace('\'', ""), label.replace('\'', ""));
         let limits = "cpus = 65535\nmemory = '1T'\ngpus = 8\ntime_limit = '7-0'\npartitions = ['long', 'short']";
         let limits = if key == "gres" { limits.replace("gpus = 8\n", "") } else { limits.to_owned() };
-        let profile =
-            format!("[[profile]]\nname = 'p'\nlabels = ['{label}']\n{key} = {value}\n[profile.dynamic]\n{limits}");
-        let Ok(profiles) = Profiles::parse(&profile) else { return Ok(()) };
         let repository = "octo/repo".to_owned().try_into().unwrap();
-        for asked in ["cpus", "memory", "gpus", "time", "partition"] {
-            let labels = [label.clone(), format!("slurm-{asked}={dynamic}")].into_iter().collect();
-            for labels in [labels, [label.clone()].into_iter().collect()] {
-                let Ok(found) = profiles.find(&labels, &repository) else { continue };
-                let sent = ResourceFields::from(&found.resources);
-                prop_assert_eq!(Resources::try_from(&sent), Ok(found.resources));
-                prop_assert!(check_list(&labels.to_string()).is_ok());
+        // A key takes one of them at most.
+        for value in [format!("'{text}'"), number.to_string()] {
+            let profile =
+                format!("[[profile]]\nname = 'p'\nlabels = ['{label}']\n{key} = {value}\n[profile.dynamic]\n{limits}");
+            let Ok(profiles) = Profiles::parse(&profile) else { continue };
+            for asked in ["cpus", "memory", "gpus", "time", "partition"] {
+                let labels = [label.clone(), format!("slurm-{asked}={dynamic}")].into_iter().collect();
+                for labels in [labels, [label.clone()].into_iter().collect()] {
+                    let Ok(found) = profiles.find(&labels, &repository) else { continue };
+                    let sent = ResourceFields::from(&found.resources);
+                    prop_assert_eq!(Resources::try_from(&sent), Ok(found.resources));
+                    prop_assert!(check_list(&labels.to_string()).is_ok());
+                }
             }
         }
     }

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use gha_slurm_protocol::slurm_job::one_state;
-use gha_slurm_protocol::values::SlurmName;
 use serde_json::{Map, Value, json};
 
+use crate::backend::asked::{Setting, asked};
 use crate::backend::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
 
 /// A version of the API: the last number of `v0.0.N`.
@@ -41,14 +41,13 @@ impl Version {
 
     /// The body of `job/submit`.
     pub(super) fn submission(self, job: &JobSpec) -> Value {
-        let asked = &job.resources;
+        let resources = &job.resources;
         let mut fields = Map::new();
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
                 fields.insert(name.to_owned(), value);
             }
         };
-        let name = |value: &Option<SlurmName>| value.as_ref().map(|name| name.as_str().into());
         set("name", Some(job.name.clone().into()));
         set("comment", Some(job.comment.clone().into()));
         set("standard_output", Some(job.output.clone().into()));
@@ -60,26 +59,28 @@ impl Version {
             true => set("no_requeue", Some(true.into())),
             false => set("requeue", Some(false.into())),
         }
-        set("partition", name(&asked.partition));
-        set("account", name(&job.account));
-        set("qos", name(&job.qos));
-        set("cpus_per_task", asked.cpus.map(|cpus| cpus.get().into()));
-        set("memory_per_node", asked.memory.map(|memory| self.number(memory.mebibytes())));
-        set("time_limit", asked.time_limit.map(|limit| self.number(limit.minutes())));
+        for one in asked(job) {
+            let value = match one.value {
+                Setting::Word(text) => text.into(),
+                Setting::Count(number) => number.into(),
+                Setting::Limit { number, .. } => self.limit(number),
+            };
+            set(one.field, Some(value));
+        }
         let environment = job.environment.iter().map(|(name, value)| (name, value.expose()));
         if self < Self::FIRST_WITH_OBJECTS {
-            set("gres", asked.gres.as_ref().map(|gres| gres.as_str().into()));
-            set("exclusive", asked.exclusive.then(|| "exclusive".into()));
+            set("gres", resources.gres.as_ref().map(|gres| gres.as_str().into()));
+            set("exclusive", resources.exclusive.then(|| "exclusive".into()));
             set(
                 "environment",
                 Some(environment.map(|(name, value)| (name.clone(), value.into())).collect::<Map<_, _>>().into()),
             );
         } else {
-            set("tres_per_node", asked.gres.as_ref().map(|gres| tres(gres.as_str()).into()));
+            set("tres_per_node", resources.gres.as_ref().map(|gres| tres(gres.as_str()).into()));
             // Measured on 24.11: v0.0.42 ignores `exclusive`, v0.0.40 and v0.0.41 take both; 23.02 has `exclusive`.
             match self < Self::FIRST_WITH_SHARED {
-                true => set("exclusive", asked.exclusive.then(|| json!(["true"]))),
-                false => set("shared", asked.exclusive.then(|| json!(["none"]))),
+                true => set("exclusive", resources.exclusive.then(|| json!(["true"]))),
+                false => set("shared", resources.exclusive.then(|| json!(["none"]))),
             }
             set(
                 "environment",
@@ -95,7 +96,7 @@ impl Version {
         self >= Self::FIRST_WITH_OBJECTS
     }
 
-    fn number(self, value: u64) -> Value {
+    fn limit(self, value: u64) -> Value {
         if self < Self::FIRST_WITH_OBJECTS {
             value.into()
         } else {

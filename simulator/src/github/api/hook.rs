@@ -42,7 +42,7 @@ fn resource(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id, "guid": delivery.guid, "delivered_at": rfc3339(delivery.delivered_at),
         "redelivery": delivery.redelivery, "duration": 0.1, "status": status, "status_code": delivery.status,
-        "event": "workflow_job", "action": delivery.action, "installation_id": delivery.installation_id,
+        "event": delivery.event, "action": delivery.action, "installation_id": delivery.installation_id,
         "repository_id": delivery.repository_id, "throttled_at": null,
     })
 }

@@ -2,6 +2,7 @@
 
 use jwt_simple::prelude::RS256KeyPair;
 
+use super::manifest::covered;
 use super::permission::Permissions;
 
 /// The App's id at the fake GitHub.
@@ -25,9 +26,10 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// The App that most tests begin with: registered by hand, all in order.
+    /// The App that most tests begin with: registered by hand, all in order, with every event that it may have.
     pub(crate) fn registered(key: RS256KeyPair, webhook_secret: &str) -> Self {
         let permissions = [("administration", "write"), ("actions", "read"), ("metadata", "read")];
+        let permissions = permissions.map(|(name, level)| (name.to_owned(), level.to_owned())).into();
         Self {
             id: APP_ID.parse().unwrap(),
             name: "gha-slurm".to_owned(),
@@ -37,8 +39,8 @@ impl App {
             webhook_secret: webhook_secret.to_owned(),
             webhook_url: String::new(),
             setup_url: String::new(),
-            permissions: permissions.map(|(name, level)| (name.to_owned(), level.to_owned())).into(),
-            events: vec!["workflow_job".to_owned()],
+            events: covered(&permissions),
+            permissions,
         }
     }
 }

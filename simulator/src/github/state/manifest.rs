@@ -21,6 +21,12 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("organization_self_hosted_runners", &["read", "write"], &[]),
 ];
 
+/// The events that an App with these permissions may have.
+pub(crate) fn covered(permissions: &Permissions) -> Vec<String> {
+    let held = PERMISSIONS.iter().filter(|(name, ..)| permissions.contains_key(*name));
+    held.flat_map(|(.., events)| *events).map(|event| (*event).to_owned()).collect()
+}
+
 /// A manifest that is being looked at, and an App whose code was not exchanged yet.
 #[derive(Default)]
 pub(crate) struct Registrations {

@@ -1,31 +1,7 @@
 //! The answers are those that 22.05.8 (v0.0.36–38) and 24.11.5 (v0.0.40–42) gave.
 
-use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::secret::Secret;
-
 use super::*;
-
-fn job() -> JobSpec {
-    JobSpec {
-        name: "gha-slurm-42-1".into(),
-        user: "alice".into(),
-        comment: "https://github.com/o/r".into(),
-        script: "#!/bin/bash\n".into(),
-        environment: vec![("A".into(), Secret::new("b=c"))],
-        resources: Resources {
-            partition: Some("gha".parse().unwrap()),
-            cpus: Some("2".parse().unwrap()),
-            memory: Some("512".parse().unwrap()),
-            gres: Some("gpu:2,disk:1".parse().unwrap()),
-            time_limit: Some("5".parse().unwrap()),
-            exclusive: true,
-        },
-        account: "physics".parse().ok(),
-        qos: None,
-        output: "/home/alice/%j".into(),
-        directory: "/home/alice".into(),
-    }
-}
+use crate::backend::asked::tests::job;
 
 #[test]
 fn numbers_and_environment_are_as_each_version_wants_them() {
@@ -43,7 +19,7 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["environment"], json!(["A=b=c"]));
         assert_eq!((body["job"].get("requeue"), body["job"].get("no_requeue")), (Some(&json!(false)), None));
         assert_eq!(body["job"]["memory_per_node"], json!({"set": true, "infinite": false, "number": 512}));
-        assert_eq!(body["job"]["time_limit"]["number"], json!(5));
+        assert_eq!(body["job"]["time_limit"]["number"], json!(90));
         assert_eq!(body["job"]["tres_per_node"], json!("gres/gpu:2,gres/disk:1"));
         let exclusive = (body["job"].get("exclusive").cloned(), body["job"].get("shared").cloned());
         let expected = if version == 39 { (Some(json!(["true"])), None) } else { (None, Some(json!(["none"]))) };

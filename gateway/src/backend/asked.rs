@@ -1,0 +1,103 @@
+//! What a Slurm job asks for, under both of its names: the option of sbatch and the field of the REST API.
+//!
+//! They stand side by side, so that a new one is one line for both backends. What a version of the REST API writes in a
+//! form of its own, as generic resources and whole nodes, is not here but in each backend.
+
+use super::JobSpec;
+
+/// One thing that a Slurm job asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// sbatch's option, without its dashes.
+    pub(super) option: &'static str,
+    /// The REST API's field.
+    pub(super) field: &'static str,
+    /// How much, or which.
+    pub(super) value: Setting,
+}
+
+/// A value in both forms.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// A word.
+    Word(String),
+    /// A number, plain in every version of the REST API.
+    Count(u32),
+    /// What could be without limit in the REST API, and is a text to sbatch.
+    Limit { text: String, number: u64 },
+}
+
+impl Setting {
+    /// As sbatch reads it.
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Word(text) | Self::Limit { text, .. } => text,
+            Self::Count(number) => number.to_string(),
+        }
+    }
+}
+
+/// All that a Slurm job asks for.
+pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
+    let of = &job.resources;
+    let word = |value: Option<String>| value.map(Setting::Word);
+    let limit = |text: String, number| Setting::Limit { text, number };
+    let each = [
+        ("partition", "partition", word(of.partition.clone().map(String::from))),
+        ("account", "account", word(job.account.clone().map(String::from))),
+        ("qos", "qos", word(job.qos.clone().map(String::from))),
+        ("cpus-per-task", "cpus_per_task", of.cpus.map(|cpus| Setting::Count(cpus.get()))),
+        ("mem", "memory_per_node", of.memory.map(|memory| limit(memory.to_string(), memory.mebibytes()))),
+        ("time", "time_limit", of.time_limit.map(|time| limit(time.to_string(), time.minutes()))),
+    ];
+    each.into_iter().filter_map(|(option, field, value)| Some(Asked { option, field, value: value? }))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use gha_slurm_protocol::resources::Resources;
+    use gha_slurm_protocol::secret::Secret;
+
+    use super::*;
+
+    /// A Slurm job that asks for every resource.
+    pub(in crate::backend) fn job() -> JobSpec {
+        JobSpec {
+            name: "gha-slurm-42-1".into(),
+            user: "alice".into(),
+            comment: "https://github.com/o/r".into(),
+            script: "#!/bin/bash\n".into(),
+            environment: vec![("A".into(), Secret::new("b=c"))],
+            resources: Resources {
+                partition: "gha".parse().ok(),
+                cpus: "2".parse().ok(),
+                memory: "512".parse().ok(),
+                gres: "gpu:2,disk:1".parse().ok(),
+                time_limit: "90".parse().ok(),
+                exclusive: true,
+            },
+            account: "physics".parse().ok(),
+            qos: None,
+            output: "/home/alice/%j".into(),
+            directory: "/home/alice".into(),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_has_both_names_and_what_is_not_has_none() {
+        let found: Vec<_> = asked(&job()).map(|one| (one.option, one.field, one.value.into_text())).collect();
+        let found: Vec<_> = found.iter().map(|(option, field, text)| (*option, *field, text.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("partition", "partition", "gha"),
+                ("account", "account", "physics"),
+                ("cpus-per-task", "cpus_per_task", "2"),
+                ("mem", "memory_per_node", "512M"),
+                ("time", "time_limit", "90"),
+            ]
+        );
+        let nothing = JobSpec { resources: Resources::default(), account: None, ..job() };
+        assert_eq!(asked(&nothing).count(), 0);
+    }
+}
