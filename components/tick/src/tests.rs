@@ -262,7 +262,9 @@ fn a_relaunch_asks_for_a_runner_of_the_repository_as_it_is_called_now() {
     {
         assert_eq!(submitted(other), "https://github.com/octo/repo", "{other}");
     }
+}
 
+#[test]
 fn an_apps_key_in_clear_is_sealed_once_there_is_a_store_key() {
     let scene = scene();
     let (platform, registration) = (&scene.platform, Ledger(&scene.platform).registration());
