@@ -30,7 +30,7 @@ pub(crate) async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_l
         [(&["self-hosted", "k8s"][..], "fresh"), (&["self-hosted", "k8s"], "recorded"), (&["ubuntu-latest"], "fresh")]
     {
         let profile = format!("[[profile]]\nname = 'examples'\nlabels = {labels:?}");
-        let mut launches = 0;
+        let mut held = BTreeSet::new();
         for (version, examples) in &versions {
             let app = App::start_with(&[("profiles", &profile)]).await;
             app.gateway.hold(true);
@@ -61,6 +61,13 @@ pub(crate) async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_l
                     }
                     continue;
                 };
+                if payload["workflow_job"]["status"] == "waiting" {
+                    // Its deployment waits for an approval.
+                    let known = ["recorded", "duplicate", "ignored"].contains(&answer["decision"].as_str().unwrap());
+                    assert!(known, "{answer}");
+                    held.insert(job);
+                    continue;
+                }
                 match payload["action"].as_str().unwrap() {
                     "queued" if !over.contains(&job) && age == "fresh" => drop(expected.insert(job)),
                     // Years old, it launches nothing before GitHub was asked.
@@ -76,9 +83,11 @@ pub(crate) async fn every_example_gets_a_2xx_and_only_queued_jobs_of_a_profile_l
                 .map(|start| start["launch"].as_str().unwrap().split('-').next().unwrap().parse().unwrap())
                 .collect();
             assert_eq!((launched.len(), &launched), (app.gateway.starts().len(), &expected), "{version}");
-            launches += launched.len();
         }
-        let some = labels.len() == 2 && age == "fresh";
-        assert_eq!(launches > 0, some, "the examples have a queued self-hosted job: {labels:?}, {age}");
+        assert_eq!(
+            !held.is_empty(),
+            labels.len() == 2,
+            "the examples have a self-hosted job that waits: {labels:?}, {age}"
+        );
     }
 }
