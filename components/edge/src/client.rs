@@ -33,8 +33,8 @@ impl Client {
 
     fn behind(trusted: &[IpNet], request: &Request) -> Self {
         // The last one is Spin's, which passes on what the sender may have put there.
-        let peers = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("spin-client-addr"));
-        let peer = peers.last().and_then(|(_, peer)| std::str::from_utf8(peer).ok()?.parse::<SocketAddr>().ok());
+        let peer = request.headers.iter().rfind(|(name, _)| name.eq_ignore_ascii_case("spin-client-addr"));
+        let peer = peer.and_then(|(_, peer)| std::str::from_utf8(peer).ok()?.parse::<SocketAddr>().ok());
         let Some(mut address) = peer.map(|peer| peer.ip().to_canonical()) else {
             return Self { address: None, forwarded: false };
         };

@@ -116,7 +116,7 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         let closed = closed.filter(|until| *until <= now.saturating_add(WINDOW_SECONDS + CLOCK_TOLERANCE_SECONDS));
         let wait = closed.unwrap_or(0).saturating_sub(now);
         // Each is compared, whichever is right.
-        let right = secrets.iter().filter(|secret| secret.matches(given)).last();
+        let right = secrets.iter().fold(None, |right, secret| if secret.matches(given) { Some(secret) } else { right });
         let note = || {
             let recent = seen.as_ref().is_some_and(|seen| now < seen.at.saturating_add(SEEN_AGAIN_SECONDS));
             if browser.is_none() && !recent {
