@@ -1,4 +1,4 @@
-//! Pictures of the console, to be looked at: `GHA_SLURM_PICTURES=FOLDER cargo test --workspace --test browser -- pictures`.
+//! Pictures of the console, to be looked at: `GHA_SLURM_PICTURES=FOLDER cargo test --release --test browser -- pictures`.
 //! Without the variable it is ignored. `docs/console.png` is `desktop-light.png` of such a run.
 
 use std::path::PathBuf;
