@@ -67,6 +67,10 @@ const LEFT_OUT: &[(&str, &[&str])] = &[
     ),
     ("it asks the command `explain`", &["what_left_no_fact", "explain_says"]),
     (
+        "it would have the application refuse secrets for a minute",
+        &["one_limiter_bears", "wrong_tokens_are_slowed_down"],
+    ),
+    (
         "it would keep the application from asking GitHub for a minute",
         &["while_github_limits_the_rate", "the_wait_that_github_names"],
     ),
