@@ -67,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let gateway = Gateway::start(arguments.gateway_listen).await.context("the gateway")?;
     let github = GitHub::start(&[payload::REPOSITORY], &arguments.webhook_secret, Events::default()).await?;
+    payload::REPOSITORY_ID.get_or_init(|| github.repository_id(payload::REPOSITORY).unwrap_or(1));
     let temporary = tempfile::tempdir()?;
     let state = arguments.state_dir.clone().unwrap_or_else(|| temporary.path().to_path_buf());
     if arguments.jobs > 0 {

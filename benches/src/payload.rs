@@ -1,5 +1,7 @@
 //! A `workflow_job` payload of the size that GitHub sends: most of it is the repository's URLs, which nobody reads.
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value, json};
 
 pub(crate) const REPOSITORY: &str = "octo-org/simulation";
@@ -44,6 +46,9 @@ const LINKS: &[&str] = &[
     "trees",
 ];
 
+/// The repository's ID at the simulated GitHub, which calls name it by.
+pub(crate) static REPOSITORY_ID: OnceLock<u64> = OnceLock::new();
+
 fn links(base: &str) -> Map<String, Value> {
     LINKS.iter().map(|name| (format!("{name}_url"), json!(format!("{base}/{name}{{/placeholder}}")))).collect()
 }
@@ -61,7 +66,7 @@ pub(crate) fn payload(action: &str, job: u64, labels: &[&str]) -> String {
     let page = format!("https://github.com/{REPOSITORY}");
     let api = format!("https://api.github.com/repos/{REPOSITORY}");
     let mut repository = links(&api);
-    repository.insert("id".to_owned(), json!(1));
+    repository.insert("id".to_owned(), json!(REPOSITORY_ID.get().unwrap_or(&1)));
     repository.insert("full_name".to_owned(), json!(REPOSITORY));
     repository.insert("html_url".to_owned(), json!(page));
     repository.insert("owner".to_owned(), account("octo-org"));

@@ -82,6 +82,8 @@ pub(crate) fn start(setup: &Setup<'_>) -> anyhow::Result<(Url, Process)> {
         ("GITHUB_PRIVATE_KEY", &setup.github.private_key().unwrap_or_default()),
         ("GITHUB_WEBHOOK_SECRET", setup.webhook_secret),
         ("GITHUB_API_URL", &setup.github.url()),
+        // As with the original: one token serves all launches for an hour.
+        ("REGISTRATION_TOKENS", "allow"),
         ("GATEWAY_URL", &setup.gateway.url()),
         ("GATEWAY_SECRET", instant::SECRET),
         ("PUBLIC_URL", url.as_str()),
