@@ -63,7 +63,9 @@ pub fn readable_by_others(file: &Path) -> Option<ReadableByOthers> {
 
 /// Makes the files in `folder` private, as far as they are there, and keeps others from replacing them.
 pub fn secure(folder: &Path, files: &[PathBuf]) -> Result<(), PrivacyError> {
+    // A device in their place, such as /dev/null, is everybody's.
     if let Some((metadata, mode)) = look(folder)?
+        && metadata.is_dir()
         && mode & OTHERS_WRITE != 0
         && mode & STICKY == 0
     {
@@ -71,6 +73,7 @@ pub fn secure(folder: &Path, files: &[PathBuf]) -> Result<(), PrivacyError> {
     }
     for file in files {
         if let Some((metadata, mode)) = look(file)?
+            && metadata.is_file()
             && mode & OTHERS != 0
         {
             change(file, &metadata, mode & !OTHERS)?;
@@ -131,6 +134,16 @@ mod tests {
         assert_eq!((mode(&folder), mode(&new), mode(&old)), (0o755, 0o600, 0o600));
         assert_eq!(readable_by_others(&old), None);
         assert_eq!((fs::read_to_string(&old).unwrap().as_str(), none.exists()), ("kept", false));
+    }
+
+    #[test]
+    fn what_is_neither_a_folder_nor_a_file_is_left_alone() {
+        let outer = tempfile::tempdir().unwrap();
+        let odd = outer.path().join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&odd).unwrap();
+        fs::set_permissions(&odd, Permissions::from_mode(0o666)).unwrap();
+        secure(&odd, std::slice::from_ref(&odd)).unwrap();
+        assert_eq!(mode(&odd), 0o666);
     }
 
     #[test]
