@@ -41,7 +41,7 @@ pub(crate) fn stop(arguments: &Arguments) -> ExitCode {
     about("stop", arguments, "No launch is submitted, and no launch token is exchanged, until `gha-slurm resume`")
 }
 
-/// Lets launches go on.
+/// Resumes launches.
 pub(crate) fn resume(arguments: &Arguments) -> ExitCode {
     about("resume", arguments, "Launches continue")
 }

@@ -102,7 +102,7 @@ pub enum Record<'a> {
         /// The address that the order came from.
         client: &'a str,
     },
-    /// The operator let launches go on.
+    /// The operator resumed launches.
     Resume {
         /// Of this repository; of all, where it is absent.
         #[serde(skip_serializing_if = "Option::is_none")]

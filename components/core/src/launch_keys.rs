@@ -111,6 +111,12 @@ pub(crate) fn verifying_key<P: Store + Clock>(platform: &P, kid: &str) -> Result
     Ok(public.and_then(|public| Ed25519PublicKey::from_bytes(&public).ok()))
 }
 
+/// Whether a key lives and was not revoked.
+pub(crate) fn is_alive<P: Store + Clock>(platform: &P, kid: &str) -> Result<bool, StoreError> {
+    let Some(name) = KeyName::parse(kid).filter(|name| name.lives(platform.unix_seconds())) else { return Ok(false) };
+    Ok(platform.get(&keys::signing_key(name.day, name.number))?.is_some())
+}
+
 /// Deletes the keys of which no token can live any more.
 pub fn forget_dead<P: Store + Clock>(store: &P) -> Result<(), StoreError> {
     let now = store.unix_seconds();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::identity::{InstallationId, RepositoryId};
-use crate::launch_keys::{signing_key, verifying_key};
+use crate::launch_keys::{is_alive, signing_key, verifying_key};
 use crate::ports::{Clock, Random, Store, StoreError};
 
 /// How long a launch token is valid: GitHub fails a job that was queued for 24 h.
@@ -85,6 +85,13 @@ impl<'a, P: Store + Clock> LaunchTokens<'a, P> {
         claims.expires_at = Some(now + Duration::from_secs(LIFETIME_SECONDS));
         let token = signing_key(self.platform, root)?.sign(claims).map_err(refused)?;
         Ok(Secret::new(token))
+    }
+
+    /// Refuses a token whose key was revoked since it was verified; its signature is not verified again.
+    pub fn check_key(&self, token: &str) -> Result<(), TokenError> {
+        let metadata = Token::decode_metadata(token).map_err(refused)?;
+        let kid = metadata.key_id().ok_or_else(|| refused("no kid"))?;
+        if is_alive(self.platform, kid)? { Ok(()) } else { Err(refused("unknown kid")) }
     }
 
     /// The launch that `token` stands for, if one of our keys signed it for this audience and it is valid now. What it says

@@ -3,7 +3,7 @@
 //! The admin token may do everything. Beside it there may be a token for each of reading, metrics and the tick, which
 //! opens that one door and no other, so that a dashboard, a Prometheus and a CronJob need not hold the operator's.
 
-use gha_slurm_core::audit::{Door, Record, record};
+use gha_slurm_core::audit::Door;
 use gha_slurm_core::ports::{Audit, Clock, Store, StoreError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_protocol::secret::Secret;
@@ -120,20 +120,10 @@ where
     let unauthorized = || Refusal::Unauthorized { right, client: client.to_string() };
     let given = request.bearer().filter(|given| !given.is_empty()).ok_or_else(unauthorized)?;
     let tokens: Vec<&Secret> = tokens.iter().collect();
-    let checked = Guesses::of(platform, client).check(Giver::Program, None, &tokens, given)?;
-    let refused = |limited| {
-        record(platform, &Record::Refused { door: right.door(), client: &client.to_string(), limited });
-    };
-    match checked {
+    match Guesses::of(platform, client, right.door()).check(Giver::Program, None, &tokens, given)? {
         Checked::Right => Ok(client),
-        Checked::Wrong => {
-            refused(false);
-            Err(unauthorized())
-        }
-        Checked::Limited { seconds } => {
-            refused(true);
-            Err(Refusal::Limited { seconds, client: client.to_string() })
-        }
+        Checked::Wrong => Err(unauthorized()),
+        Checked::Limited { seconds } => Err(Refusal::Limited { seconds, client: client.to_string() }),
     }
 }
 

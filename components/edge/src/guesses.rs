@@ -10,8 +10,9 @@
 //! before anybody is told whether it is right, so that many at once are no more than the limit. A right secret from where one came
 //! before costs one read.
 
+use gha_slurm_core::audit::{Door, Record, record};
 use gha_slurm_core::ledger::{keys, read, write};
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Audit, Clock, Store, StoreError};
 use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -77,17 +78,33 @@ struct Lane {
 pub struct Guesses<'a, P> {
     store: &'a P,
     client: Client,
+    door: Door,
 }
 
-impl<'a, P: Store + Clock> Guesses<'a, P> {
-    /// Those of this client.
-    pub fn of(store: &'a P, client: Client) -> Self {
-        Self { store, client }
+impl<'a, P: Store + Clock + Audit> Guesses<'a, P> {
+    /// Those of this client at this door.
+    pub fn of(store: &'a P, client: Client, door: Door) -> Self {
+        Self { store, client, door }
     }
 
     /// Compares what was given with the secrets that are right, in constant time, unless too many wrong ones came before.
-    /// `browser` is the lane of a browser that proved that it logged in before.
+    /// What it refuses is in the audit log. `browser` is the lane of a browser that proved that it logged in before.
     pub fn check(
+        &self,
+        giver: Giver,
+        browser: Option<u8>,
+        secrets: &[&Secret],
+        given: &str,
+    ) -> Result<Checked, StoreError> {
+        let checked = self.compare(giver, browser, secrets, given)?;
+        if checked != Checked::Right {
+            let limited = matches!(checked, Checked::Limited { .. });
+            record(self.store, &Record::Refused { door: self.door, client: &self.client.to_string(), limited });
+        }
+        Ok(checked)
+    }
+
+    fn compare(
         &self,
         giver: Giver,
         browser: Option<u8>,
@@ -131,7 +148,8 @@ impl<'a, P: Store + Clock> Guesses<'a, P> {
         if wait > 0 {
             return Ok(Checked::Limited { seconds: wait.min(WINDOW_SECONDS) });
         }
-        if lane.who == "stranger" {
+        let is_stranger = browser.is_none() && seen.is_none();
+        if is_stranger {
             let counted = self.count(lane, giver.limit(), now)?;
             return if right.is_some() && counted == Checked::Wrong { note() } else { Ok(counted) };
         }

@@ -12,8 +12,8 @@ use gha_slurm_protocol::identity::LaunchId;
 use serde_json::json;
 
 const TURN_SECONDS: u64 = 2;
-/// How long until somebody may have put right what only a person can.
-const MENDED_SECONDS: u64 = 60;
+/// How long until somebody may have fixed what only a person can.
+const FIX_SECONDS: u64 = 60;
 /// Waits from here on are spread, so that not all who wait come back at once.
 const SPREAD_FROM_SECONDS: u64 = 30;
 
@@ -111,8 +111,8 @@ fn refused_by_github(launch: LaunchId, error: &GitHubError) -> Answer {
         GitHubError::Unavailable { until: Until::LimitEnds, retry_after, .. } => Some(spread(launch, *retry_after)),
         GitHubError::Unavailable { retry_after, .. } => Some(*retry_after),
         // The operator's to set right; the launch can wait for that.
-        GitHubError::Unauthorized(_) => Some(MENDED_SECONDS),
-        _ if error.reason() == Some(Reason::NoJit) => Some(MENDED_SECONDS),
+        GitHubError::Unauthorized(_) => Some(FIX_SECONDS),
+        _ if error.reason() == Some(Reason::NoJit) => Some(FIX_SECONDS),
         GitHubError::NotFound(_) | GitHubError::Refused(_) | GitHubError::Setting(_) => None,
     };
     let body = |told: String| match error.reason() {

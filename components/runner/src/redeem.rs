@@ -14,7 +14,7 @@ use gha_slurm_core::audit::{CredentialKind, Record, record};
 use gha_slurm_core::counters::{Counter, Suspicion};
 use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use gha_slurm_core::github::credentials::{Credentials, Reach};
-use gha_slurm_core::launch_token::LaunchTokens;
+use gha_slurm_core::launch_token::{LaunchTokens, TokenError};
 use gha_slurm_core::ledger::{Claim, Ledger, Requested, Stops};
 use gha_slurm_core::lifecycle::Need;
 use gha_slurm_core::ports::Platform;
@@ -43,13 +43,16 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     let Some(token) = request.bearer() else {
         return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
     };
-    let verify = || {
-        let audience = Settings(platform).redeem_url()?;
-        Ok(LaunchTokens::new(platform, audience.as_str()).verify(token)?)
+    let (named, redeemed) = match Settings(platform).redeem_url() {
+        Ok(audience) => {
+            let tokens = LaunchTokens::new(platform, audience.as_str());
+            let verified = tokens.verify(token).map_err(Denied::from);
+            let named = verified.as_ref().ok().copied();
+            let check_key = || tokens.check_key(token);
+            (named, verified.and_then(|id| exchange(platform, id, &request.body, check_key)))
+        }
+        Err(error) => (None, Err(error.into())),
     };
-    let verified = verify();
-    let named = verified.as_ref().ok().copied();
-    let redeemed = verified.and_then(|id| exchange(platform, id, &request.body, verify));
     if let Err(denied) = &redeemed {
         if let Some(outcome) = denied.outcome() {
             Counter::Redemption(outcome).sample(platform);
@@ -102,12 +105,12 @@ impl Credential {
     }
 }
 
-/// Exchanges a launch token that was verified; `verify` does it once more.
+/// Exchanges a launch token that was verified; `check_key` says whether it was revoked since.
 fn exchange<P: Platform>(
     platform: &P,
     id: LaunchId,
     body: &[u8],
-    verify: impl FnOnce() -> Result<LaunchId, Denied>,
+    check_key: impl FnOnce() -> Result<(), TokenError>,
 ) -> Result<Answer, Denied> {
     let requested = check(platform, id)?;
     let settings = Settings(platform);
@@ -128,7 +131,7 @@ fn exchange<P: Platform>(
         }
     };
     // While GitHub was asked the job may have been cancelled, its launch stopped or its token revoked.
-    if let Err(denied) = verify().and_then(|id| check(platform, id)) {
+    if let Err(denied) = check_key().map_err(Denied::from).and_then(|()| check(platform, id)) {
         let for_good = matches!(denied, Denied::Gone(..) | Denied::InvalidToken(_));
         if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (for_good, credential) {
             // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.

@@ -118,19 +118,12 @@ impl<'a, P: Platform> Setup<'a, P> {
             return refuse(self.refusal(403, text, "no secret"));
         }
         let client = Client::of(self.platform, request)?;
-        let checked = Guesses::of(self.platform, client).check(Giver::Person, None, &[&self.secret], given)?;
+        let guesses = Guesses::of(self.platform, client, Door::Setup);
         let client = client.to_string();
-        let refused = |limited| {
-            record(self.platform, &Record::Refused { door: Door::Setup, client: &client, limited });
-        };
-        match checked {
+        match guesses.check(Giver::Person, None, &[&self.secret], given)? {
             Checked::Right => Ok(Ok(())),
-            Checked::Wrong => {
-                refused(false);
-                refuse(self.refusal(403, text, "wrong secret").with_log("client", &client))
-            }
+            Checked::Wrong => refuse(self.refusal(403, text, "wrong secret").with_log("client", &client)),
             Checked::Limited { seconds } => {
-                refused(true);
                 let text = format!("Too many wrong links were tried from this address. Try again in {seconds} s.");
                 let answer = self.refusal(429, &text, "too many wrong secrets").with_log("client", &client);
                 refuse(answer.with_header("retry-after", seconds.to_string()))

@@ -5,7 +5,7 @@
 
 use gha_slurm_core::github::client::JobStatus;
 use gha_slurm_core::ledger::{Ledger, Requested, View};
-use gha_slurm_core::lifecycle::{Fault, Progress, hold, release, settle};
+use gha_slurm_core::lifecycle::{Fault, Progress, hold, release};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_protocol::identity::JobId;
 
@@ -35,11 +35,7 @@ impl<P: Platform> Tick<'_, P> {
                 }
                 Ok(false)
             }
-            JobStatus::InProgress | JobStatus::Completed => {
-                let view = self.close(job, view, &state)?;
-                settle(platform, &self.destination, job, &view)?;
-                Ok(view.finished.is_some())
-            }
+            JobStatus::InProgress | JobStatus::Completed => self.close_and_settle(job, view, &state),
             JobStatus::Held(_) => Ok(false),
         }
     }

@@ -203,20 +203,16 @@ impl<P: Platform> Tick<'_, P> {
         let Some(state) = self.ask(job, requested)? else { return Ok(false) };
         match state.status {
             JobStatus::InProgress | JobStatus::Completed => {
-                let view = self.close(job, view, &state)?;
-                settle(platform, &self.destination, job, &view)?;
-                return Ok(view.finished.is_some());
-            }
-            JobStatus::Queued if facts.redeemed()?.is_some() => {
-                let renamed = self.renamed(requested, &state)?;
-                self.relaunch(job, &renamed, LostReason::Idle)?;
+                return self.close_and_settle(job, view, &state);
             }
             JobStatus::Queued => {
-                if let Some(ended) = ended {
-                    let reason = LostReason::SlurmJobEnded(ended.how.to_string());
-                    let renamed = self.renamed(requested, &state)?;
-                    self.relaunch(job, &renamed, reason)?;
-                }
+                let reason = match (facts.redeemed()?, ended) {
+                    (Some(_), _) => LostReason::Idle,
+                    (None, Some(ended)) => LostReason::SlurmJobEnded(ended.how.to_string()),
+                    (None, None) => return Ok(false),
+                };
+                let renamed = self.renamed(requested, &state)?;
+                self.relaunch(job, &renamed, reason)?;
             }
             JobStatus::Held(_) => {}
         }
@@ -260,11 +256,7 @@ impl<P: Platform> Tick<'_, P> {
                 }
                 Ok(false)
             }
-            JobStatus::InProgress | JobStatus::Completed => {
-                let view = self.close(job, view, &state)?;
-                settle(self.platform, &self.destination, job, &view)?;
-                Ok(view.finished.is_some())
-            }
+            JobStatus::InProgress | JobStatus::Completed => self.close_and_settle(job, view, &state),
             JobStatus::Held(_) => Ok(false),
         }
     }
@@ -302,6 +294,13 @@ impl<P: Platform> Tick<'_, P> {
                 Ok(None)
             }
         }
+    }
+
+    /// Does what follows from a job that runs or is over by GitHub's word. Returns whether it is over.
+    pub(crate) fn close_and_settle(&mut self, job: JobId, view: &View, state: &JobInfo) -> Result<bool, Fault> {
+        let view = self.close(job, view, state)?;
+        settle(self.platform, &self.destination, job, &view)?;
+        Ok(view.finished.is_some())
     }
 
     /// Records what GitHub says in place of the webhooks that did not come.

@@ -1,6 +1,5 @@
 //! What a configuration may say and had better not. None of it is an error, because files of the original service are
-//! read unchanged; all of it is told at the start, after each reload,
-//! and by `check`.
+//! read unchanged; all of it is told at the start, after each reload, and by `check`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -19,7 +19,7 @@ use serde_json::json;
 pub(super) enum Order {
     /// No launches, and no credentials for what is out.
     Stop,
-    /// Launches go on.
+    /// Launches are resumed.
     Resume,
     /// No launch token that was issued so far is honoured any more.
     Revoke,

@@ -88,21 +88,11 @@ impl<'a, P: Store + Clock + Random + Audit> Sessions<'a, P> {
             Some(value) => self.verify("browser", value, KNOWN_SECONDS)?.map(|(_, place)| place),
             None => None,
         };
-        let checked = Guesses::of(self.platform, client).check(Giver::Person, known, &[&self.token], given)?;
-        let client = client.to_string();
-        let refused = |limited| {
-            record(self.platform, &Record::Refused { door: Door::Login, client: &client, limited });
-        };
-        match checked {
-            Checked::Limited { seconds } => {
-                refused(true);
-                return Ok(LogIn::Limited { seconds });
-            }
-            Checked::Wrong => {
-                refused(false);
-                return Ok(LogIn::Wrong);
-            }
-            Checked::Right => record(self.platform, &Record::LogIn { client: &client }),
+        let guesses = Guesses::of(self.platform, client, Door::Login);
+        match guesses.check(Giver::Person, known, &[&self.token], given)? {
+            Checked::Limited { seconds } => return Ok(LogIn::Limited { seconds }),
+            Checked::Wrong => return Ok(LogIn::Wrong),
+            Checked::Right => record(self.platform, &Record::LogIn { client: &client.to_string() }),
         }
         let session = self.sign("session")?;
         let browser = self.sign("browser")?;

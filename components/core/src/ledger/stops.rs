@@ -66,7 +66,7 @@ impl<P: Store + Clock> Stops<'_, P> {
         write(self.0, &key(scope), &self.0.unix_seconds())
     }
 
-    /// Lets launches go on. What was stopped for all is set back for all alone, and so for each repository.
+    /// Resumes launches. What was stopped for all is resumed for all alone, and so for each repository.
     pub fn resume(&self, scope: &Scope) -> Result<(), StoreError> {
         self.0.delete(&key(scope))
     }

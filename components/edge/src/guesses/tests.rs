@@ -13,7 +13,9 @@ const SHORT: &str = "sixteen-letters!";
 const LONG: &str = "an-admin-token-of-32-characters!";
 
 fn give(platform: &Memory, address: &str, secret: &str, given: &str) -> Checked {
-    Guesses::of(platform, client(address)).check(Giver::Program, None, &[&Secret::new(secret)], given).unwrap()
+    Guesses::of(platform, client(address), Door::Api)
+        .check(Giver::Program, None, &[&Secret::new(secret)], given)
+        .unwrap()
 }
 
 fn guess(platform: &Memory, address: &str, right: bool) -> Checked {
@@ -95,8 +97,9 @@ fn a_long_secret_is_let_in_whatever_others_did() {
     assert_eq!(give(&platform, HERE, LONG, LONG), Checked::Right);
     // Beside a short one as well, which is limited as before.
     let both = [&Secret::new(SHORT), &Secret::new(LONG)];
-    let check =
-        |given: &str| Guesses::of(&platform, client(ELSEWHERE)).check(Giver::Program, None, &both, given).unwrap();
+    let check = |given: &str| {
+        Guesses::of(&platform, client(ELSEWHERE), Door::Api).check(Giver::Program, None, &both, given).unwrap()
+    };
     for _ in 0..10 {
         assert_eq!(check("wrong"), Checked::Wrong);
     }
