@@ -12,7 +12,7 @@ use gha_slurm_protocol::labels::check_list;
 use gha_slurm_protocol::messages::StartRunner;
 use gha_slurm_protocol::resources::{MalformedField, Resources};
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::values::is_plain;
+use gha_slurm_protocol::values::{SlurmName, is_plain};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -145,6 +145,8 @@ pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Re
             }
         }
     }
+    granted.account = one_of("account", asked.account.as_ref(), policy.account.as_ref(), &policy.accounts)?;
+    granted.qos = one_of("qos", asked.qos.as_ref(), policy.qos.as_ref(), &policy.qoses)?;
     let over = |what: &str, limit: &dyn fmt::Display| format!("{what} than the {limit} that this Slurm user may have");
     if let (Some(asked), Some(limit)) = (asked.cpus, limits.cpus)
         && asked > limit
@@ -178,6 +180,22 @@ pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Re
         return Err(rejected("exclusive", "whole nodes are not for this Slurm user"));
     }
     Ok(granted)
+}
+
+/// What is asked for when it is open to the Slurm user, or the configured one. What a user may have by Slurm's own
+/// records is not asked: nothing is open that the configuration does not name.
+fn one_of(
+    field: &'static str,
+    asked: Option<&SlurmName>,
+    default: Option<&SlurmName>,
+    open: &[SlurmName],
+) -> Result<Option<SlurmName>, Rejected> {
+    match asked {
+        Some(name) if default != Some(name) && !open.contains(name) => {
+            Err(rejected(field, "not open to this Slurm user"))
+        }
+        asked => Ok(asked.or(default).cloned()),
+    }
 }
 
 #[cfg(test)]
@@ -259,7 +277,7 @@ mod tests {
     #[test]
     fn a_policy_fills_in_and_limits() {
         let policy: Policy = serde_json::from_value(json!({
-            "partition": "gha", "partitions": ["big"],
+            "partition": "gha", "partitions": ["big"], "account": "physics", "accounts": ["lab"], "qoses": ["high"],
             "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false},
         }))
         .unwrap();
@@ -267,11 +285,15 @@ mod tests {
         let granted = within(&policy, &asked(json!({}))).unwrap();
         assert_eq!(granted.partition, "gha".parse().ok());
         assert_eq!((granted.memory.unwrap().mebibytes(), granted.time_limit.unwrap().minutes()), (16_384, 120));
-        let most =
-            json!({"partition": "big", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
+        assert_eq!((granted.account, granted.qos), ("physics".parse().ok(), None));
+        let named = within(&policy, &asked(json!({"account": "lab", "qos": "high"}))).unwrap();
+        assert_eq!((named.account, named.qos), ("lab".parse().ok(), "high".parse().ok()));
+        let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
         within(&policy, &asked(most)).unwrap();
         for (changes, field) in [
             (json!({"partition": "secret"}), "partition"),
+            (json!({"account": "chemistry"}), "account"),
+            (json!({"qos": "normal"}), "qos"),
             (json!({"cpus": "9"}), "cpus"),
             (json!({"memory": "17G"}), "memory"),
             (json!({"duration": "2:00:01"}), "duration"),
@@ -290,5 +312,7 @@ mod tests {
         let said: Policy = serde_json::from_value(json!({"limits": {"cpus": 2, "exclusive": true}})).unwrap();
         within(&said, &whole).unwrap();
         within(&Policy::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"}))).unwrap();
+        let unnamed = within(&Policy::default(), &asked(json!({"account": "any"})));
+        assert_eq!(unnamed.unwrap_err().field, "account", "whoever is charged has to be named");
     }
 }

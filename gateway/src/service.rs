@@ -225,8 +225,6 @@ impl Service {
             script,
             environment,
             resources,
-            account: policy.account.clone(),
-            qos: policy.qos.clone(),
             output: script::fill(&config.job.output, user, &home),
             directory: script::fill(&config.job.directory, user, &home),
         };

@@ -14,7 +14,6 @@ pub mod user;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::values::SlurmName;
 use thiserror::Error;
 
 use self::user::Account;
@@ -55,10 +54,6 @@ pub struct JobSpec {
     pub environment: Vec<(String, Secret)>,
     /// What it may use.
     pub resources: Resources,
-    /// Charged account.
-    pub account: Option<SlurmName>,
-    /// Quality of service.
-    pub qos: Option<SlurmName>,
     /// The file for its output.
     pub output: String,
     /// Its working directory.

@@ -102,6 +102,12 @@ pub struct Policy {
     pub account: Option<SlurmName>,
     /// Quality of service.
     pub qos: Option<SlurmName>,
+    /// Accounts that a request may name besides.
+    #[serde(default)]
+    pub accounts: Vec<SlurmName>,
+    /// Qualities of service that a request may name besides.
+    #[serde(default)]
+    pub qoses: Vec<SlurmName>,
     /// Partition of a request that names none.
     pub partition: Option<SlurmName>,
     /// Partitions that a request may name; the default one is always among them. Empty: only the default one, or any
