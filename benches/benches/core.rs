@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gha_slurm_core::identity::RepositoryId;
 use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
-use gha_slurm_core::profile::Profiles;
+use gha_slurm_core::profile::{Profiles, Wanted};
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
@@ -41,7 +41,7 @@ fn profiles(criterion: &mut Criterion) {
     criterion.bench_function("parse 20 profiles", |bencher| bencher.iter(|| Profiles::parse(black_box(&text))));
     let Ok(profiles) = Profiles::parse(&text) else { return };
     criterion.bench_function("find the last of 20 profiles", |bencher| {
-        bencher.iter(|| profiles.find(black_box(&labels), &repository));
+        bencher.iter(|| profiles.find(Wanted::of(black_box(&labels), &repository)));
     });
 }
 

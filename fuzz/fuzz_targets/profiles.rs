@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use gha_slurm_core::profile::Profiles;
+use gha_slurm_core::profile::{Profiles, Wanted};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::resources::{ResourceFields, Resources};
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
     for asked in [&dynamic[..0], &dynamic[..1], &dynamic] {
         let labels: LabelSet = ["self-hosted", "slurm"].iter().chain(asked).map(|label| (*label).to_owned()).collect();
         let _ = profiles.nearest(&labels);
-        if let Ok(found) = profiles.find(&labels, &repository) {
+        if let Ok(found) = profiles.find(Wanted::of(&labels, &repository)) {
             assert_eq!(Resources::try_from(&ResourceFields::from(&found.resources)), Ok(found.resources));
         }
     }

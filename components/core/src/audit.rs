@@ -72,6 +72,12 @@ pub enum Record<'a> {
         launch: LaunchId,
         /// The profile.
         profile: &'a str,
+        /// The workflow run, if the webhook named it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<u64>,
+        /// The Slurm user that the workflow names, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        slurm_user: Option<&'a str>,
         /// The Slurm job, if the gateway told it.
         #[serde(skip_serializing_if = "Option::is_none")]
         slurm_job: Option<&'a str>,
@@ -86,6 +92,39 @@ pub enum Record<'a> {
         launch: LaunchId,
         /// What for.
         credential: CredentialKind,
+    },
+    /// The rules of a profile deny a job its runner; once for each job.
+    Denial {
+        /// The job's repository.
+        repository: &'a RepositoryName,
+        /// Who queued the job at GitHub, if the webhook named somebody.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        person: Option<&'a str>,
+        /// The job.
+        job: JobId,
+        /// The launch whose token was to be exchanged.
+        launch: LaunchId,
+        /// The profile.
+        profile: &'a str,
+        /// The rule, by its key in the profile.
+        rule: &'a str,
+        /// The same in words.
+        reason: &'a str,
+    },
+    /// The check on a compute node refused the job that GitHub gave to a launch's runner; once for each launch.
+    RefusedAtNode {
+        /// The job that the launch was made for.
+        job: JobId,
+        /// The launch.
+        launch: LaunchId,
+        /// Why, by the node's words.
+        reason: &'a str,
+        /// The refused job's repository, by the node's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repository: Option<&'a str>,
+        /// The refused job's workflow run, by the node's words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<u64>,
     },
     /// A launch token was used again after it was exchanged; once for each launch.
     Replay {
@@ -150,6 +189,8 @@ mod tests {
             job,
             launch,
             profile: "cpu",
+            run: Some(7),
+            slurm_user: None,
             slurm_job: Some("17"),
         };
         let redeemed = Record::Redemption { repository: &repository, job, launch, credential: CredentialKind::Jit };
@@ -163,7 +204,7 @@ mod tests {
             (
                 launched,
                 json!({"audit": "launch", "repository": "octo/repo", "person": "octocat", "job": 42, "launch": "42-1",
-                       "profile": "cpu", "slurm_job": "17"}),
+                       "profile": "cpu", "run": 7, "slurm_job": "17"}),
             ),
             (
                 redeemed,

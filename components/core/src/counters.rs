@@ -17,6 +17,8 @@ pub enum Counter {
     Redemption(RedemptionOutcome),
     /// A call to GitHub's API.
     GitHubCall(CallResult),
+    /// The check on a compute node refused the job that GitHub gave to a launch's runner.
+    RefusedAtNode,
     /// Something that an attack would look like. Each is counted once, where its fact is written.
     Suspicion(Suspicion),
 }
@@ -52,6 +54,8 @@ pub enum RedemptionOutcome {
     Repeated,
     /// No job waits for the launch.
     Gone,
+    /// The rules of its profile do not allow the run.
+    Denied,
     /// A setting is wrong.
     Failed,
 }
@@ -73,7 +77,7 @@ pub enum CallResult {
 
 impl Counter {
     /// All of them, by metric.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Webhook(WebhookOutcome::Ignored),
         Self::Webhook(WebhookOutcome::Duplicate),
         Self::Webhook(WebhookOutcome::Unauthorized),
@@ -82,12 +86,14 @@ impl Counter {
         Self::Redemption(RedemptionOutcome::Unauthorized),
         Self::Redemption(RedemptionOutcome::Repeated),
         Self::Redemption(RedemptionOutcome::Gone),
+        Self::Redemption(RedemptionOutcome::Denied),
         Self::Redemption(RedemptionOutcome::Failed),
         Self::GitHubCall(CallResult::Ok),
         Self::GitHubCall(CallResult::Unavailable),
         Self::GitHubCall(CallResult::Unauthorized),
         Self::GitHubCall(CallResult::NotFound),
         Self::GitHubCall(CallResult::Refused),
+        Self::RefusedAtNode,
         Self::Suspicion(Suspicion::LaunchTokenReplayed),
     ];
 
@@ -97,6 +103,7 @@ impl Counter {
             Self::Webhook(outcome) => ("gha_slurm_webhooks_ignored_total", "outcome", outcome.word()),
             Self::Redemption(outcome) => ("gha_slurm_redemptions_refused_total", "outcome", outcome.word()),
             Self::GitHubCall(result) => ("gha_slurm_github_calls_total", "result", result.word()),
+            Self::RefusedAtNode => ("gha_slurm_jobs_refused_at_the_node_total", "by", "check"),
             Self::Suspicion(suspicion) => ("gha_slurm_suspicions_total", "kind", suspicion.word()),
         }
     }
@@ -140,6 +147,7 @@ impl RedemptionOutcome {
             Self::Unauthorized => "unauthorized",
             Self::Repeated => "repeated",
             Self::Gone => "gone",
+            Self::Denied => "denied",
             Self::Failed => "failed",
         }
     }

@@ -20,6 +20,16 @@ pub struct InstallationId(pub u64);
 #[serde(transparent)]
 pub struct RunnerId(pub u64);
 
+/// The id of an account; it survives a change of the login, which somebody else may take over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PersonId(pub u64);
+
+/// The id of a workflow run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub u64);
+
 /// `X-GitHub-Delivery`: names an event, the same for all attempts to deliver it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -19,6 +19,7 @@ pub mod launch_keys;
 pub mod launch_token;
 pub mod ledger;
 pub mod lifecycle;
+pub mod policy;
 pub mod ports;
 pub mod profile;
 pub mod sealing;

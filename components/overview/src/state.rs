@@ -14,6 +14,8 @@ pub enum State {
     Unconfirmed,
     /// GitHub holds it back until its deployment is approved.
     Held,
+    /// The rules of its profile do not allow its run.
+    Denied,
     /// Its profile has as many launches as it may have.
     InLine,
     /// The gateway has not accepted its launch yet.
@@ -36,9 +38,10 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Unconfirmed,
         Self::Held,
+        Self::Denied,
         Self::InLine,
         Self::Unsubmitted,
         Self::Refused,
@@ -55,6 +58,7 @@ impl State {
         match self {
             Self::Unconfirmed => "unconfirmed",
             Self::Held => "held",
+            Self::Denied => "denied",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
             Self::Refused => "refused",
@@ -69,7 +73,7 @@ impl State {
 
     /// Whether the job waits for a runner.
     pub fn waits(self) -> bool {
-        !matches!(self, Self::Running | Self::Finished | Self::Expired)
+        !matches!(self, Self::Denied | Self::Running | Self::Finished | Self::Expired)
     }
 }
 

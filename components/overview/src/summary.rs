@@ -192,6 +192,7 @@ impl JobSummary {
                 lost.map(|lost| lost.at).max(view.released).or(times.received)
             }
             State::Held => view.held.as_ref().map(|held| held.at),
+            State::Denied => view.denied.as_ref().map(|denied| denied.at),
             State::Pending => times.submitted,
             State::Starting => times.redeemed,
             State::GivenUp => last.and_then(|launch| launch.lost.as_ref()).map(|lost| lost.at),
@@ -232,6 +233,9 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         return State::Finished;
     }
     let (None, Some(requested)) = (&view.started, &view.requested) else { return State::Running };
+    if view.denied.is_some() {
+        return State::Denied;
+    }
     if view.is_held() {
         return State::Held;
     }
@@ -262,6 +266,7 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
     match state {
         State::Unconfirmed => Some(Why::Unconfirmed),
         State::Held => Some(Why::Held),
+        State::Denied => record.view.denied.as_ref().map(|denied| Why::Denied(denied.denial.clone())),
         State::InLine => {
             let requested = record.view.requested.as_ref()?;
             Some(Why::AtCap(Cap {

@@ -66,6 +66,10 @@ pub struct LaunchDetail {
     pub ended: Option<String>,
     /// When that became known.
     pub ended_at: Option<u64>,
+    /// Why the check on its node refused the job that its runner took.
+    pub refused_at_node: Option<String>,
+    /// When it did.
+    pub refused_at_node_at: Option<u64>,
 }
 
 /// Something that happened.
@@ -99,6 +103,8 @@ pub enum Event {
     Submitted,
     /// GitHub gave no credential; the last time.
     RedeemFailed,
+    /// The rules of its profile do not allow its run.
+    Denied,
     /// The credential was handed out.
     Redeemed,
     /// Its launch token came again afterwards: it was stolen, or an answer was lost.
@@ -107,6 +113,8 @@ pub enum Event {
     Lost,
     /// A runner took the job.
     Started,
+    /// The check on the launch's node refused the job that its runner took.
+    RefusedAtNode,
     /// The job ended.
     Finished,
     /// The launch was no longer needed.
@@ -167,6 +175,11 @@ impl From<&LaunchRecord> for LaunchDetail {
             cancelled_at: record.cancelled,
             ended: record.ended.as_ref().map(|ended| ended.how.to_string()),
             ended_at: record.ended.as_ref().map(|ended| ended.at),
+            refused_at_node: record.refused.as_ref().map(|refused| {
+                let of = refused.repository.some().map(|name| format!(" (a job of {name})")).unwrap_or_default();
+                format!("{}{of}", refused.reason.some().unwrap_or("no reason was told"))
+            }),
+            refused_at_node_at: record.refused.as_ref().map(|refused| refused.at),
         }
     }
 }
@@ -184,6 +197,9 @@ fn timeline(record: &JobRecord, launches: &[LaunchRecord]) -> Vec<Moment> {
     if let Some(started) = &view.started {
         let detail = started.runner_name.as_ref().map(|name| format!("runner {name}"));
         moments.extend(of_job(started.at, Event::Started, detail));
+    }
+    if let Some(denied) = &view.denied {
+        moments.extend(of_job(denied.at, Event::Denied, Some(denied.denial.to_string())));
     }
     if let Some(finished) = &view.finished {
         moments.extend(of_job(finished.at, Event::Finished, finished.conclusion.clone()));
@@ -216,6 +232,10 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         launch.redeemed.map(|at| moment(at, Event::Redeemed, None)),
         launch.replayed.map(|at| moment(at, Event::Replayed, None)),
         lost,
+        launch
+            .refused
+            .as_ref()
+            .map(|refused| moment(refused.at, Event::RefusedAtNode, refused.reason.some().map(str::to_owned))),
         launch.withdrawn.map(|at| moment(at, Event::Withdrawn, None)),
         launch.cancelled.map(|at| moment(at, Event::Cancelled, None)),
         launch.ended.as_ref().map(|ended| moment(ended.at, Event::Ended, Some(ended.how.to_string()))),

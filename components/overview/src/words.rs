@@ -6,6 +6,7 @@
 use std::fmt;
 
 use gha_slurm_core::ledger::{LostReason, Stopped};
+use gha_slurm_core::policy::Denial;
 use serde::{Serialize, Serializer};
 
 use super::{Event, JobSummary, Stage, State};
@@ -19,6 +20,8 @@ pub enum Why {
     Unconfirmed,
     /// GitHub holds it back until its deployment is approved.
     Held,
+    /// The rule of its profile that its run breaks.
+    Denied(Denial),
     /// The operator stopped launches.
     Stopped(Stopped),
     /// Its profile has as many launches as it may have.
@@ -75,6 +78,7 @@ impl fmt::Display for Why {
                 f.write_str("the job is older than 24 h, so GitHub is asked first whether it is still queued")
             }
             Self::Held => f.write_str("GitHub holds it back until its deployment is approved"),
+            Self::Denied(denial) => write!(f, "not allowed: {denial}"),
             Self::Stopped(stopped) => {
                 let of = if *stopped == Stopped::Repository { " OWNER/REPO" } else { "" };
                 write!(f, "{stopped}; to let them go on: gha-slurm resume{of}")
@@ -126,6 +130,7 @@ impl State {
         match self {
             Self::Unconfirmed => "to be confirmed",
             Self::Held => "held by GitHub",
+            Self::Denied => "not allowed",
             Self::InLine => "in line",
             Self::Unsubmitted => "not submitted",
             Self::Refused => "refused by the gateway",
@@ -170,7 +175,7 @@ impl State {
                 "the runner is registering with GitHub",
             ),
             Self::Running => ("Running", "The runner exits when the job ends.", "running"),
-            Self::GivenUp | Self::Finished | Self::Expired => return None,
+            Self::Denied | Self::GivenUp | Self::Finished | Self::Expired => return None,
         };
         Some(NextStep { title, hint, short })
     }
@@ -188,6 +193,8 @@ impl Event {
             Self::RedeemFailed => "No credential",
             Self::Redeemed => "Launch token redeemed",
             Self::Replayed => "Launch token used again",
+            Self::Denied => "Not allowed",
+            Self::RefusedAtNode => "Refused at the node",
             Self::Lost => "Launch lost",
             Self::Started => "Started on a runner",
             Self::Finished => "Finished",
@@ -199,7 +206,10 @@ impl Event {
 
     /// Whether it is a failure.
     pub fn is_failure(self) -> bool {
-        matches!(self, Self::SubmitFailed | Self::RedeemFailed | Self::Replayed | Self::Lost)
+        matches!(
+            self,
+            Self::SubmitFailed | Self::RedeemFailed | Self::Replayed | Self::Lost | Self::Denied | Self::RefusedAtNode
+        )
     }
 }
 

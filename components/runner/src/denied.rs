@@ -5,6 +5,7 @@
 use gha_slurm_core::counters::RedemptionOutcome;
 use gha_slurm_core::github::client::{GitHubError, Reason, Until};
 use gha_slurm_core::launch_token::TokenError;
+use gha_slurm_core::policy::Denial;
 use gha_slurm_core::ports::StoreError;
 use gha_slurm_core::settings::SettingError;
 use gha_slurm_edge::answer::{Answer, Level};
@@ -28,6 +29,8 @@ pub(crate) enum Denied {
     UnderWay,
     /// Nothing waits for the launch, now and for ever.
     Gone(LaunchId, String),
+    /// The rules of this profile do not allow the workflow run.
+    NotAllowed(LaunchId, String, Denial),
     /// GitHub gives none.
     GitHub(LaunchId, GitHubError),
     Setting(SettingError),
@@ -73,6 +76,7 @@ impl Denied {
             Self::InvalidToken(_) => Some(RedemptionOutcome::Unauthorized),
             Self::Redeemed => Some(RedemptionOutcome::Repeated),
             Self::Gone(..) => Some(RedemptionOutcome::Gone),
+            Self::NotAllowed(..) => Some(RedemptionOutcome::Denied),
             Self::Setting(_) => Some(RedemptionOutcome::Failed),
             Self::UnderWay | Self::GitHub(..) | Self::Store(_) => None,
         }
@@ -94,6 +98,10 @@ impl From<Denied> for Answer {
                 Self::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
             }
             Denied::Gone(id, why) => Self::new(410, json!({"error": why, "launch": id})),
+            Denied::NotAllowed(id, profile, denial) => {
+                let error = format!("{denial} (profile {profile}, {})", denial.key());
+                Self::new(403, json!({"error": error, "reason": "not_allowed", "rule": denial.key(), "launch": id}))
+            }
             Denied::GitHub(id, error) => refused_by_github(id, &error),
             Denied::Setting(error) => error.into(),
             Denied::Store(error) => error.into(),

@@ -5,4 +5,6 @@
 mod denied;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
+mod judge;
 pub mod redeem;
+mod refused;

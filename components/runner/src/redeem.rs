@@ -4,6 +4,8 @@
 //! one that nothing waits for gets nothing at all. Replicas take turns by attempts, so that a crowd of retries costs
 //! one call to GitHub; that exactly one gets a credential rests on the claim at the very end.
 //!
+//! Before there is a credential, the rules of the profile judge the workflow run, by what GitHub says of it ([`crate::judge`]).
+//!
 //! A launch token names a launch and nothing else: repository, installation and labels are those of the launch's facts.
 //! The credential is a JIT configuration, good for one runner and one job. A job script that asks for nothing gets a
 //! registration token where the operator allows that (`registration_tokens`); none is ever handed out in place of the other.
@@ -16,16 +18,18 @@ use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConf
 use gha_slurm_core::github::credentials::{Credentials, Reach};
 use gha_slurm_core::launch_token::{LaunchTokens, TokenError};
 use gha_slurm_core::ledger::{Claim, Ledger, Requested, Stops};
-use gha_slurm_core::lifecycle::Need;
+use gha_slurm_core::lifecycle::{Chain, Need};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
-use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::denied::{Denied, unauthorized};
+use crate::judge::judge;
+use crate::refused::refused;
 
 /// A redemption has a short body or none; what a client sends by habit is small.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -39,6 +43,9 @@ const LEASE: Duration = Duration::from_secs(90);
 pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "POST" {
         return Answer::method_not_allowed("POST");
+    }
+    if request.path().ends_with("/refused") {
+        return refused(platform, request);
     }
     let Some(token) = request.bearer() else {
         return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
@@ -112,7 +119,8 @@ fn exchange<P: Platform>(
     body: &[u8],
     check_key: impl FnOnce() -> Result<(), TokenError>,
 ) -> Result<Answer, Denied> {
-    let requested = check(platform, id)?;
+    let wanted = check(platform, id)?;
+    let requested = &wanted.requested;
     let settings = Settings(platform);
     let github = GitHub::new(platform, settings.github()?, BUDGET);
     let jit = !settings.registration_tokens()? || wants_jit(body);
@@ -123,7 +131,8 @@ fn exchange<P: Platform>(
     if facts.committed()? {
         return Err(Denied::Redeemed);
     }
-    let credential = match Credential::get(&credentials, id, &requested, jit) {
+    judge(platform, &credentials, id, attempt, &wanted)?;
+    let credential = match Credential::get(&credentials, id, requested, jit) {
         Ok(credential) => credential,
         Err(error) => {
             facts.redemptions().record_failed_at_github(attempt, &error)?;
@@ -131,11 +140,11 @@ fn exchange<P: Platform>(
         }
     };
     // While GitHub was asked the job may have been cancelled, its launch stopped or its token revoked.
-    if let Err(denied) = check_key().map_err(Denied::from).and_then(|()| check(platform, id)) {
-        let for_good = matches!(denied, Denied::Gone(..) | Denied::InvalidToken(_));
+    if let Err(denied) = check_key().map_err(Denied::from).and_then(|()| check(platform, id).map(drop)) {
+        let for_good = matches!(denied, Denied::Gone(..) | Denied::InvalidToken(_) | Denied::NotAllowed(..));
         if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (for_good, credential) {
             // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
-            let _ = credentials.remove_runner(Reach::from(&requested), runner);
+            let _ = credentials.remove_runner(Reach::from(requested), runner);
         }
         return Err(denied);
     }
@@ -163,18 +172,35 @@ fn exchange<P: Platform>(
     })
 }
 
+/// What a launch may get a credential for.
+pub(crate) struct Wanted {
+    /// What it was made for: where its runner is registered.
+    pub(crate) requested: Requested,
+    /// The job that waits for it by swaps within its pool; most often its own.
+    pub(crate) job: JobId,
+}
+
 /// What the launch is for, if it may get a credential by what is known now.
-fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Requested, Denied> {
+fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Wanted, Denied> {
     let ledger = Ledger(platform);
     let facts = ledger.launch(id);
     if facts.redeemed()?.is_some() {
         return Err(Denied::Redeemed);
     }
     let withdrawn = facts.withdrawn()?;
-    let needed = !withdrawn && Need(platform).needed(id)?;
+    let waiting = match withdrawn {
+        true => None,
+        false => match Need(platform).chain(id)? {
+            Chain::Waits { job, .. } => Some(job),
+            Chain::Unknown => Some(id.job),
+            Chain::Nothing => None,
+        },
+    };
     let view = ledger.job(id.job).view()?;
-    if let (true, Some(requested)) = (needed, &view.requested) {
-        let Some(stopped) = Stops(platform).stopped(&requested.repository)? else { return Ok(requested.clone()) };
+    if let (Some(job), Some(requested)) = (waiting, &view.requested) {
+        let Some(stopped) = Stops(platform).stopped(&requested.repository)? else {
+            return Ok(Wanted { requested: requested.clone(), job });
+        };
         // Its Slurm job ends, and the job gets another launch after the stop.
         facts.record_withdrawn()?;
         return Err(Denied::Gone(id, stopped.to_string()));
@@ -182,6 +208,10 @@ fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Requested, Denied> {
     if !withdrawn && view.requested.is_some() {
         // From now on no job counts on this launch: its Slurm job ends.
         facts.record_withdrawn()?;
+    }
+    if let (Some(denied), Some(requested), None, None) = (&view.denied, &view.requested, &view.started, &view.finished)
+    {
+        return Err(Denied::NotAllowed(id, requested.profile.clone(), denied.denial.clone()));
     }
     let why = match (&view.finished, &view.started, &view.requested) {
         (Some(finished), _, _) => {

@@ -80,7 +80,9 @@ impl<P: Platform> Tick<'_, P> {
         let facts = Ledger(self.platform).job(job);
         // What cannot be read is deleted all the same.
         let requested = facts.view().ok().and_then(|view| view.requested);
-        self.platform.delete_many(&facts.keys()?)?;
+        let mut all = facts.keys()?;
+        all.extend(requested.as_ref().and_then(|requested| Some(keys::run(requested.run_id?, requested.run_attempt))));
+        self.platform.delete_many(&all)?;
         Ok(requested)
     }
 }

@@ -280,6 +280,7 @@ impl<P: Platform> Tick<'_, P> {
             Err(GitHubError::NotFound(_)) => {
                 let conclusion = Some("unknown to GitHub".to_owned());
                 Ok(Some(JobInfo {
+                    run_id: None,
                     id: job,
                     name: String::new(),
                     status: JobStatus::Completed,
@@ -311,7 +312,8 @@ impl<P: Platform> Tick<'_, P> {
             && (state.status == JobStatus::InProgress || runner.is_some())
             && let Some(requested) = &view.requested
         {
-            let launch = ours(self.platform, runner.as_deref(), requested.repository_id)?;
+            let named = (requested.repository_id, &requested.repository);
+            let launch = ours(self.platform, runner.as_deref(), named)?;
             facts.record_started(runner, launch, None, true)?;
         }
         if state.status == JobStatus::Completed {

@@ -4,7 +4,7 @@
 //! exactly. What is not named here is ignored, because GitHub adds fields.
 
 use chrono::DateTime;
-use gha_slurm_core::identity::{InstallationId, RepositoryId};
+use gha_slurm_core::identity::{InstallationId, PersonId, RepositoryId, RunId};
 use gha_slurm_core::settings::SettingError;
 use gha_slurm_core::text::Text;
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
@@ -37,6 +37,16 @@ pub struct Sender {
     /// The account's name.
     #[serde(default)]
     pub login: Text,
+    /// The account's ID.
+    #[serde(default)]
+    pub id: Option<PersonId>,
+}
+
+impl Sender {
+    /// The ID and the login, if GitHub sent both.
+    pub fn known(&self) -> Option<(PersonId, &str)> {
+        Some((self.id?, self.login.some()?))
+    }
 }
 
 /// What happened to a job.
@@ -66,6 +76,9 @@ pub struct WorkflowJob {
     /// `queued`, or `waiting` while its deployment waits for an approval, whatever the action is.
     #[serde(default)]
     pub status: Option<String>,
+    /// The run that it is a job of.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
     /// The run's attempt.
     #[serde(default = "first_attempt")]
     pub run_attempt: u64,
@@ -109,6 +122,12 @@ pub struct Repository {
     pub full_name: RepositoryName,
     /// Its page.
     pub html_url: String,
+    /// Whether not everybody may see it.
+    #[serde(default)]
+    pub private: Option<bool>,
+    /// `public`, `private`, or `internal` for what an enterprise's members see.
+    #[serde(default)]
+    pub visibility: Option<String>,
 }
 
 /// The installation of an event.
@@ -161,7 +180,7 @@ fn wrong_field(payload: &Value) -> Option<String> {
         serde_json::from_value::<T>(value.clone()).err().map(|error| error.to_string())
     }
     type Check = fn(&Value) -> Option<String>;
-    let fields: [(&str, Check); 7] = [
+    let fields: [(&str, Check); 9] = [
         ("action", is::<String>),
         ("workflow_job.id", is::<JobId>),
         ("workflow_job.labels", is::<LabelSet>),
@@ -169,6 +188,8 @@ fn wrong_field(payload: &Value) -> Option<String> {
         ("repository.id", is::<RepositoryId>),
         ("repository.full_name", is::<RepositoryName>),
         ("repository.html_url", is::<String>),
+        ("repository", is::<Repository>),
+        ("sender", is::<Option<Sender>>),
     ];
     fields.iter().find_map(|(path, check)| {
         let value = path.split('.').try_fold(payload, |value, key| value.get(key)).unwrap_or(&Value::Null);
@@ -188,6 +209,20 @@ pub enum BadPage {
 }
 
 impl Repository {
+    /// Its ID and its name.
+    pub fn named(&self) -> (RepositoryId, &RepositoryName) {
+        (self.id, &self.full_name)
+    }
+
+    /// Whether everybody may see it; `None` if the payload does not say.
+    pub fn is_public(&self) -> Option<bool> {
+        match (self.visibility.as_deref(), self.private) {
+            (Some("public"), _) | (_, Some(false)) => Some(true),
+            (Some(_), _) | (_, Some(true)) => Some(false),
+            (None, None) => None,
+        }
+    }
+
     /// The page's URL, checked to be an HTTP URL of just this repository at the server whose API the App uses (`of_server`),
     /// because the gateway decides by it.
     pub fn page(&self, of_server: impl Fn(&Url) -> Result<bool, SettingError>) -> Result<Url, BadPage> {

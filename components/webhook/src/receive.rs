@@ -16,7 +16,7 @@ use gha_slurm_core::lifecycle::{
     write_down,
 };
 use gha_slurm_core::ports::{Platform, StoreError};
-use gha_slurm_core::profile::Match;
+use gha_slurm_core::profile::{Match, Wanted};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
@@ -24,7 +24,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::events::{Action, BadPage, MalformedPayload, WorkflowJobEvent, check_json};
+use crate::events::{Action, BadPage, MalformedPayload, Sender, WorkflowJobEvent, check_json};
 use crate::removals;
 use crate::signature::{self, SignatureError};
 
@@ -136,20 +136,34 @@ impl<P: Platform> Receiver<'_, P> {
     fn ours(&self, event: &WorkflowJobEvent, delivery: Option<DeliveryId>) -> Result<Verdict, Unhandled> {
         let job = &event.workflow_job;
         let profiles = Settings(self.platform).profiles()?;
-        let found = match profiles.find(&job.labels, &event.repository.full_name) {
-            Ok(found) => found,
-            Err(not_ours) => return Ok(Decision::Ignored.because(not_ours.to_string()).about(job.id)),
+        let found = profiles.find(Wanted {
+            labels: &job.labels,
+            repository: &event.repository.full_name,
+            public: event.repository.is_public(),
+            person: event.sender.as_ref().and_then(Sender::known),
+        });
+        let found = match (found, &event.action) {
+            (Ok(_), Action::Other(_)) => {
+                return Ok(Decision::Ignored.because("this action starts and ends no job").about(job.id));
+            }
+            (Ok(found), Action::Queued | Action::Waiting) => Some(found),
+            (Ok(_), Action::InProgress | Action::Completed) => None,
+            // GitHub may give a runner of ours to a job that none was launched for.
+            (Err(_), Action::InProgress | Action::Completed) if self.is_on_ours(event)? => None,
+            (Err(not_ours), _) => return Ok(Decision::Ignored.because(not_ours.to_string()).about(job.id)),
         };
-        if let Action::Other(_) = event.action {
-            return Ok(Decision::Ignored.because("this action starts and ends no job").about(job.id));
-        }
         // Before anything is written: what is stored under a wrong setting would fail later, unseen.
         let destination = Destination::read(self.platform, BUDGET)?;
-        let verdict = match &event.action {
-            Action::Queued | Action::Waiting => self.queued(event, delivery, found, &destination),
-            _ => self.closed(event, delivery, &destination),
+        let verdict = match found {
+            Some(found) => self.queued(event, delivery, found, &destination),
+            None => self.closed(event, delivery, &destination),
         }?;
         Ok(verdict.followed_by(retry_overdue(self.platform, &destination)))
+    }
+
+    /// Whether the job's runner is one that was launched here.
+    fn is_on_ours(&self, event: &WorkflowJobEvent) -> Result<bool, StoreError> {
+        Ok(ours(self.platform, event.workflow_job.runner_name.as_deref(), event.repository.named())?.is_some())
     }
 
     fn queued(
@@ -162,12 +176,15 @@ impl<P: Platform> Receiver<'_, P> {
         let job = &event.workflow_job;
         let facts = Ledger(self.platform).job(job.id);
         let view = facts.view()?;
-        let ignored = |why| Ok(Decision::Ignored.because(why).about(job.id));
+        let ignored = |why: &str| Ok(Decision::Ignored.because(why).about(job.id));
         if view.finished.is_some() {
             return ignored("the job came to its end before");
         }
         if view.started.is_some() {
             return ignored("a runner took the job before");
+        }
+        if let Some(denied) = &view.denied {
+            return ignored(&format!("GitHub was asked about the run, and {}", denied.denial));
         }
         let now = self.platform.unix_seconds();
         if view.expired(now) && !view.is_held() {
@@ -243,6 +260,11 @@ impl<P: Platform> Receiver<'_, P> {
             workflow: job.workflow_name.clone(),
             branch: job.head_branch.clone(),
             person: event.sender.as_ref().map(|sender| sender.login.clone()).unwrap_or_default(),
+            person_id: event.sender.as_ref().and_then(|sender| sender.id),
+            run_id: job.run_id,
+            rules: found.rules,
+            slurm_user: found.slurm_user,
+            registered_at: found.registered_at,
             delivery,
             created_at: job.created_at.unwrap_or(now),
             at: now,
@@ -263,7 +285,7 @@ impl<P: Platform> Receiver<'_, P> {
         // A *completed* that names a runner tells of the start as well, should *in_progress* be lost.
         if view.started.is_none() && (!finished || job.runner_name.as_ref().is_some_and(|name| !name.is_empty())) {
             let runner = job.runner_name.clone();
-            let launch = ours(self.platform, runner.as_deref(), event.repository.id)?;
+            let launch = ours(self.platform, runner.as_deref(), event.repository.named())?;
             view.started = Some(facts.record_started(runner, launch, delivery.clone(), known)?);
         }
         if finished && view.finished.is_none() {

@@ -2,6 +2,7 @@
 
 use gha_slurm_core::github::client::{GitHubError, Reason};
 use gha_slurm_core::ledger::{FailureKind, Stopped};
+use gha_slurm_core::policy::Denial;
 use gha_slurm_core::settings::SettingError;
 use gha_slurm_overview::Cap;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
@@ -32,6 +33,10 @@ pub(super) enum Finding {
     NoProfile { labels: LabelSet, nearest: Nearest },
     /// A profile has its labels, but does not allow the repository.
     RepositoryNotAllowed { profile: String, repository: RepositoryName, labels: LabelSet },
+    /// A profile has its labels, but does not allow that the repository is public.
+    PublicNotAllowed { profile: String, repository: RepositoryName },
+    /// The rules of its profile do not allow its run.
+    Denied { denial: Denial, profile: Option<String>, age: u64 },
     /// A dynamic label asks for something that its profile does not give.
     LabelRefused { profile: String, label: String, problem: String, labels: LabelSet },
     /// A profile would take it, but no webhook for it was received.
@@ -106,4 +111,6 @@ pub(super) struct Besides {
     pub(super) taken: Vec<(LaunchId, JobId)>,
     /// Launches whose launch token came again after its credential was handed out.
     pub(super) replayed: Vec<LaunchId>,
+    /// Launches on whose nodes the check refused the job that their runner took, and why.
+    pub(super) refused: Vec<(LaunchId, String)>,
 }

@@ -3,6 +3,7 @@
 use gha_slurm_core::gateway::slurm_job;
 use gha_slurm_core::ledger::{FailureKind, Ledger};
 use gha_slurm_core::lifecycle::retry_at;
+use gha_slurm_core::policy::Denial;
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_overview::{JobDetail, LaunchDetail, State, Why};
@@ -34,6 +35,11 @@ pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<E
             .filter(|launch| launch.replayed_at.is_some())
             .map(|launch| launch.launch)
             .collect(),
+        refused: detail
+            .launches
+            .iter()
+            .filter_map(|launch| Some((launch.launch, launch.refused_at_node.clone()?)))
+            .collect(),
     };
     Ok(words::explanation(&finding, &besides, Some(job.job), job.name.clone()))
 }
@@ -50,6 +56,10 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
     Ok(match job.state {
         State::Unconfirmed => Finding::Unconfirmed { age },
         State::Held => Finding::Held { age },
+        State::Denied => match &job.why {
+            Some(Why::Denied(denial)) => Finding::Denied { denial: denial.clone(), profile: job.profile.clone(), age },
+            _ => Finding::Denied { denial: Denial::NoRun, profile: job.profile.clone(), age },
+        },
         State::InLine => match &job.why {
             Some(Why::AtCap(cap)) => Finding::AtCap { cap: cap.clone(), place: detail.place, age },
             _ => Finding::Submitting { age },

@@ -37,6 +37,10 @@ pub enum Cause {
     NoProfile,
     /// A profile has its labels, but does not allow its repository.
     RepositoryNotAllowed,
+    /// A profile has its labels, but does not allow that its repository is public.
+    PublicNotAllowed,
+    /// GitHub was asked about its run, and the rules of its profile do not allow it.
+    Denied,
     /// A dynamic label asks for more than its profile gives.
     LabelRefused,
     /// The App is not installed for the repository.
@@ -127,7 +131,7 @@ pub fn explain<P: Platform>(platform: &P, repository: &RepositoryName, id: u64) 
         return Ok(explained);
     }
     match ask_github(platform, repository, id) {
-        Ok((run, jobs)) => {
+        Ok(Asked { public, run, jobs }) => {
             explained.run = run;
             if jobs.len() > MOST_JOBS {
                 explained.notes.push(format!("the run has {} jobs; these are the first {MOST_JOBS}", jobs.len()));
@@ -135,7 +139,7 @@ pub fn explain<P: Platform>(platform: &P, repository: &RepositoryName, id: u64) 
             for info in jobs.iter().take(MOST_JOBS) {
                 let one = match of_facts(platform, repository, info.id, Some(info))? {
                     Some(one) => one,
-                    None => unknown::explain(platform, repository, info),
+                    None => unknown::explain(platform, repository, public, info),
                 };
                 explained.jobs.push(one);
             }
@@ -164,12 +168,17 @@ fn of_facts<P: Platform>(
     }
 }
 
+/// What GitHub said.
+struct Asked {
+    /// Whether the repository is public, if GitHub says so.
+    public: Option<bool>,
+    /// Whether the ID is that of a run.
+    run: bool,
+    jobs: Vec<JobInfo>,
+}
+
 /// The job with this ID, or the jobs of the run with this ID.
-fn ask_github<P: Platform>(
-    platform: &P,
-    repository: &RepositoryName,
-    id: u64,
-) -> Result<(bool, Vec<JobInfo>), unknown::Unasked> {
+fn ask_github<P: Platform>(platform: &P, repository: &RepositoryName, id: u64) -> Result<Asked, unknown::Unasked> {
     let settings = Settings(platform).github().map_err(GitHubError::from)?;
     let github = GitHub::new(platform, settings, GITHUB_BUDGET);
     let found = Credentials::new(platform, &github)
@@ -178,15 +187,15 @@ fn ask_github<P: Platform>(
         Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
         other => other?,
     };
-    let found = match github.repository_id(&jwt, installation, repository) {
+    let (found, public) = match github.repository(&jwt, installation, repository) {
         Err(GitHubError::NotFound(_)) => return Err(unknown::Unasked::NotInstalled),
         other => other?,
     };
     let token = github.installation_token(&jwt, installation, found, Permission::ActionsRead)?;
     match github.job(&token, At::Id(found), JobId(id)) {
-        Ok(info) => Ok((false, vec![info])),
+        Ok(info) => Ok(Asked { public, run: false, jobs: vec![info] }),
         Err(GitHubError::NotFound(_)) => match github.run_jobs(&token, At::Id(found), id) {
-            Ok(jobs) => Ok((true, jobs)),
+            Ok(jobs) => Ok(Asked { public, run: true, jobs }),
             Err(GitHubError::NotFound(_)) => Err(unknown::Unasked::NoSuchJob),
             Err(error) => Err(error.into()),
         },

@@ -2,7 +2,7 @@
 
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::ports::Variables;
-use gha_slurm_core::profile::{NotOurs, Profiles};
+use gha_slurm_core::profile::{NotOurs, Profiles, Wanted};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use thiserror::Error;
@@ -35,32 +35,39 @@ pub(super) fn without_github(repository: &RepositoryName, id: u64, why: Unasked)
 }
 
 /// A job that GitHub knows.
-pub(super) fn explain<V: Variables>(platform: &V, repository: &RepositoryName, info: &JobInfo) -> Explanation {
-    let finding = find(platform, repository, info);
+pub(super) fn explain<V: Variables>(
+    platform: &V,
+    repository: &RepositoryName,
+    public: Option<bool>,
+    info: &JobInfo,
+) -> Explanation {
+    let finding = find(platform, repository, public, info);
     words::explanation(&finding, &Besides::default(), Some(info.id), Some(info.name.clone()))
 }
 
-fn find<V: Variables>(platform: &V, repository: &RepositoryName, info: &JobInfo) -> Finding {
+fn find<V: Variables>(platform: &V, repository: &RepositoryName, public: Option<bool>, info: &JobInfo) -> Finding {
     let runner = info.runner_name.clone().filter(|name| !name.is_empty());
     match &info.status {
         JobStatus::Completed => Finding::EndedUnseen { conclusion: info.conclusion.clone(), runner },
         JobStatus::InProgress => Finding::RunsUnseen { runner },
         JobStatus::Queued => match Settings(platform).profiles() {
-            Ok(profiles) => queued(&profiles, repository, info),
+            Ok(profiles) => queued(&profiles, repository, public, info),
             Err(error) => Finding::ProfilesUnreadable(error),
         },
         JobStatus::Held(status) => Finding::HeldByGithub { status: status.clone() },
     }
 }
 
-fn queued(profiles: &Profiles, repository: &RepositoryName, info: &JobInfo) -> Finding {
+fn queued(profiles: &Profiles, repository: &RepositoryName, public: Option<bool>, info: &JobInfo) -> Finding {
     let labels = info.labels.clone();
-    match profiles.find(&info.labels, repository) {
+    let wanted = Wanted { public, ..Wanted::of(&info.labels, repository) };
+    match profiles.find(wanted) {
         Err(error @ (NotOurs::NoLabels | NotOurs::NoLabel(_))) => Finding::NoLabels { problem: error.to_string() },
         Err(NotOurs::Labels(_)) => Finding::NoProfile { nearest: nearest(profiles, info), labels },
         Err(NotOurs::Repository { profile, repository }) => {
             Finding::RepositoryNotAllowed { profile, repository, labels }
         }
+        Err(NotOurs::Public { profile, repository }) => Finding::PublicNotAllowed { profile, repository },
         Err(NotOurs::Dynamic { profile, label, problem }) => Finding::LabelRefused { profile, label, problem, labels },
         Ok(found) => Finding::NoWebhook { profile: found.profile },
     }

@@ -4,6 +4,7 @@ mod slurm;
 
 use gha_slurm_core::github::client::{GitHubError, Reason};
 use gha_slurm_core::ledger::{FailureKind, Stopped};
+use gha_slurm_core::policy::Denial;
 use gha_slurm_overview::Cap;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 
@@ -34,6 +35,9 @@ pub(super) fn explanation(
     }
     for launch in &besides.replayed {
         tell_replayed(&mut told, *launch);
+    }
+    for (launch, why) in &besides.refused {
+        told.details.push(format!("GitHub gave the runner of launch {launch} a job that its node refused: {why}."));
     }
     let Told { cause, headline, details, advice } = told;
     Explanation { job, name, cause, headline, details, advice }
@@ -126,6 +130,29 @@ fn tell(finding: &Finding) -> Told {
             vec![format!("The job's labels are {labels}.")],
             &[&format!("Add {repository} to the profile's repositories, or use the labels of another profile.")],
         ),
+        Finding::PublicNotAllowed { profile, repository } => told(
+            Cause::PublicNotAllowed,
+            format!(
+                "Profile {profile} has the job's labels, but {repository} is public, and public repositories are not allowed."
+            ),
+            vec!["Anybody at GitHub can open a pull request in a public repository.".to_owned()],
+            &[&format!("{}.", Denial::Public.advice(profile))],
+        ),
+        Finding::Denied { denial, profile, age } => {
+            let profile = profile.as_deref().unwrap_or_default();
+            told(
+                Cause::Denied,
+                format!("The job gets no runner: {denial}."),
+                vec![format!(
+                    "GitHub was asked about the job's workflow run {} ago. It is not launched again.",
+                    duration(*age)
+                )],
+                &[
+                    &format!("{}.", denial.advice(profile)),
+                    "The job stays queued at GitHub until you cancel the run there. A re-run is judged anew.",
+                ],
+            )
+        }
         Finding::LabelRefused { profile, label, problem, labels } => told(
             Cause::LabelRefused,
             format!("Profile {profile} cannot serve the label {label}: {problem}."),

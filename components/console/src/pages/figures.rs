@@ -52,7 +52,7 @@ impl Totals {
             in_slurm: count(&[State::Pending, State::Starting]),
             running: count(&[State::Running]),
             succeeded,
-            otherwise: count(&[State::Finished, State::Expired]).saturating_sub(succeeded),
+            otherwise: count(&[State::Finished, State::Expired, State::Denied]).saturating_sub(succeeded),
             given_up: count(&[State::GivenUp]),
             oldest: group.oldest_seconds,
         }

@@ -24,7 +24,7 @@ impl Look {
             State::Unconfirmed | State::Held | State::InLine | State::Unsubmitted => ("waits", CLOCK),
             State::Pending => ("holds", LAYERS),
             State::Starting => ("holds", PLAY),
-            State::GivenUp | State::Refused => ("bad", CROSS),
+            State::GivenUp | State::Refused | State::Denied => ("bad", CROSS),
             State::Running => ("runs", PLAY),
             State::Expired => ("bad", CLOCK),
             State::Finished => return Self::ended(conclusion),

@@ -1,5 +1,7 @@
 use gha_slurm_core::ledger::{FailureKind, Ledger, Requested, Scope, Stops};
+use gha_slurm_core::policy::Rules;
 use gha_slurm_core::ports::{Clock, Store};
+use gha_slurm_core::profile::RegisteredAt;
 use gha_slurm_core::testing::Memory;
 use gha_slurm_core::text::Text;
 use gha_slurm_edge::answer::Answer;
@@ -46,6 +48,11 @@ fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
         profile: profile.to_owned(),
         max_running: None,
         max_running_per_repository: None,
+        person_id: None,
+        run_id: None,
+        rules: Rules::default(),
+        slurm_user: None,
+        registered_at: RegisteredAt::default(),
         resources: gha_slurm_protocol::resources::Resources::default(),
         name: Text::of(label),
         workflow: Text::of(label),

@@ -10,9 +10,10 @@ use super::app_jwt::AppKey;
 use super::client::{Caller, GitHub, GitHubError, parse};
 use super::types::{
     AppState, At, ConvertedApp, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
-    ListedRunner, Permission,
+    ListedRunner, Permission, RunInfo,
 };
-use crate::identity::{InstallationId, RepositoryId, RunnerId};
+use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
+use crate::policy::Run;
 use crate::ports::{Clock, Http, HttpMethod, Random, Store};
 use crate::settings::SettingError;
 
@@ -53,21 +54,24 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         self.access_token(app_jwt, installation, &narrowed)
     }
 
-    /// `GET /repos/{owner}/{repo}`: the id of the repository that has this name, or had it before it was renamed.
-    pub fn repository_id(
+    /// `GET /repos/{owner}/{repo}`: the id of the repository that has this name, or had it before it was renamed, and whether
+    /// it is public, if GitHub says so.
+    pub fn repository(
         &self,
         app_jwt: &Secret,
         installation: InstallationId,
         repository: &RepositoryName,
-    ) -> Result<RepositoryId, GitHubError> {
+    ) -> Result<(RepositoryId, Option<bool>), GitHubError> {
         #[derive(Deserialize)]
         struct Repository {
             id: RepositoryId,
+            private: Option<bool>,
         }
         // All that every App may read, of any repository of the installation.
         let token = self.access_token(app_jwt, installation, &json!({"permissions": {"metadata": "read"}}))?;
         let path = At::Name(repository).to_string();
-        Ok(self.call::<Repository>(HttpMethod::Get, &path, Caller::Installation(&token), None)?.id)
+        let found = self.call::<Repository>(HttpMethod::Get, &path, Caller::Installation(&token), None)?;
+        Ok((found.id, found.private.map(|private| !private)))
     }
 
     fn access_token(
@@ -195,6 +199,22 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
     pub fn job(&self, token: &InstallationToken, repository: At<'_>, job: JobId) -> Result<JobInfo, GitHubError> {
         self.call(HttpMethod::Get, &format!("{repository}/actions/jobs/{job}"), Caller::Installation(token), None)
+    }
+
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}`, or `…/attempts/{n}` where the run has another attempt by now.
+    pub fn run(
+        &self,
+        token: &InstallationToken,
+        repository: At<'_>,
+        run: RunId,
+        attempt: u64,
+    ) -> Result<Run, GitHubError> {
+        let path = format!("{repository}/actions/runs/{}", run.0);
+        let get = |path: &str| self.call::<RunInfo>(HttpMethod::Get, path, Caller::Installation(token), None);
+        let latest = get(&path)?;
+        let of_attempt =
+            if latest.run_attempt == attempt { latest } else { get(&format!("{path}/attempts/{attempt}"))? };
+        Ok(of_attempt.into())
     }
 
     /// `GET /repos/{owner}/{repo}/actions/runs/{id}/jobs`: the first hundred jobs of a run's last attempt.

@@ -21,8 +21,9 @@ use super::app_jwt::LONGEST_SECONDS;
 use super::client::{
     At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Until,
 };
-use crate::identity::{InstallationId, RepositoryId, RunnerId};
+use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
 use crate::ledger::{Requested, keys, read_sealed, write_sealed};
+use crate::policy::Run;
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
 use crate::settings::{AppSigner, Settings};
 
@@ -147,6 +148,11 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     /// What GitHub says of a job.
     pub fn job(&self, reach: Reach, job: JobId) -> Result<JobInfo, GitHubError> {
         self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.at(), job))
+    }
+
+    /// What GitHub says of an attempt of a workflow run.
+    pub fn run(&self, reach: Reach, run: RunId, attempt: u64) -> Result<Run, GitHubError> {
+        self.with_installation(reach, Permission::ActionsRead, |token| self.github.run(token, reach.at(), run, attempt))
     }
 
     /// The App JWT for calls that need no installation.

@@ -9,7 +9,8 @@ use gha_slurm_protocol::secret::Secret;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::identity::{InstallationId, RepositoryId, RunnerId};
+use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
+use crate::policy::{Actor, Run};
 use crate::text::Text;
 
 /// How a call names a repository. Its id outlives renames and transfers, so the name is for what people ask about.
@@ -103,6 +104,9 @@ pub struct JobInfo {
     /// Its name in the workflow.
     #[serde(default)]
     pub name: String,
+    /// The run that it is a job of.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
     /// Where it is.
     pub status: JobStatus,
     /// Once completed.
@@ -117,6 +121,51 @@ pub struct JobInfo {
     /// Its page.
     #[serde(default)]
     pub html_url: Option<Url>,
+}
+
+/// A workflow run as GitHub shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RunInfo {
+    event: String,
+    head_branch: Option<String>,
+    path: Option<String>,
+    #[serde(default = "first_attempt")]
+    pub(super) run_attempt: u64,
+    actor: Option<Actor>,
+    triggering_actor: Option<Actor>,
+    head_repository: Option<RunRepository>,
+    repository: RunRepository,
+}
+
+/// The first attempt is what a server means that does not tell.
+fn first_attempt() -> u64 {
+    1
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct RunRepository {
+    id: RepositoryId,
+    private: Option<bool>,
+    visibility: Option<String>,
+}
+
+impl From<RunInfo> for Run {
+    fn from(info: RunInfo) -> Self {
+        let path = info.path.unwrap_or_default();
+        // Where a run is of a reusable or required workflow, GitHub adds the ref.
+        let workflow = path.split_once('@').map_or(&*path, |(path, _)| path).to_owned();
+        let RunRepository { private, visibility, .. } = info.repository;
+        Self {
+            event: info.event,
+            branch: info.head_branch.unwrap_or_default(),
+            workflow,
+            // What does not say that it is private counts as public.
+            public: private != Some(true) || visibility.is_some_and(|visibility| visibility == "public"),
+            head: info.head_repository.map(|head| head.id),
+            actor: info.actor,
+            triggering_actor: info.triggering_actor,
+        }
+    }
 }
 
 impl JobInfo {

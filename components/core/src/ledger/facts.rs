@@ -3,7 +3,7 @@
 use std::fmt;
 
 use gha_slurm_protocol::hex::hex;
-use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::identity::{JobId, LaunchId, Person, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::resources::Resources;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,10 @@ use url::Url;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
 use super::{Attempts, End, Ended, Entry, Ledger, encode, read, write};
-use crate::identity::{DeliveryId, InstallationId, RepositoryId, RunnerId};
+use crate::identity::{DeliveryId, InstallationId, PersonId, RepositoryId, RunId, RunnerId};
+use crate::policy::{Denial, Rules};
 use crate::ports::{Clock, Store, StoreError};
+use crate::profile::RegisteredAt;
 use crate::text::Text;
 
 /// GitHub fails a job that was queued for so long.
@@ -56,9 +58,24 @@ pub struct Requested {
     /// The branch that the workflow runs on.
     #[serde(default)]
     pub branch: Text,
-    /// Who queued it at GitHub, as the webhook named them; for the audit log alone.
+    /// The login of who queued it at GitHub, as the webhook named them.
     #[serde(default)]
     pub person: Text,
+    /// The id of that person, if it named one.
+    #[serde(default)]
+    pub person_id: Option<PersonId>,
+    /// The workflow run, if the webhook named it.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// What may run, by the profile. In a fact of an earlier build it is the default.
+    #[serde(default)]
+    pub rules: Rules,
+    /// The Slurm user that the workflow names.
+    #[serde(default)]
+    pub slurm_user: Option<SlurmUser>,
+    /// Where the runner is registered.
+    #[serde(default)]
+    pub registered_at: RegisteredAt,
     /// The delivery that told of it.
     #[serde(default)]
     pub delivery: Option<DeliveryId>,
@@ -69,10 +86,23 @@ pub struct Requested {
 }
 
 impl Requested {
-    /// The pool: jobs of one repository with one label set can use each other's runners.
+    /// The pool: jobs with one label set can use each other's runners, if the runners are registered at the same place.
     pub fn pool(&self) -> String {
-        let labels = Sha256::digest(self.labels.to_string());
-        format!("{}-{}", self.repository_id.0, hex(labels.into_iter().take(8)))
+        let digest = |text: String| hex(Sha256::digest(text).into_iter().take(8));
+        match &self.registered_at {
+            RegisteredAt::Repository => format!("{}-{}", self.repository_id.0, digest(self.labels.to_string())),
+            RegisteredAt::Organization { group } => {
+                let owner = self.repository.owner().to_ascii_lowercase();
+                let group = group.as_deref().unwrap_or_default();
+                format!("{owner}-{}", digest(format!("{group}\n{}", self.labels)))
+            }
+        }
+    }
+
+    /// Who queued it, if the webhook named somebody as GitHub names people.
+    pub fn person(&self) -> Option<Person> {
+        let login = self.person.some()?.parse().ok()?;
+        Some(Person { login, id: self.person_id?.0 })
     }
 
     /// Whether the payload is older than GitHub keeps a job queued: a replay, or a job that waited for an approval.
@@ -94,6 +124,32 @@ pub struct Held {
     #[serde(default)]
     pub delivery: Option<DeliveryId>,
     /// When it was told, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The rules of the job's profile do not allow its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedRun {
+    /// The rule that it breaks.
+    #[serde(flatten)]
+    pub denial: Denial,
+    /// When, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// The check on the compute node refused the job that GitHub gave to the launch's runner. What it says comes from the node,
+/// and is shown and not decided by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAtNode {
+    /// Why.
+    pub reason: Text,
+    /// The job's repository, as the runner named it.
+    #[serde(default)]
+    pub repository: Text,
+    /// The job's run.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// When, in seconds of Unix time.
     pub at: u64,
 }
 
@@ -159,6 +215,8 @@ pub enum LostReason {
     Unserved,
     /// Its runner registered and took no job.
     Idle,
+    /// The check on its node refused the job that its runner took.
+    RefusedAtNode,
     /// Its Slurm job ended, in this state, before its runner started.
     SlurmJobEnded(String),
     /// In the words of an earlier build.
@@ -172,6 +230,7 @@ impl fmt::Display for LostReason {
             Self::RunnerTaken => f.write_str("its runner took another job"),
             Self::Unserved => f.write_str("no launch serves the job any more"),
             Self::Idle => f.write_str("its runner registered and took no job"),
+            Self::RefusedAtNode => f.write_str("the check on its node refused the job that its runner took"),
             Self::SlurmJobEnded(state) => write!(f, "its Slurm job ended before its runner started: {state}"),
             Self::Other(why) => f.write_str(why),
         }
@@ -191,6 +250,8 @@ pub struct View {
     pub held: Option<Held>,
     /// When GitHub queued it again after that, in seconds of Unix time.
     pub released: Option<u64>,
+    /// The rules of its profile do not allow its run.
+    pub denied: Option<DeniedRun>,
 }
 
 impl View {
@@ -225,19 +286,21 @@ impl View {
         [requested, held, started, finished].into_iter().flatten()
     }
 
-    /// Since when the job needs no runner any more, in seconds of Unix time: a runner took it, it ended, or GitHub gave it
-    /// up.
+    /// Since when the job needs no runner any more, in seconds of Unix time: a runner took it, it ended, it was denied one,
+    /// or GitHub gave it up.
     pub fn over_since(&self, now: u64) -> Option<u64> {
         let started = self.started.as_ref().map(|started| started.at);
         let finished = self.finished.as_ref().map(|finished| finished.at);
         let given_up = self.given_up_at().filter(|at| *at <= now);
+        let denied = self.denied.as_ref().map(|denied| denied.at);
         // The last of them: each is news of its launches.
-        [started, finished, given_up].into_iter().flatten().max()
+        [started, finished, given_up, denied].into_iter().flatten().max()
     }
 
     /// The request, if the job still waits for a runner at `now`.
     pub fn waiting(&self, now: u64) -> Option<&Requested> {
-        let waits = self.started.is_none() && self.finished.is_none() && !self.is_held() && !self.expired(now);
+        let open = self.started.is_none() && self.finished.is_none() && self.denied.is_none();
+        let waits = open && !self.is_held() && !self.expired(now);
         self.requested.as_ref().filter(|_| waits)
     }
 }
@@ -257,8 +320,11 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
     /// All that decides what it needs.
     pub fn view(&self) -> Result<View, StoreError> {
         let held = self.read(JobFact::Held)?;
+        let requested = self.read(JobFact::Requested)?;
         Ok(View {
-            requested: self.read(JobFact::Requested)?,
+            // Only what was requested can be denied.
+            denied: if requested.is_some() { self.read(JobFact::Denied)? } else { None },
+            requested,
             started: self.read(JobFact::Started)?,
             finished: self.read(JobFact::Finished)?,
             // Few jobs are ever held.
@@ -314,6 +380,15 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
     ) -> Result<(), StoreError> {
         let fact = Finished { conclusion, delivery, at: self.store.unix_seconds() };
         self.write(vec![encode(&self.of(JobFact::Finished), &fact)?], known)
+    }
+
+    /// Records that the rules do not allow its run; true for the first who does.
+    pub fn record_denied(&self, denial: Denial) -> Result<bool, StoreError> {
+        let first = self.read::<DeniedRun>(JobFact::Denied)?.is_none();
+        if first {
+            write(self.store, &self.of(JobFact::Denied), &DeniedRun { denial, at: self.store.unix_seconds() })?;
+        }
+        Ok(first)
     }
 
     /// Whether GitHub confirmed that an old job is still queued.
@@ -444,6 +519,26 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         self.read(LaunchFact::Replayed)
     }
 
+    /// Records that the check on its node refused the job that its runner took; true for the first who does.
+    pub fn record_refused_at_node(
+        &self,
+        reason: Text,
+        repository: Text,
+        run_id: Option<RunId>,
+    ) -> Result<bool, StoreError> {
+        let first = self.refused_at_node()?.is_none();
+        if first {
+            let fact = RefusedAtNode { reason, repository, run_id, at: self.store.unix_seconds() };
+            write(self.store, &self.of(LaunchFact::Refused), &fact)?;
+        }
+        Ok(first)
+    }
+
+    /// What the check on its node refused.
+    pub fn refused_at_node(&self) -> Result<Option<RefusedAtNode>, StoreError> {
+        self.read(LaunchFact::Refused)
+    }
+
     /// The job that its runner took.
     pub fn took(&self) -> Result<Option<JobId>, StoreError> {
         self.read(LaunchFact::Took)
@@ -550,6 +645,11 @@ mod tests {
             profile: "cpu".to_owned(),
             max_running: None,
             max_running_per_repository: None,
+            person_id: None,
+            run_id: None,
+            rules: Rules::default(),
+            slurm_user: None,
+            registered_at: RegisteredAt::Repository,
             resources: Resources::default(),
             name: Text::default(),
             workflow: Text::default(),

@@ -6,7 +6,7 @@
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
 use super::Bucket;
-use crate::identity::RepositoryId;
+use crate::identity::{RepositoryId, RunId};
 
 /// First part of every key, because the store may be shared with other applications. The number is the schema's version.
 const PREFIX: &str = "gha-slurm/1";
@@ -21,6 +21,7 @@ pub const SCHEMA: &[&str] = &[
     "job/J/released",
     "job/J/confirmed",
     "job/J/asked",
+    "job/J/denied",
     "launch/L/submit/ATTEMPTS",
     "launch/L/launched",
     "launch/L/redeem/ATTEMPTS",
@@ -38,7 +39,9 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/removing",
     "launch/L/removed",
     "launch/L/ended",
+    "launch/L/refused",
     "launch/L/ticket",
+    "run/R/A",
     "line/PROFILE",
     "line/PROFILE/T",
     "line/PROFILE/T/met",
@@ -139,12 +142,22 @@ pub enum JobFact {
     Confirmed,
     /// When GitHub was last asked about it.
     Asked,
+    /// The rules of its profile do not allow its run.
+    Denied,
 }
 
 impl JobFact {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Requested, Self::Started, Self::Finished, Self::Held, Self::Released, Self::Confirmed, Self::Asked];
+    pub const ALL: [Self; 8] = [
+        Self::Requested,
+        Self::Started,
+        Self::Finished,
+        Self::Held,
+        Self::Released,
+        Self::Confirmed,
+        Self::Asked,
+        Self::Denied,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -155,6 +168,7 @@ impl JobFact {
             Self::Released => "released",
             Self::Confirmed => "confirmed",
             Self::Asked => "asked",
+            Self::Denied => "denied",
         }
     }
 }
@@ -190,13 +204,15 @@ pub enum LaunchFact {
     Removed,
     /// Its Slurm job is over.
     Ended,
+    /// The check on the node refused the job that its runner took.
+    Refused,
     /// Its place in a line.
     Ticket,
 }
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Launched,
         Self::Commit,
         Self::Redeemed,
@@ -211,6 +227,7 @@ impl LaunchFact {
         Self::Removing,
         Self::Removed,
         Self::Ended,
+        Self::Refused,
         Self::Ticket,
     ];
 
@@ -230,6 +247,7 @@ impl LaunchFact {
             Self::Removing => "removing",
             Self::Removed => "removed",
             Self::Ended => "ended",
+            Self::Refused => "refused",
             Self::Ticket => "ticket",
         }
     }
@@ -262,6 +280,11 @@ impl LaunchAttempts {
 /// `job/J/FACT`
 pub fn job(job: JobId, fact: JobFact) -> String {
     format!("{PREFIX}/job/{job}/{}", fact.word())
+}
+
+/// `run/R/A`: what GitHub said of an attempt of a workflow run.
+pub fn run(run: RunId, attempt: u64) -> String {
+    format!("{PREFIX}/run/{}/{attempt}", run.0)
 }
 
 /// `launch/L/FACT`

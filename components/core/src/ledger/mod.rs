@@ -20,7 +20,8 @@ mod stops;
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
-    Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, Requested, Started, View,
+    DeniedRun, Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, RefusedAtNode, Requested,
+    Started, View,
 };
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::records::{JobRecord, LaunchRecord, Tries};
@@ -31,6 +32,8 @@ pub use self::stops::{Scope, Stopped, Stops};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::identity::RunId;
+use crate::policy::Run;
 use crate::ports::{Clock, Random, Store, StoreError};
 use crate::sealing::Seal;
 use gha_slurm_protocol::identity::{JobId, LaunchId};
@@ -54,6 +57,17 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
     /// What is known about a launch.
     pub fn launch(&self, launch: LaunchId) -> LaunchFacts<'a, P> {
         LaunchFacts::new(self.0, launch)
+    }
+
+    /// What GitHub said of an attempt of a workflow run, if it was asked.
+    pub fn run(&self, run: RunId, attempt: u64) -> Result<Option<Run>, StoreError> {
+        read(self.0, &keys::run(run, attempt))
+    }
+
+    /// Keeps what GitHub said of an attempt of a workflow run: it does not change. Each job of the run leads to it, so it
+    /// goes with the first that is deleted.
+    pub fn record_run(&self, run: RunId, attempt: u64, said: &Run) -> Result<(), StoreError> {
+        write(self.0, &keys::run(run, attempt), said)
     }
 
     /// What is known about a delivery, by its guid, or about one attempt to deliver it, by its id.

@@ -7,7 +7,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Ended, Failure, Launched, Ledger, Lost, MAX_LAUNCHES, View};
+use super::{Ended, Failure, Launched, Ledger, Lost, MAX_LAUNCHES, RefusedAtNode, View};
 use crate::ports::{Clock, Store, StoreError};
 
 /// A job with its launches.
@@ -44,6 +44,8 @@ pub struct LaunchRecord {
     pub cancelled: Option<u64>,
     /// Its Slurm job is over.
     pub ended: Option<Ended>,
+    /// The check on its node refused the job that its runner took.
+    pub refused: Option<RefusedAtNode>,
     /// Its place in the line of a profile with a limit.
     pub ticket: Option<i64>,
     /// Attempts to submit it at the gateway.
@@ -82,10 +84,18 @@ impl Values {
     }
 }
 
-const VIEW: [JobFact; 5] = [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released];
-const JOB: [JobFact; 6] =
-    [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released, JobFact::Confirmed];
-const LAUNCH: [LaunchFact; 9] = [
+const VIEW: [JobFact; 6] =
+    [JobFact::Requested, JobFact::Started, JobFact::Finished, JobFact::Held, JobFact::Released, JobFact::Denied];
+const JOB: [JobFact; 7] = [
+    JobFact::Requested,
+    JobFact::Started,
+    JobFact::Finished,
+    JobFact::Held,
+    JobFact::Released,
+    JobFact::Denied,
+    JobFact::Confirmed,
+];
+const LAUNCH: [LaunchFact; 10] = [
     LaunchFact::Launched,
     LaunchFact::Redeemed,
     LaunchFact::Replayed,
@@ -94,6 +104,7 @@ const LAUNCH: [LaunchFact; 9] = [
     LaunchFact::Withdrawn,
     LaunchFact::Cancelled,
     LaunchFact::Ended,
+    LaunchFact::Refused,
     LaunchFact::Ticket,
 ];
 /// The attempts whose last failure is told.
@@ -165,6 +176,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
             withdrawn: values.read(&fact(LaunchFact::Withdrawn))?,
             cancelled: values.read(&fact(LaunchFact::Cancelled))?,
             ended: values.read(&fact(LaunchFact::Ended))?,
+            refused: values.read(&fact(LaunchFact::Refused))?,
             ticket: values.read(&fact(LaunchFact::Ticket))?,
             submissions: tries(LaunchAttempts::Submit)?,
             redemptions: tries(LaunchAttempts::Redeem)?,
@@ -180,6 +192,7 @@ fn view(job: JobId, values: &Values) -> Result<View, StoreError> {
         finished: values.read(&fact(JobFact::Finished))?,
         held: values.read(&fact(JobFact::Held))?,
         released: values.read(&fact(JobFact::Released))?,
+        denied: values.read(&fact(JobFact::Denied))?,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 
 use super::need::Chain;
 use super::progress::Patience;
@@ -11,8 +11,9 @@ use super::submit::{Destination, advance};
 use super::{Fault, Need};
 use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;
-use crate::ledger::{Claim, Ledger, LostReason, View};
+use crate::ledger::{Claim, Ledger, LostReason, Requested, View};
 use crate::ports::{Clock, Platform, Store, StoreError};
+use crate::profile::RegisteredAt;
 
 /// Two calls of the gateway must fit into what a webhook may take.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(3);
@@ -20,15 +21,20 @@ const LEASE: Duration = Duration::from_secs(60);
 /// After so many refusals the Slurm job is left to end by itself: it gets no credential.
 const MAX_CANCELLATIONS: u64 = 5;
 
-/// The launch behind a runner's name, when it is one of ours that could serve a job of this repository.
+/// The launch behind a runner's name, when it is one of ours that could serve a job of this repository: its own, or for a
+/// runner of an organization one of the same owner.
 pub fn ours<P: Store + Clock>(
     store: &P,
     runner_name: Option<&str>,
-    repository: RepositoryId,
+    (id, name): (RepositoryId, &RepositoryName),
 ) -> Result<Option<LaunchId>, StoreError> {
     let Some(launch) = runner_name.and_then(LaunchId::of_runner) else { return Ok(None) };
     let requested = Ledger(store).job(launch.job).view()?.requested;
-    Ok(requested.filter(|requested| requested.repository_id == repository).map(|_| launch))
+    let fits = |requested: &Requested| match requested.registered_at {
+        RegisteredAt::Repository => requested.repository_id == id,
+        RegisteredAt::Organization { .. } => requested.repository.owner().eq_ignore_ascii_case(name.owner()),
+    };
+    Ok(requested.filter(fits).map(|_| launch))
 }
 
 /// Does what follows from a job that is over for us.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use gha_slurm_protocol::identity::{JobId, LaunchId};
-use gha_slurm_protocol::messages::{RunnerLevel, StartRunner};
+use gha_slurm_protocol::identity::{JobId, LaunchId, SlurmUser};
+use gha_slurm_protocol::messages::StartRunner;
 use url::Url;
 
 use super::line::Line;
@@ -265,6 +265,8 @@ fn record_launch<P: Platform>(platform: &P, id: LaunchId, requested: &Requested,
         job: id.job,
         launch: id,
         profile: &requested.profile,
+        run: requested.run_id.map(|run| run.0),
+        slurm_user: requested.slurm_user.as_ref().map(SlurmUser::as_str),
         slurm_job,
     };
     record(platform, &launched);
@@ -385,10 +387,10 @@ fn start_of<P: Platform>(
         launch: Some(id),
         profile: Some(requested.profile.clone()),
         repository_id: Some(requested.repository_id.0),
-        run_id: None,
-        person: None,
-        slurm_user: None,
-        level: RunnerLevel::Repository,
+        run_id: requested.run_id.map(|run| run.0),
+        person: requested.person(),
+        slurm_user: requested.slurm_user.clone(),
+        level: requested.registered_at.level(),
     })
 }
 

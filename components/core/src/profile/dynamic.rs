@@ -1,11 +1,14 @@
 //! Dynamic labels: `slurm-cpus=8` in a workflow's `runs-on`, within the limits of a profile.
 
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
+use gha_slurm_protocol::identity::SlurmUser;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, count};
 use serde::{Deserialize, Serialize};
 
 use super::Profile;
+use super::people::user_of_label;
+use crate::policy::{allows, is_pattern};
 
 /// Limits for what dynamic labels may request. What is null cannot be requested at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,15 @@ pub struct DynamicLimits {
     /// For slurm-partition=long: one of these.
     #[serde(default)]
     pub partitions: Vec<SlurmName>,
+    /// For slurm-user=ada: one of these, with * at the end of a word. The gateway decides who may be whom.
+    #[serde(default)]
+    pub slurm_users: Vec<String>,
+    /// For slurm-account=physics: one of these.
+    #[serde(default)]
+    pub accounts: Vec<SlurmName>,
+    /// For slurm-qos=high: one of these.
+    #[serde(default)]
+    pub qoses: Vec<SlurmName>,
 }
 
 /// A dynamic label that a profile allows, with its limit.
@@ -41,12 +53,24 @@ enum Key {
     Gpus(u32),
     Time(TimeLimit),
     Partition,
+    User,
+    Account,
+    Qos,
+}
+
+/// What the dynamic labels of a job ask for together.
+pub(super) struct Asked {
+    pub(super) resources: Resources,
+    pub(super) slurm_user: Option<SlurmUser>,
 }
 
 impl DynamicLimits {
     pub(super) fn check(&self, profile: &Profile) -> Result<(), String> {
         if self == &Self::default() {
             return Err("dynamic allows nothing: add a limit, or remove it".to_owned());
+        }
+        if let Some(pattern) = self.slurm_users.iter().find(|pattern| !is_pattern(pattern)) {
+            return Err(format!("dynamic slurm_users: {pattern:?} must be a Slurm user, with * at its end at most"));
         }
         if self.gpus.is_some() && profile.gres.is_some() {
             return Err("dynamic gpus would replace gres: use gpus instead of gres".to_owned());
@@ -63,6 +87,9 @@ impl DynamicLimits {
             "gpus" => Key::Gpus(self.gpus?),
             "time" => Key::Time(self.time_limit?),
             "partition" if !self.partitions.is_empty() => Key::Partition,
+            "user" if !self.slurm_users.is_empty() => Key::User,
+            "account" if !self.accounts.is_empty() => Key::Account,
+            "qos" if !self.qoses.is_empty() => Key::Qos,
             _ => return None,
         };
         Some(Ask { label, value, limits: self, key })
@@ -74,8 +101,14 @@ impl Ask<'_> {
         self.label
     }
 
+    /// Whether it says whom the job runs as.
+    pub(super) fn names_a_user(&self) -> bool {
+        matches!(self.key, Key::User)
+    }
+
     /// Sets what is requested, or says why it is refused.
-    pub(super) fn apply(&self, resources: &mut Resources) -> Result<(), String> {
+    pub(super) fn apply(&self, asked_for: &mut Asked) -> Result<(), String> {
+        let resources = &mut asked_for.resources;
         match self.key {
             Key::Cpus(limit) => {
                 let asked = self.value.parse::<Cpus>().map_err(|error| error.to_string())?;
@@ -94,17 +127,30 @@ impl Ask<'_> {
                 let asked = within(asked, limit).map_err(|problem| format!("{problem} minutes"))?;
                 resources.time_limit = Some(asked);
             }
-            Key::Partition => {
-                let same = |partition: &&SlurmName| partition.as_str().eq_ignore_ascii_case(self.value);
-                let known = self.limits.partitions.iter().find(same);
-                let known = known.ok_or_else(|| {
-                    let names: Vec<&str> = self.limits.partitions.iter().map(SlurmName::as_str).collect();
-                    format!("it must be one of {}", names.join(", "))
-                })?;
-                resources.partition = Some(known.clone());
+            Key::Partition => resources.partition = Some(self.one_of(&self.limits.partitions)?),
+            Key::Account => resources.account = Some(self.one_of(&self.limits.accounts)?),
+            Key::Qos => resources.qos = Some(self.one_of(&self.limits.qoses)?),
+            Key::User => {
+                if asked_for.slurm_user.is_some() {
+                    return Err("a job names one Slurm user at most".to_owned());
+                }
+                let user = user_of_label(self.value)?;
+                if !allows(&self.limits.slurm_users, user.as_str()) {
+                    return Err("the profile does not let workflows name this Slurm user".to_owned());
+                }
+                asked_for.slurm_user = Some(user);
             }
         }
         Ok(())
+    }
+
+    /// The name that the label means, as the profile spells it: labels have no case.
+    fn one_of(&self, names: &[SlurmName]) -> Result<SlurmName, String> {
+        let same = |name: &&SlurmName| name.as_str().eq_ignore_ascii_case(self.value);
+        names.iter().find(same).cloned().ok_or_else(|| {
+            let names: Vec<&str> = names.iter().map(SlurmName::as_str).collect();
+            format!("it must be one of {}", names.join(", "))
+        })
     }
 }
 
@@ -117,7 +163,7 @@ mod tests {
     use gha_slurm_protocol::identity::RepositoryName;
     use gha_slurm_protocol::resources::Resources;
 
-    use crate::profile::{NotOurs, ProfileError, Profiles};
+    use crate::profile::{NotOurs, ProfileError, Profiles, Wanted};
 
     const TEXT: &str = r#"
         [[profile]]
@@ -139,7 +185,7 @@ mod tests {
 
     fn find(labels: &[&str]) -> Result<(String, Resources), NotOurs> {
         let repository = RepositoryName::try_from("a/b".to_owned()).unwrap();
-        let found = Profiles::parse(TEXT).unwrap().find(&labels.iter().collect(), &repository)?;
+        let found = Profiles::parse(TEXT).unwrap().find(Wanted::of(&labels.iter().collect(), &repository))?;
         Ok((found.profile, found.resources))
     }
 

@@ -6,19 +6,24 @@
 
 mod dynamic;
 mod overlap;
+mod people;
 #[cfg(test)]
 mod property;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::dynamic::Ask;
 pub use self::dynamic::DynamicLimits;
+use self::dynamic::{Ask, Asked};
 pub use self::overlap::Overlap;
+use self::people::People;
+use crate::identity::PersonId;
+use crate::policy::{Forks, Rules, is_pattern as is_word_pattern};
 use crate::text::clean;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
-use gha_slurm_protocol::identity::RepositoryName;
+use gha_slurm_protocol::identity::{RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
+use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
 
@@ -58,13 +63,54 @@ pub struct Profile {
     pub max_running_per_repository: Option<u32>,
     /// What a workflow may request with dynamic labels such as slurm-cpus=8; null means nothing.
     pub dynamic: Option<DynamicLimits>,
+    /// Whether jobs of public repositories may run; null means as in [defaults], or else false.
+    pub public: Option<bool>,
+    /// Whether code of forks may run; null means as in [defaults], or else never.
+    pub forks: Option<Forks>,
+    /// Events that may cause a run, such as push or pull_request*; null means as in [defaults], or else any.
+    pub events: Option<Vec<String>>,
+    /// Branches or tags that a run may be for.
+    pub branches: Option<Vec<String>>,
+    /// Paths of workflow files that may run.
+    pub workflows: Option<Vec<String>>,
+    /// Logins of people who may start jobs.
+    pub actors: Option<Vec<String>>,
+    /// Where its runners are registered; null means at the repository.
+    pub level: Option<RunnerLevel>,
+    /// The runner group of an organization's runners; null means the default one.
+    pub runner_group: Option<String>,
+}
+
+/// Rules of the profiles that set none of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Defaults {
+    public: Option<bool>,
+    forks: Option<Forks>,
+    events: Option<Vec<String>>,
+    branches: Option<Vec<String>>,
+    workflows: Option<Vec<String>>,
+    actors: Option<Vec<String>>,
 }
 
 /// The profiles in the order in which they are tried; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Profiles(Vec<Profile>);
+pub struct Profiles(Vec<Profile>, #[serde(skip)] People);
+
+/// What a profile is looked for by.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The labels of the job's `runs-on`.
+    pub labels: &'a LabelSet,
+    /// Its repository.
+    pub repository: &'a RepositoryName,
+    /// Whether that is public; `None` where it is not known, so that only GitHub's answer at the redemption decides.
+    pub public: Option<bool>,
+    /// Who queued it, where that is known.
+    pub person: Option<(PersonId, &'a str)>,
+}
 
 /// What is wrong with the text of the profiles.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -80,6 +126,13 @@ pub enum ProfileError {
         /// What to change.
         problem: String,
     },
+}
+
+impl<'a> Wanted<'a> {
+    /// What is known by a job's labels and repository alone.
+    pub fn of(labels: &'a LabelSet, repository: &'a RepositoryName) -> Self {
+        Self { labels, repository, public: None, person: None }
+    }
 }
 
 /// Why no profile serves a job.
@@ -100,6 +153,16 @@ pub enum NotOurs {
     /// A profile has the labels, but does not allow the repository.
     #[error("profile {profile:?} has the labels, but does not allow {repository}")]
     Repository {
+        /// The first profile that has the labels.
+        profile: String,
+        /// The job's repository.
+        repository: RepositoryName,
+    },
+    /// A profile has the labels and allows the repository, but not that it is public.
+    #[error(
+        "profile {profile:?} has the labels, but {repository} is public; to allow it: public = true in the profile"
+    )]
+    Public {
         /// The first profile that has the labels.
         profile: String,
         /// The job's repository.
@@ -128,6 +191,36 @@ pub struct Match {
     pub max_running: Option<u32>,
     /// Its `max_running_per_repository`.
     pub max_running_per_repository: Option<u32>,
+    /// What may run.
+    pub rules: Rules,
+    /// The Slurm user that the workflow names.
+    pub slurm_user: Option<SlurmUser>,
+    /// Where the runner is registered.
+    pub registered_at: RegisteredAt,
+}
+
+/// Where a runner is registered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "level", rename_all = "lowercase")]
+pub enum RegisteredAt {
+    /// At the job's repository.
+    #[default]
+    Repository,
+    /// At the organization that owns it, in the group of this name; `None` is the default group.
+    Organization {
+        /// The name of the runner group.
+        group: Option<String>,
+    },
+}
+
+impl RegisteredAt {
+    /// The same without the group.
+    pub fn level(&self) -> RunnerLevel {
+        match self {
+            Self::Repository => RunnerLevel::Repository,
+            Self::Organization { .. } => RunnerLevel::Organization,
+        }
+    }
 }
 
 impl Profiles {
@@ -138,35 +231,43 @@ impl Profiles {
         #[serde(deny_unknown_fields)]
         struct File {
             profile: Vec<Profile>,
+            #[serde(default)]
+            defaults: Defaults,
+            #[serde(default)]
+            people: People,
         }
         if text.trim().is_empty() {
             let labels = vec!["self-hosted".to_owned(), "slurm".to_owned()];
-            return Ok(Self(vec![Profile { name: "default".to_owned(), labels, ..Profile::default() }]));
+            let default = Profile { name: "default".to_owned(), labels, ..Profile::default() };
+            return Ok(Self(vec![default], People::default()));
         }
-        let file: File = basic_toml::from_str(text).map_err(|error| ProfileError::Malformed(error.to_string()))?;
+        let mut file: File = basic_toml::from_str(text).map_err(|error| ProfileError::Malformed(error.to_string()))?;
         if file.profile.is_empty() {
             return Err(ProfileError::Malformed("there is no [[profile]]".to_owned()));
         }
+        file.people.check().map_err(ProfileError::Malformed)?;
+        file.profile.iter_mut().for_each(|profile| profile.inherit(&file.defaults));
         file.profile.iter().try_for_each(Profile::check)?;
-        Ok(Self(file.profile))
+        Ok(Self(file.profile, file.people))
     }
 
-    /// The first profile for these labels and this repository. No profile serves a job without labels.
-    pub fn find(&self, labels: &LabelSet, repository: &RepositoryName) -> Result<Match, NotOurs> {
+    /// The first profile for a job. No profile serves a job without labels.
+    pub fn find(&self, wanted: Wanted<'_>) -> Result<Match, NotOurs> {
+        let Wanted { labels, repository, public, .. } = wanted;
         let mut refusal = None;
         for profile in &self.0 {
             let Some(asks) = profile.serves(labels) else { continue };
-            if !profile.allows(repository) {
-                let (profile, repository) = (profile.name.clone(), repository.clone());
-                refusal.get_or_insert(NotOurs::Repository { profile, repository });
-                continue;
+            let refused = if !profile.allows(repository) {
+                Some(NotOurs::Repository { profile: profile.name.clone(), repository: repository.clone() })
+            } else if public == Some(true) && profile.public != Some(true) {
+                Some(NotOurs::Public { profile: profile.name.clone(), repository: repository.clone() })
+            } else {
+                None
+            };
+            match refused {
+                Some(why) => drop(refusal.get_or_insert(why)),
+                None => return profile.resolve(&asks, &self.1, wanted.person),
             }
-            return profile.resolve(&asks).map(|resources| Match {
-                profile: profile.name.clone(),
-                resources,
-                max_running: profile.max_running,
-                max_running_per_repository: profile.max_running_per_repository,
-            });
         }
         Err(refusal.unwrap_or_else(|| match labels.iter().find(|label| !is_label(label)) {
             _ if labels.is_empty() => NotOurs::NoLabels,
@@ -223,6 +324,29 @@ impl Profile {
         if self.gpus.is_some() && self.gres.is_some() {
             return invalid("gpus and gres cannot be used together: put the GPUs into gres".to_owned());
         }
+        let lists = [
+            ("events", &self.events),
+            ("branches", &self.branches),
+            ("workflows", &self.workflows),
+            ("actors", &self.actors),
+        ];
+        for (key, list) in lists {
+            // Empty, it would allow everything where it looks as if it allowed nothing.
+            if list.as_ref().is_some_and(Vec::is_empty) {
+                return invalid(format!("{key} is empty: name what is allowed, or leave it out to allow everything"));
+            }
+            if let Some(pattern) = list.iter().flatten().find(|pattern| !is_word_pattern(pattern)) {
+                return invalid(format!("{key}: {pattern:?} must be a word, with * at its end at most"));
+            }
+        }
+        if let Some(group) = &self.runner_group {
+            if self.level != Some(RunnerLevel::Organization) {
+                return invalid("runner_group needs level = \"organization\": a repository has no groups".to_owned());
+            }
+            if group.trim().is_empty() || group.len() > 200 || group.chars().any(char::is_control) {
+                return invalid("runner_group must be the name of a runner group".to_owned());
+            }
+        }
         if let Some(dynamic) = &self.dynamic {
             dynamic.check(self).or_else(invalid)?;
         }
@@ -243,25 +367,76 @@ impl Profile {
         (own > 0).then_some(asks)
     }
 
-    fn resolve(&self, asks: &[Ask<'_>]) -> Result<Resources, NotOurs> {
-        let mut resources = Resources {
+    /// What a job gets by its dynamic labels, or the label that is refused.
+    fn resolve(&self, asks: &[Ask<'_>], people: &People, person: Option<(PersonId, &str)>) -> Result<Match, NotOurs> {
+        let resources = Resources {
             partition: self.partition.clone(),
             cpus: self.cpus,
             memory: self.memory,
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
             exclusive: self.exclusive,
-            account: None,
-            qos: None,
+            ..Resources::default()
         };
+        let mut asked = Asked { resources, slurm_user: None };
         for ask in asks {
-            ask.apply(&mut resources).map_err(|problem| NotOurs::Dynamic {
-                profile: self.name.clone(),
-                label: ask.label().to_owned(),
-                problem,
-            })?;
+            let refused =
+                |problem| NotOurs::Dynamic { profile: self.name.clone(), label: ask.label().to_owned(), problem };
+            ask.apply(&mut asked).map_err(refused)?;
+            if let (Some(user), true) = (&asked.slurm_user, ask.names_a_user()) {
+                people.check_person(person, user).map_err(refused)?;
+            }
         }
-        Ok(resources)
+        let Asked { resources, slurm_user } = asked;
+        let mut rules = self.rules();
+        rules.person = slurm_user.as_ref().and(person).map(|(id, _)| id);
+        Ok(Match {
+            profile: self.name.clone(),
+            resources,
+            max_running: self.max_running,
+            max_running_per_repository: self.max_running_per_repository,
+            rules,
+            slurm_user,
+            registered_at: self.registered_at(),
+        })
+    }
+
+    /// Takes over what it does not set itself.
+    fn inherit(&mut self, defaults: &Defaults) {
+        self.public = self.public.or(defaults.public);
+        self.forks = self.forks.or(defaults.forks);
+        let lists = [
+            (&mut self.events, &defaults.events),
+            (&mut self.branches, &defaults.branches),
+            (&mut self.workflows, &defaults.workflows),
+            (&mut self.actors, &defaults.actors),
+        ];
+        for (own, default) in lists {
+            if own.is_none() {
+                own.clone_from(default);
+            }
+        }
+    }
+
+    /// What may run.
+    pub fn rules(&self) -> Rules {
+        let list = |patterns: &Option<Vec<String>>| patterns.clone().unwrap_or_default();
+        Rules {
+            public: self.public.unwrap_or_default(),
+            forks: self.forks.unwrap_or_default(),
+            events: list(&self.events),
+            branches: list(&self.branches),
+            workflows: list(&self.workflows),
+            actors: list(&self.actors),
+            person: None,
+        }
+    }
+
+    fn registered_at(&self) -> RegisteredAt {
+        match self.level {
+            Some(RunnerLevel::Organization) => RegisteredAt::Organization { group: self.runner_group.clone() },
+            Some(RunnerLevel::Repository) | None => RegisteredAt::Repository,
+        }
     }
 
     fn allows(&self, repository: &RepositoryName) -> bool {
@@ -300,7 +475,10 @@ mod tests {
 
     fn find(text: &str, labels: &[&str], repository: &str) -> Result<String, NotOurs> {
         let repository = RepositoryName::try_from(repository.to_owned()).unwrap();
-        Profiles::parse(text).unwrap().find(&labels.iter().collect(), &repository).map(|found| found.profile)
+        Profiles::parse(text)
+            .unwrap()
+            .find(Wanted::of(&labels.iter().collect(), &repository))
+            .map(|found| found.profile)
     }
 
     #[test]

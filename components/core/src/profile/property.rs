@@ -6,7 +6,7 @@ use gha_slurm_protocol::resources::{ResourceFields, Resources};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::Profiles;
+use super::{Profiles, Wanted};
 
 /// The keys of a profile that become resources.
 fn keys() -> Vec<String> {
@@ -50,7 +50,7 @@ proptest! {
             for asked in ["cpus", "memory", "gpus", "time", "partition"] {
                 let labels = [label.clone(), format!("slurm-{asked}={dynamic}")].into_iter().collect();
                 for labels in [labels, [label.clone()].into_iter().collect()] {
-                    let Ok(found) = profiles.find(&labels, &repository) else { continue };
+                    let Ok(found) = profiles.find(Wanted::of(&labels, &repository)) else { continue };
                     let sent = ResourceFields::from(&found.resources);
                     prop_assert_eq!(Resources::try_from(&sent), Ok(found.resources));
                     prop_assert!(check_list(&labels.to_string()).is_ok());
