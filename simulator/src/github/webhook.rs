@@ -7,11 +7,12 @@ use hmac::{Hmac, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
+use super::state::account::{Person, account_id};
 use super::state::app::{App, INSTALLATION};
 use super::state::delivery::Delivery;
 use super::state::fault::WebhookFault;
-use super::state::job::{Job, run_of};
-use super::state::{PAGES, Shared, State};
+use super::state::job::Job;
+use super::state::{PAGES, SHA, Shared, State};
 use crate::clock::{rfc3339, unix_seconds};
 use crate::event::Event;
 use crate::random::random_text;
@@ -143,16 +144,12 @@ async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
 /// What every event about a repository has.
 fn payload(state: &State, repository_id: u64, action: &str) -> Map<String, Value> {
     let repository = state.repositories.get(repository_id).unwrap();
-    let (owner, name) = repository.name.split_once('/').unwrap();
-    let page = format!("{PAGES}/{}", repository.name);
+    let owner = repository.owner();
     object(json!({
         "action": action,
-        "repository": {
-            "id": repository.id, "name": name, "full_name": repository.name, "html_url": page,
-            "private": true, "fork": false, "owner": {"login": owner, "id": 1, "type": "Organization"},
-        },
-        "organization": {"login": owner, "id": 1},
-        "sender": {"login": "octocat", "id": 2, "type": "User"},
+        "repository": repository.resource(),
+        "organization": {"login": owner, "id": account_id(owner)},
+        "sender": Person::default().resource(),
         "installation": {"id": repository.installation.unwrap_or(INSTALLATION), "node_id": "MDQ6"},
     }))
 }
@@ -162,11 +159,13 @@ fn job_fields(state: &State, id: u64, fault: Option<WebhookFault>) -> Map<String
     let job = &state.jobs[&id];
     let page = format!("{PAGES}/{}", state.repositories.get(job.repository_id).unwrap().name);
     let (status, conclusion) = job.status.words();
+    let run = &state.runs[&job.run];
     let mut fields = json!({
+        "sender": job.sender.resource(),
         "workflow_job": {
-            "id": id, "run_id": run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
-            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
-            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": rfc3339(job.created_at),
+            "id": id, "run_id": job.run, "run_attempt": job.attempt, "name": "build", "workflow_name": "CI",
+            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": run.shown_head().0,
+            "head_sha": SHA, "created_at": rfc3339(job.created_at),
             "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
         },
     });

@@ -8,6 +8,7 @@ mod client;
 mod credentials;
 mod deliveries;
 mod gateway;
+mod hooks;
 mod jobs;
 mod limits;
 mod program;

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
 use super::caller::{AsApp, OfApp};
-use super::repository;
 use crate::clock::rfc3339;
 use crate::event::Event;
 use crate::github::state::permission::{Level, Permissions, allows};
+use crate::github::state::repository::Repository;
 use crate::github::state::token::InstallationToken;
 use crate::github::state::{Shared, State};
 use crate::random::random_text;
@@ -67,7 +67,7 @@ pub(crate) async fn access_tokens(
     let names = known.iter().map(|repository| repository.name.clone()).collect();
     shown["repository_selection"] = json!("selected");
     if narrowing.repositories.is_some() || narrowing.repository_ids.is_some() {
-        shown["repositories"] = known.into_iter().map(repository::resource).collect::<Value>();
+        shown["repositories"] = known.into_iter().map(Repository::resource).collect::<Value>();
     }
     let made = InstallationToken::new(installation, repositories, permissions, expires_at, state.habits.token_lag);
     state.installation_tokens.insert(token, made);

@@ -1,5 +1,6 @@
 //! What this GitHub knows. Nothing here speaks HTTP or waits; each part is a file that knows nothing of the whole.
 
+pub(crate) mod account;
 pub(crate) mod app;
 pub(crate) mod delivery;
 pub(crate) mod fault;
@@ -8,19 +9,22 @@ pub(crate) mod limit;
 pub(crate) mod manifest;
 pub(crate) mod permission;
 pub(crate) mod repository;
+pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod token;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use self::account::Person;
 use self::app::App;
 use self::delivery::Delivery;
 use self::fault::{Endpoint, Fault, WebhookFault};
-use self::job::Job;
+use self::job::{Job, JobStatus, run_of};
 use self::limit::Limits;
 use self::manifest::Registrations;
 use self::repository::Repositories;
+use self::run::{Head, JobSpec, Run};
 use self::runner::{Owner, Runner, encoded_jit_config};
 use self::token::{InstallationToken, TokenLag};
 use crate::clock::unix_seconds;
@@ -28,6 +32,8 @@ use crate::event::Events;
 
 /// Where the pages of repositories are.
 pub(crate) const PAGES: &str = "https://github.com";
+/// The commit that everything is of.
+pub(crate) const SHA: &str = "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1";
 
 /// The state, and what it takes to send webhooks.
 pub(crate) struct Shared {
@@ -57,6 +63,7 @@ pub(crate) struct State {
     pub(crate) jit_configs: HashMap<String, u64>,
     pub(crate) runners: Vec<Runner>,
     pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) faults: Vec<(Endpoint, Fault)>,
     pub(crate) webhook_faults: VecDeque<WebhookFault>,
@@ -121,6 +128,83 @@ impl State {
     /// The runner of that name. Names are taken per repository or organization.
     pub(crate) fn runner_named(&self, owner: &Owner, name: &str) -> Option<&Runner> {
         self.runners.iter().find(|runner| runner.owner == *owner && runner.name.eq_ignore_ascii_case(name))
+    }
+
+    /// The run that a job is of.
+    pub(crate) fn run_of(&self, job: u64) -> &Run {
+        &self.runs[&self.jobs[&job].run]
+    }
+
+    /// Makes a job, and its run unless it is a further one of that. The ids of both.
+    pub(crate) fn add_job(&mut self, spec: JobSpec) -> u64 {
+        let id = self.next_id();
+        let repository = self.repositories.named(&spec.repository).unwrap();
+        let (repository_id, visibility) = (repository.id, repository.visibility);
+        let head = match &spec.fork {
+            _ if spec.fork_deleted => Head::Deleted,
+            None => Head::Own,
+            Some(name) => Head::Fork(match self.repositories.named(name) {
+                Some(fork) => fork.id,
+                None => {
+                    let fork = self.next_id();
+                    self.repositories.add(fork, name);
+                    let made = self.repositories.named_mut(name).unwrap();
+                    (made.fork, made.visibility) = (true, visibility);
+                    fork
+                }
+            }),
+        };
+        let run_id = spec.run.unwrap_or_else(|| run_of(id));
+        let number = self.runs.values().filter(|run| run.repository_id == repository_id).count() as u64 + 1;
+        let created_at = unix_seconds();
+        let run = self.runs.entry(run_id).or_insert_with(|| Run {
+            repository_id,
+            number,
+            event: spec.event,
+            branch: spec.branch,
+            base: spec.base,
+            head,
+            workflow: spec.workflow,
+            triggering_actors: vec![spec.triggering_actor.unwrap_or_else(|| spec.actor.clone())],
+            actor: spec.actor,
+            env: spec.env,
+            created_at,
+        });
+        let (attempt, status) = (run.attempts(), JobStatus::first(spec.environment.as_ref()));
+        let sender = spec.sender.unwrap_or_else(|| run.triggering_actor(attempt).clone());
+        let job = Job {
+            repository_id,
+            labels: spec.labels,
+            status,
+            runner: None,
+            environment: spec.environment,
+            run: run_id,
+            attempt,
+            sender,
+            log: Vec::new(),
+            created_at,
+        };
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// Begins another attempt of a job's run, as that person, with a job like it.
+    pub(crate) fn add_attempt(&mut self, job: u64, person: Person) -> u64 {
+        let id = self.next_id();
+        let earlier = self.jobs[&job].clone();
+        let run = self.runs.get_mut(&earlier.run).unwrap();
+        run.triggering_actors.push(person.clone());
+        let again = Job {
+            status: JobStatus::first(earlier.environment.as_ref()),
+            runner: None,
+            attempt: run.attempts(),
+            sender: person,
+            log: Vec::new(),
+            created_at: unix_seconds(),
+            ..earlier
+        };
+        self.jobs.insert(id, again);
+        id
     }
 
     /// Makes an offline runner, and the configuration that starts it.
