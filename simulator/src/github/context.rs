@@ -34,7 +34,7 @@ pub(crate) fn variables(state: &State, job: u64) -> Vec<(&'static str, String)> 
         ("GITHUB_BASE_REF", base),
         ("GITHUB_SHA", SHA.to_owned()),
         ("GITHUB_WORKFLOW", "CI".to_owned()),
-        ("GITHUB_WORKFLOW_REF", format!("{}/{}@{reference}", repository.name, run.workflow)),
+        ("GITHUB_WORKFLOW_REF", format!("{}/{}@{reference}", repository.name, run.file())),
         ("GITHUB_REF", reference),
         ("GITHUB_RUN_ID", state.jobs[&job].run.to_string()),
         ("GITHUB_RUN_NUMBER", run.number.to_string()),
@@ -59,11 +59,10 @@ pub(crate) fn head_repository(state: &State, run: &Run, head: Head) -> Value {
 pub(crate) fn event(state: &State, job: u64) -> Value {
     let run = state.run_of(job);
     let repository = state.repositories.get(run.repository_id).unwrap();
-    let owner = repository.owner();
-    let mut event = json!({
-        "repository": repository.resource(), "organization": {"login": owner, "id": account_id(owner)},
-        "sender": run.actor.resource(),
-    });
+    let mut event = json!({"repository": repository.resource(), "sender": run.actor.resource()});
+    if let Some(organization) = repository.organization() {
+        event["organization"] = organization;
+    }
     let own = match run.kind() {
         Kind::PullRequest | Kind::PullRequestTarget => json!({
             "action": "synchronize", "number": run.number, "pull_request": pull_request(state, run),
@@ -73,14 +72,14 @@ pub(crate) fn event(state: &State, job: u64) -> Value {
             "workflow_run": triggering_run(state, run),
         }),
         Kind::OnDefaultBranch if run.event == "schedule" => {
-            json!({"schedule": "0 4 * * *", "workflow": run.workflow})
+            json!({"schedule": "0 4 * * *", "workflow": run.file()})
         }
         Kind::OnDefaultBranch => json!({
             "action": "created", "issue": {"number": run.number, "user": run.actor.resource()},
             "comment": {"id": run.number, "body": "/test", "user": run.actor.resource()},
         }),
         Kind::OnBranch if run.event == "workflow_dispatch" => {
-            json!({"inputs": null, "ref": run.reference(), "workflow": run.workflow})
+            json!({"inputs": null, "ref": run.reference(), "workflow": run.file()})
         }
         Kind::OnBranch => json!({
             "ref": run.reference(), "before": "0".repeat(40), "after": SHA, "forced": false,

@@ -6,7 +6,7 @@
 //! - `webhook`: what it tells the app;
 //! - `dispatch`: how jobs get runners;
 //! - `api`: its HTTP;
-//! - `handle`, `habits`, `story`: what a test holds in its hand. `habits` makes this GitHub behave as the real one does
+//! - `handle`, `habits`, `organization`, `story`: what a test holds in its hand. `habits` makes this GitHub behave as the real one does
 //!   on a bad day, `story` makes things happen in its repositories.
 
 mod api;
@@ -14,6 +14,7 @@ mod context;
 mod dispatch;
 mod habits;
 mod handle;
+mod organization;
 pub(crate) mod state;
 mod story;
 mod webhook;
@@ -25,7 +26,6 @@ pub use self::state::delivery::Delivery;
 pub use self::state::fault::{Endpoint, Fault, WebhookFault};
 pub use self::state::job::{Job, JobStatus, run_of};
 pub use self::state::limit::{Caller, RateLimit};
-pub use self::state::repository::Visibility;
 pub use self::state::run::JobSpec;
 pub use self::state::token::TokenLag;
 pub use self::webhook::sign;

@@ -8,6 +8,7 @@ use super::handle::GitHub;
 use super::state::account::Person;
 use super::state::app::INSTALLATION;
 use super::state::delivery::Delivery;
+use super::state::group::DEFAULT_GROUP;
 use super::state::job::{Job, JobStatus};
 use super::state::run::JobSpec;
 use super::state::runner::Owner;
@@ -143,6 +144,14 @@ impl GitHub {
     pub fn make_jit_config(&self, repository: &str, name: &str, labels: &[&str]) -> String {
         let mut state = self.shared.state();
         let owner = Owner::Repository(state.repositories.named(repository).unwrap().id);
-        state.make_jit_config(owner, name, labels.iter().map(|label| (*label).to_owned()).collect(), "_work").1
+        state
+            .make_jit_config(
+                owner,
+                name,
+                DEFAULT_GROUP,
+                labels.iter().map(|label| (*label).to_owned()).collect(),
+                "_work",
+            )
+            .1
     }
 }

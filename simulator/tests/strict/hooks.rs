@@ -93,6 +93,8 @@ async fn a_hook_sees_the_context_and_steps_the_workflows_variables() {
     let ran = Ran::of("context", spec, &[("hook.sh", &hook), ("end.sh", end)], &[]).await;
     assert_eq!((ran.conclusion(), ran.status), (ended("success"), Some(0)), "{} {}", ran.said, ran.log());
     assert_eq!(ran.steps(), "build always");
+    let user = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    assert!(has(&ran.file("steps"), &format!("build {} octo/one", user.trim())), "{}", ran.file("steps"));
     let (hook, build) = (ran.file("hook.env"), ran.file("step.env"));
     let id = ran.client.github.repository_id(ONE).unwrap();
     for line in [

@@ -21,6 +21,8 @@ fn resource(id: u64, job: &Job, run: &Run) -> Value {
     json!({
         "id": id, "run_id": job.run, "run_attempt": job.attempt, "head_branch": run.shown_head().0, "head_sha": SHA, "name": "build", "status": status, "conclusion": conclusion,
         "labels": job.labels, "runner_id": job.runner.as_ref().map(|(id, _)| id),
+        "runner_group_id": job.runner_group.as_ref().map(|(id, _)| id),
+        "runner_group_name": job.runner_group.as_ref().map(|(_, name)| name),
         "runner_name": job.runner.as_ref().map(|(_, name)| name), "created_at": rfc3339(job.created_at),
     })
 }

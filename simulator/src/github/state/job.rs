@@ -13,6 +13,8 @@ pub struct Job {
     pub status: JobStatus,
     /// The runner that has it: id and name.
     pub runner: Option<(u64, String)>,
+    /// The group of that runner: id and name.
+    pub runner_group: Option<(u64, String)>,
     /// The environment whose protection rules it has to pass.
     pub environment: Option<String>,
     /// The run that it is of, and which attempt of that.

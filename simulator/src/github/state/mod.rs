@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod app;
 pub(crate) mod delivery;
 pub(crate) mod fault;
+pub(crate) mod group;
 pub(crate) mod job;
 pub(crate) mod limit;
 pub(crate) mod manifest;
@@ -20,9 +21,11 @@ use self::account::Person;
 use self::app::App;
 use self::delivery::Delivery;
 use self::fault::{Endpoint, Fault, WebhookFault};
+use self::group::Groups;
 use self::job::{Job, JobStatus, run_of};
 use self::limit::Limits;
 use self::manifest::Registrations;
+use self::permission::Permissions;
 use self::repository::Repositories;
 use self::run::{Head, JobSpec, Run};
 use self::runner::{Owner, Runner, encoded_jit_config};
@@ -53,6 +56,8 @@ pub(crate) struct State {
     pub(crate) apps: Vec<App>,
     /// The App that is installed; 0 when none is.
     pub(crate) installed_app: u64,
+    /// What the installation's owner granted; `None`: all that the App asks for.
+    pub(crate) granted: Option<Permissions>,
     pub(crate) suspended: BTreeSet<u64>,
     pub(crate) registrations: Registrations,
     pub(crate) repositories: Repositories,
@@ -62,6 +67,7 @@ pub(crate) struct State {
     /// JIT configurations, each good for one start, to their runners.
     pub(crate) jit_configs: HashMap<String, u64>,
     pub(crate) runners: Vec<Runner>,
+    pub(crate) groups: Groups,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) deliveries: Vec<Delivery>,
@@ -111,6 +117,11 @@ impl State {
         self.apps.iter_mut().find(|app| app.id == id)
     }
 
+    /// What an installation of the App may do.
+    pub(crate) fn permissions(&self, app: &App) -> Permissions {
+        self.granted.clone().unwrap_or_else(|| app.permissions.clone())
+    }
+
     /// Installs an App for every repository that there is.
     pub(crate) fn install(&mut self, app: u64, installation: u64) {
         self.installed_app = app;
@@ -135,23 +146,26 @@ impl State {
         &self.runs[&self.jobs[&job].run]
     }
 
-    /// Makes a job, and its run unless it is a further one of that. The ids of both.
+    /// Makes a person's fork, as visible as what it is of; its id.
+    pub(crate) fn add_fork(&mut self, of: &str, name: &str) -> u64 {
+        let id = self.next_id();
+        let visibility = self.repositories.named(of).unwrap().visibility;
+        self.repositories.add(id, name);
+        let fork = self.repositories.named_mut(name).unwrap();
+        (fork.fork, fork.personal, fork.visibility) = (true, true, visibility);
+        id
+    }
+
+    /// Makes a job, and its run unless it is a further one of that; the job's id.
     pub(crate) fn add_job(&mut self, spec: JobSpec) -> u64 {
         let id = self.next_id();
-        let repository = self.repositories.named(&spec.repository).unwrap();
-        let (repository_id, visibility) = (repository.id, repository.visibility);
+        let repository_id = self.repositories.named(&spec.repository).unwrap().id;
         let head = match &spec.fork {
             _ if spec.fork_deleted => Head::Deleted,
             None => Head::Own,
             Some(name) => Head::Fork(match self.repositories.named(name) {
                 Some(fork) => fork.id,
-                None => {
-                    let fork = self.next_id();
-                    self.repositories.add(fork, name);
-                    let made = self.repositories.named_mut(name).unwrap();
-                    (made.fork, made.visibility) = (true, visibility);
-                    fork
-                }
+                None => self.add_fork(&spec.repository, name),
             }),
         };
         let run_id = spec.run.unwrap_or_else(|| run_of(id));
@@ -168,6 +182,7 @@ impl State {
             triggering_actors: vec![spec.triggering_actor.unwrap_or_else(|| spec.actor.clone())],
             actor: spec.actor,
             env: spec.env,
+            referenced: spec.referenced,
             created_at,
         });
         let (attempt, status) = (run.attempts(), JobStatus::first(spec.environment.as_ref()));
@@ -177,6 +192,7 @@ impl State {
             labels: spec.labels,
             status,
             runner: None,
+            runner_group: None,
             environment: spec.environment,
             run: run_id,
             attempt,
@@ -197,6 +213,7 @@ impl State {
         let again = Job {
             status: JobStatus::first(earlier.environment.as_ref()),
             runner: None,
+            runner_group: None,
             attempt: run.attempts(),
             sender: person,
             log: Vec::new(),
@@ -212,6 +229,7 @@ impl State {
         &mut self,
         owner: Owner,
         name: &str,
+        group: u64,
         labels: Vec<String>,
         folder: &str,
     ) -> (u64, String) {
@@ -219,7 +237,7 @@ impl State {
         let url = format!("{PAGES}/{}", self.name_of(&owner));
         let config = encoded_jit_config(id, name, &url, folder);
         self.jit_configs.insert(config.clone(), id);
-        self.runners.push(Runner { id, name: name.to_owned(), owner, labels, job: None, online: false });
+        self.runners.push(Runner { id, name: name.to_owned(), owner, group, labels, job: None, online: false });
         (id, config)
     }
 }

@@ -10,7 +10,7 @@ use super::account::account_id;
 
 /// Who can see a repository.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Visibility {
+pub(crate) enum Visibility {
     /// Whom it was given to.
     #[default]
     Private,
@@ -21,6 +21,10 @@ pub enum Visibility {
 }
 
 impl Visibility {
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        [Self::Private, Self::Internal, Self::Public].into_iter().find(|known| known.word() == word)
+    }
+
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Private => "private",
@@ -39,6 +43,8 @@ pub(crate) struct Repository {
     pub(crate) installation: Option<u64>,
     pub(crate) visibility: Visibility,
     pub(crate) fork: bool,
+    /// Whether a person owns it and not an organization.
+    pub(crate) personal: bool,
     /// Whether its organization allows it runners of its own.
     pub(crate) runners_disabled: bool,
 }
@@ -47,11 +53,22 @@ impl Repository {
     /// As GitHub shows it within anything else. An internal one is private, too.
     pub(crate) fn resource(&self) -> Value {
         let (owner, name) = self.name.split_once('/').unwrap();
+        let kind = if self.personal { "User" } else { "Organization" };
         json!({
             "id": self.id, "name": name, "full_name": self.name, "html_url": format!("{PAGES}/{}", self.name),
             "private": self.visibility != Visibility::Public, "visibility": self.visibility.word(), "fork": self.fork,
-            "owner": {"login": owner, "id": account_id(owner), "type": "Organization"},
+            "owner": {"login": owner, "id": account_id(owner), "type": kind},
         })
+    }
+
+    /// The organization that it belongs to, as events show it.
+    pub(crate) fn organization(&self) -> Option<Value> {
+        (!self.personal).then(|| json!({"login": self.owner(), "id": account_id(self.owner())}))
+    }
+
+    /// Whether it belongs to the organization of that login.
+    pub(crate) fn is_of(&self, organization: &str) -> bool {
+        !self.personal && self.owner().eq_ignore_ascii_case(organization)
     }
 
     /// The login of the account that it belongs to.
@@ -81,6 +98,7 @@ impl Repositories {
             installation: None,
             visibility: Visibility::default(),
             fork: false,
+            personal: false,
             runners_disabled: false,
         };
         self.by_id.insert(id, repository);

@@ -13,13 +13,15 @@ pub(crate) struct Run {
     /// The branch that a pull request goes to, and the one that events without a branch run on.
     pub(crate) base: String,
     pub(crate) head: Head,
-    /// The file, without `@`.
+    /// The file; GitHub shows some with the reference behind `@`.
     pub(crate) workflow: String,
     pub(crate) actor: Person,
     /// Who started each attempt, from the first on.
     pub(crate) triggering_actors: Vec<Person>,
     /// The workflow's own `env:`.
     pub(crate) env: Vec<(String, String)>,
+    /// The reusable workflows that it calls.
+    pub(crate) referenced: Vec<String>,
     pub(crate) created_at: u64,
 }
 
@@ -78,6 +80,11 @@ impl Run {
         }
     }
 
+    /// The workflow's file without a reference.
+    pub(crate) fn file(&self) -> &str {
+        self.workflow.split('@').next().unwrap_or_default()
+    }
+
     /// How often it ran so far.
     pub(crate) fn attempts(&self) -> u64 {
         self.triggering_actors.len() as u64
@@ -107,7 +114,7 @@ pub struct JobSpec {
     pub fork: Option<String>,
     /// Whether that fork is gone: GitHub then says `null`.
     pub fork_deleted: bool,
-    /// The workflow's file.
+    /// The workflow's file. `path@ref` is shown as that by the API.
     pub workflow: String,
     /// Who is behind the event.
     pub actor: Person,
@@ -119,6 +126,8 @@ pub struct JobSpec {
     pub run: Option<u64>,
     /// The workflow's own `env:`, which its steps have.
     pub env: Vec<(String, String)>,
+    /// The reusable workflows that it calls, however deep: `octo/lib/.github/workflows/x.yml@v1`.
+    pub referenced: Vec<String>,
     /// The environment whose approval it waits for.
     pub environment: Option<String>,
 }
@@ -140,6 +149,7 @@ impl JobSpec {
             sender: None,
             run: None,
             env: Vec::new(),
+            referenced: Vec::new(),
             environment: None,
         }
     }
