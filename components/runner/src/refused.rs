@@ -22,9 +22,8 @@ use serde_json::json;
 use crate::denied::{Denied, unauthorized};
 
 /// What the job script tells.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Refusal {
-    #[serde(default)]
     reason: Text,
     #[serde(default)]
     repository: Text,

@@ -149,16 +149,29 @@ impl Scene {
     }
 
     fn deliver_in(&self, repository: &str, action: &str, job: u64, more: Value) -> Answer {
-        let mut event = json!({
-            "action": action,
-            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
-            "repository": {"id": 7, "full_name": repository, "html_url": format!("https://github.com/{repository}")},
-            "installation": {"id": 9},
-        });
+        let mut event = Self::event(repository, action, job);
         for (name, value) in more.as_object().unwrap() {
             event["workflow_job"][name] = value.clone();
         }
-        receive(&self.platform, &delivery(&event))
+        self.receive(&event)
+    }
+
+    /// The payload of a webhook about a job of a private repository.
+    pub fn event(repository: &str, action: &str, job: u64) -> Value {
+        json!({
+            "action": action,
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {
+                "id": 7, "full_name": repository, "html_url": format!("https://github.com/{repository}"),
+                "private": true, "visibility": "private",
+            },
+            "installation": {"id": 9},
+            "sender": {"login": "octocat", "id": 2},
+        })
+    }
+
+    pub fn receive(&self, event: &Value) -> Answer {
+        receive(&self.platform, &delivery(event))
     }
 
     pub fn queue(&self, job: u64) -> Answer {
@@ -175,14 +188,9 @@ impl Scene {
 
     /// A job that somebody queued, as GitHub tells by the event's `sender`.
     pub fn queue_by(&self, job: u64, sender: &Value) -> Answer {
-        let event = json!({
-            "action": "queued",
-            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
-            "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
-            "installation": {"id": 9},
-            "sender": sender,
-        });
-        receive(&self.platform, &delivery(&event))
+        let mut event = Self::event("octo/repo", "queued", job);
+        event["sender"] = sender.clone();
+        self.receive(&event)
     }
 
     /// A job of the repository with this id.
@@ -200,6 +208,13 @@ impl Scene {
     pub fn redeem(&self, launch: &str) -> Answer {
         let token = self.world.borrow().tokens[launch].clone();
         redeem(&self.platform, &authorized(&token))
+    }
+
+    /// A job script tells that the check on its node refused a job.
+    pub fn refuse_at_node(&self, launch: &str, told: &str) -> Answer {
+        let token = self.world.borrow().tokens[launch].clone();
+        let target = "/gha/runner/refused".to_owned();
+        redeem(&self.platform, &Request { target, body: told.as_bytes().to_vec(), ..authorized(&token) })
     }
 
     /// The same by a job script that takes a JIT configuration; GitHub makes it as [`Scene::github`] says.

@@ -56,6 +56,32 @@ fn a_job_that_left_no_fact() {
 }
 
 #[test]
+fn a_job_that_may_not_run() {
+    let scene = Scene::new();
+    let job = json!({"id": 42, "name": "build", "status": "queued", "labels": ["slurm"]});
+    scene.github("/actions/jobs/42", 200, job);
+    scene.github("/repos/octo/repo", 200, json!({"id": 7, "private": false}));
+    told(&scene, "public_not_allowed", Cause::PublicNotAllowed, "octo/repo", 42);
+    let scene = Scene::new();
+    scene.queue(1);
+    let somebody = json!({"id": 2, "login": "octocat"});
+    let run = json!({
+        "event": "pull_request", "head_branch": "main", "path": ".github/workflows/ci.yml", "run_attempt": 1,
+        "actor": somebody, "triggering_actor": somebody,
+        "head_repository": {"id": 666}, "repository": {"id": 7, "private": true},
+    });
+    scene.github("/actions/runs/1", 200, run);
+    assert_eq!(scene.redeem("1-1").status, 403);
+    scene.pass(61);
+    of_ours(&scene, "denied", Cause::Denied, 1);
+    scene.queue(2);
+    assert_eq!(scene.redeem("2-1").status, 200);
+    let refused = json!({"reason": "the repository is not one of ada's", "repository": "octo/other", "run_id": 99});
+    assert_eq!(scene.refuse_at_node("2-1", &refused.to_string()).status, 200);
+    of_ours(&scene, "refused_at_node", Cause::Submitting, 2);
+}
+
+#[test]
 fn a_job_before_the_gateway() {
     let scene = Scene::new();
     scene.queue_with(1, json!({"created_at": "2020-01-01T00:00:00Z"}));
