@@ -279,6 +279,20 @@ pub struct Job {
     pub ca_file: Option<String>,
     /// More environment for the Slurm job, such as `https_proxy`.
     pub environment: BTreeMap<String, String>,
+    /// The site's own hooks of the runner, which run after the gateway's check.
+    pub hooks: Hooks,
+    /// The Slurm job's comment, with `{words}` to fill in. Absent: the repository's page, and by whom.
+    pub comment: Option<String>,
+}
+
+/// Scripts on the compute nodes that the runner starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hooks {
+    /// Before a job's first step.
+    pub started: Option<String>,
+    /// After its last one.
+    pub completed: Option<String>,
 }
 
 impl Default for Job {
@@ -295,6 +309,8 @@ impl Default for Job {
             grace_seconds: 25,
             ca_file: None,
             environment: BTreeMap::new(),
+            hooks: Hooks::default(),
+            comment: None,
         }
     }
 }

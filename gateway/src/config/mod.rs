@@ -272,6 +272,8 @@ fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {
         ("job.scratch", job.scratch.as_ref()),
         ("job.runner", job.runner.as_ref()),
         ("job.caFile", job.ca_file.as_ref()),
+        ("job.hooks.started", job.hooks.started.as_ref()),
+        ("job.hooks.completed", job.hooks.completed.as_ref()),
     ];
     for (key, path) in paths {
         if path.is_some_and(|path| !(path.starts_with('/') || path.starts_with("{home}")) || !plain_path(path)) {
