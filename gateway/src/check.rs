@@ -6,9 +6,9 @@ use std::path::Path;
 use gha_slurm_protocol::identity::{Login, SlurmUser};
 use nix::unistd::{AccessFlags, access};
 
+use crate::backend::Backend;
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
-use crate::backend::Backend;
 use crate::config::{BackendKind, Config, ConfigError, RepositoryUrl};
 use crate::tls::acceptor;
 

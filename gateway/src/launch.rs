@@ -16,7 +16,7 @@ use gha_slurm_protocol::values::{SlurmName, is_plain};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{UserSettings, RepositoryUrl};
+use crate::config::{RepositoryUrl, UserSettings};
 
 /// A value that the gateway does not take.
 pub type Rejected = MalformedField;
@@ -329,7 +329,8 @@ mod tests {
         assert_eq!(within(&limited, &whole).unwrap_err().field, "exclusive", "a whole node is more than 2 CPUs");
         let said: UserSettings = serde_json::from_value(json!({"limits": {"cpus": 2, "exclusive": true}})).unwrap();
         within(&said, &whole).unwrap();
-        within(&UserSettings::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"}))).unwrap();
+        within(&UserSettings::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"})))
+            .unwrap();
         let unnamed = within(&UserSettings::default(), &asked(json!({"account": "any"})));
         assert_eq!(unnamed.unwrap_err().field, "account", "whoever is charged has to be named");
     }

@@ -42,7 +42,8 @@ pub(crate) async fn decide(config: &Config, launch: &Launch) -> Result<RunsAs, S
         let problem = format!("{} is repository {pinned} for the gateway, and this is repository {id}", launch.url);
         return Err(rejected("repositoryId", problem));
     }
-    let unchecked = "the gateway's jobTemplate runs no check at the node, which this needs: use the built-in job script";
+    let unchecked =
+        "the gateway's jobTemplate runs no check at the node, which this needs: use the built-in job script";
     if config.template.is_some() && launch.level == RunnerLevel::Organization {
         return Err(rejected("level", unchecked));
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use gha_slurm_protocol::identity::{RepositoryName, SlurmUser};
 use url::Url;
 
-use super::file::{UserSettings, Repository};
+use super::file::{Repository, UserSettings};
 use super::{ConfigError, invalid};
 
 /// The page of a repository: origin and `owner/name`, in lower case.
@@ -166,9 +166,8 @@ impl Mapping {
     /// and no exceptions: where a repository is another user's, its owner's pattern is left out, and the launch's own
     /// repository stands for it.
     pub(crate) fn patterns_of(&self, user: &str, launched: &RepositoryUrl) -> Vec<RepositoryUrl> {
-        let others = |pattern: &RepositoryUrl| {
-            self.entries.iter().any(|(url, mapped)| mapped != user && pattern.covers(url))
-        };
+        let others =
+            |pattern: &RepositoryUrl| self.entries.iter().any(|(url, mapped)| mapped != user && pattern.covers(url));
         let own = self.entries.iter().filter(|(url, mapped)| *mapped == user && url.origin == launched.origin);
         let mut patterns: Vec<_> = own.map(|(url, _)| url.clone()).filter(|url| !others(url)).collect();
         if !patterns.iter().any(|pattern| pattern.covers(launched)) {
@@ -207,8 +206,7 @@ fn ids(repositories: &[Repository]) -> Result<BTreeMap<RepositoryUrl, u64>, Conf
 
 /// A user that a runner may run as, as far as its name tells.
 pub(crate) fn check_user(user: &str, key: &str) -> Result<SlurmUser, ConfigError> {
-    let name =
-        user.parse::<SlurmUser>().map_err(|_| invalid(key, format!("{user:?} is no name of a Slurm user")))?;
+    let name = user.parse::<SlurmUser>().map_err(|_| invalid(key, format!("{user:?} is no name of a Slurm user")))?;
     // A runner runs what a workflow says; as root it would own the node.
     match user {
         ROOT => Err(invalid(key, "runners do not run as root")),

@@ -49,9 +49,7 @@ impl Pattern {
     /// One of logins.
     pub fn login(text: &str) -> Option<Self> {
         let whole = text.parse::<Login>().is_ok();
-        let begun = text.strip_suffix('*').is_some_and(|word| {
-            word.is_empty() || word.parse::<Login>().is_ok()
-        });
+        let begun = text.strip_suffix('*').is_some_and(|word| word.is_empty() || word.parse::<Login>().is_ok());
         (whole || begun).then(|| Self(text.to_ascii_lowercase()))
     }
 

@@ -75,9 +75,15 @@ fn what_cannot_be_is_refused_by_name() {
         (format!("{runs}policy: {{events: []}}\n"), "policy.events"),
         (format!("{runs}policy: {{forks: sometimes}}\n"), "gateway.yaml:4:"),
         (format!("{runs}policy: {{branch: [main]}}\n"), "gateway.yaml:4:"),
-        (format!("{runs}slurmUsers: {{alice: {{policy: {{branches: ['a b']}}}}}}\n"), "slurmUsers.alice.policy.branches"),
+        (
+            format!("{runs}slurmUsers: {{alice: {{policy: {{branches: ['a b']}}}}}}\n"),
+            "slurmUsers.alice.policy.branches",
+        ),
         (runs.replace("slurmUser: alice", "slurmUser: alice, repositoryId: x"), "gateway.yaml:2:"),
-        (runs.replace("o/r', slurmUser: alice", "o/*', slurmUser: alice, repositoryId: 7"), "repositories.repositoryId"),
+        (
+            runs.replace("o/r', slurmUser: alice", "o/*', slurmUser: alice, repositoryId: 7"),
+            "repositories.repositoryId",
+        ),
         (people("table: {ada: root}"), "people.table.ada.slurmUsers: runners do not run as root"),
         (people("table: {ada: ''}"), "people.table.ada.slurmUsers"),
         (people("table: {'-ada': ada}"), "people.table.-ada"),

@@ -83,7 +83,11 @@ pub(crate) struct Granted {
 }
 
 impl People {
-    pub(crate) fn new(keys: PeopleKeys, groups: &Groups, folder: Option<&std::path::Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn new(
+        keys: PeopleKeys,
+        groups: &Groups,
+        folder: Option<&std::path::Path>,
+    ) -> Result<Self, ConfigError> {
         let path = keys.file.map(|name| folder.map_or_else(|| name.clone(), |folder| folder.join(&name)));
         Ok(Self {
             table: Table::new(keys.table, "people.table")?,
@@ -187,12 +191,16 @@ impl People {
 
     /// Everybody, by table and file, whom the site lets be that user in all of those repositories; 0 where the account's
     /// number is not known. A file that cannot be read names nobody.
-    pub(crate) async fn all_of(&self, user: &SlurmUser, repositories: &[RepositoryUrl], mapping: &Mapping) -> Vec<(u64, String)> {
+    pub(crate) async fn all_of(
+        &self,
+        user: &SlurmUser,
+        repositories: &[RepositoryUrl],
+        mapping: &Mapping,
+    ) -> Vec<(u64, String)> {
         let file = self.table_of_file().await.unwrap_or_default();
         let tables = [Some(&self.table), file.as_deref()].into_iter().flatten();
-        let everywhere = |allowance: &Allowance| {
-            repositories.iter().all(|repository| allowance.holds_for(repository, mapping))
-        };
+        let everywhere =
+            |allowance: &Allowance| repositories.iter().all(|repository| allowance.holds_for(repository, mapping));
         let all = tables.flat_map(Table::iter).filter(|(_, allowance)| allowance.names(user) && everywhere(allowance));
         let mut all: Vec<_> =
             all.map(|(login, allowance)| (allowance.id(), login.as_str().to_ascii_lowercase())).collect();

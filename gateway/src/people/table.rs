@@ -176,10 +176,7 @@ fn allowance(entry: EntryKeys, key: &str) -> Result<Allowance, ConfigError> {
     let users = slurm_users.iter().map(|user| check_user(user, &key_of_users)).collect::<Result<_, _>>()?;
     let pattern = |text: &String| {
         RepositoryUrl::parse_pattern(text).ok_or_else(|| {
-            invalid(
-                format!("{key}.repositories"),
-                format!("{text:?} is neither https://host/owner/name nor …/owner/*"),
-            )
+            invalid(format!("{key}.repositories"), format!("{text:?} is neither https://host/owner/name nor …/owner/*"))
         })
     };
     let repositories = repositories.map(|texts| texts.iter().map(pattern).collect::<Result<_, _>>()).transpose()?;
