@@ -133,6 +133,16 @@ impl TryFrom<StartRunner> for Launch {
     }
 }
 
+impl Launch {
+    /// The page that the runner registers at when that is not the repository's.
+    pub fn owner_page(&self) -> Option<&str> {
+        match self.level {
+            RunnerLevel::Repository => None,
+            RunnerLevel::Organization => self.url.rsplit_once('/').map(|(owner, _)| owner),
+        }
+    }
+}
+
 fn key_of_token(token: &Secret) -> LaunchKey {
     let digest = Sha256::digest(token.expose());
     LaunchKey(format!("t-{}", hex(digest.into_iter().take(16))))
@@ -290,6 +300,13 @@ mod tests {
         {
             assert_eq!(launch(json!({"tokenURL": typed})).map(|_| ()).unwrap_err().field, "tokenURL", "{typed}");
         }
+    }
+
+    #[test]
+    fn an_organizations_runner_registers_at_its_owners_page() {
+        assert_eq!(launch(json!({})).unwrap().owner_page(), None);
+        let organizations = launch(json!({"level": "organization"})).unwrap();
+        assert_eq!(organizations.owner_page(), Some("https://github.com/octo-org"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
+use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
@@ -226,7 +227,9 @@ impl Service {
             None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job)),
         };
         if config.template.is_none() {
-            environment.push(("GHA_SLURM_POLICY".to_owned(), gha_slurm_protocol::secret::Secret::new(policy)));
+            environment.push(("GHA_SLURM_POLICY".to_owned(), Secret::new(policy)));
+            let page = launch.owner_page().map(|page| ("GHA_SLURM_OWNER_PAGE".to_owned(), Secret::new(page)));
+            environment.extend(page);
         }
         let job = JobSpec {
             name: launch.key.slurm_name(),

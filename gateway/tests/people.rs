@@ -106,7 +106,7 @@ async fn a_person_runs_as_who_the_site_lets_it_be() {
     no(by("ada", 1, "root"), 403, "", "do not run as root").await;
     no(by("toor", 1, "nobody-at-all"), 422, "", "no user nobody-at-all").await;
     no(json!({"slurmUser": "--uid=0"}), 422, "slurmUser", "not the name of a Slurm user").await;
-    no(json!({"person": {"login": "a b", "id": 1}}), 422, "person", "not a GitHub login").await;
+    no(json!({"person": {"login": "a b", "id": 1}}), 422, "person.login", "not a GitHub login").await;
     no(json!({"repositoryId": 901}), 422, "repositoryId", "is repository 900").await;
     no(json!({"level": "galaxy"}), 422, "level", "").await;
     assert_eq!(site.slurm.lock().unwrap().jobs.len(), jobs, "nothing of it is in Slurm");
@@ -144,6 +144,8 @@ async fn an_organizations_runner_is_for_what_its_person_may() {
     let mut more = by("ada", 1, "bin");
     more["level"] = "organization".into();
     assert_eq!(site.launch(TWO, more).await.0, 200);
+    let page = "GHA_SLURM_OWNER_PAGE=https://github.com/octo-org";
+    assert!(site.last()["environment"].as_array().unwrap().contains(&json!(page)));
     let policy = site.policy();
     assert!(policy.contains(&"repository octo-org/*".to_owned()), "{policy:?}");
     assert!(policy.contains(&"repository-id 900 octo-org/one".to_owned()), "{policy:?}");
