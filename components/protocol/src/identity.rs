@@ -1,10 +1,14 @@
 //! Names of things, as types, so that a job is never taken for a launch and nothing unchecked enters a URL or a key.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::values::is_plain;
 
 /// The id of a GitHub `workflow_job`. A re-run has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +75,141 @@ impl TryFrom<String> for RepositoryName {
 impl From<RepositoryName> for String {
     fn from(name: RepositoryName) -> Self {
         name.full
+    }
+}
+
+/// The login of a GitHub account, as GitHub writes it. Logins have no case, so two spellings of one are equal. It is no
+/// identity: an account can be renamed, and another one can then take the login. That is what [`Person::id`] is for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Login(String);
+
+impl Login {
+    /// The login.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn lower(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+}
+
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Login {}
+
+impl Hash for Login {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.lower().for_each(|byte| byte.hash(state));
+        0xff_u8.hash(state);
+    }
+}
+
+impl PartialOrd for Login {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Login {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.lower().cmp(other.lower())
+    }
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Login {
+    type Error = MalformedName;
+
+    fn try_from(text: String) -> Result<Self, MalformedName> {
+        // `dependabot[bot]` is an App; `ada_company` is a person whom an enterprise manages.
+        let name = text.strip_suffix("[bot]").unwrap_or(&text);
+        match is_plain(name, b"-_", 100) && !name.starts_with(['-', '_']) {
+            true => Ok(Self(text)),
+            false => Err(MalformedName("a GitHub login")),
+        }
+    }
+}
+
+impl FromStr for Login {
+    type Err = MalformedName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedName> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<Login> for String {
+    fn from(login: Login) -> Self {
+        login.0
+    }
+}
+
+/// A GitHub account at a moment: what it is called, and the number that stays.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Person {
+    /// What it is called.
+    pub login: Login,
+    /// GitHub's number for it.
+    pub id: u64,
+}
+
+/// The name of a Slurm user as useradd(8) takes them, with the dots and the `@` of directory services; it can never be
+/// read as an option.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SlurmUser(String);
+
+impl SlurmUser {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SlurmUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for SlurmUser {
+    type Error = MalformedName;
+
+    fn try_from(text: String) -> Result<Self, MalformedName> {
+        match is_plain(&text, b"-_.@", 64)
+            && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        {
+            true => Ok(Self(text)),
+            false => Err(MalformedName("the name of a Slurm user")),
+        }
+    }
+}
+
+impl FromStr for SlurmUser {
+    type Err = MalformedName;
+
+    fn from_str(text: &str) -> Result<Self, MalformedName> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<SlurmUser> for String {
+    fn from(user: SlurmUser) -> Self {
+        user.0
     }
 }
 
@@ -152,6 +291,34 @@ mod tests {
         assert_eq!((name.owner(), name.name()), ("octo-org", "my.repo_1"));
         for bad in ["", "a", "a/", "/b", "a/b/c", "../x", "a/..", "a/b?c", "a b/c", "ä/b", "a/b\n", "a/%2e"] {
             assert!(RepositoryName::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_has_no_case_and_nothing_that_a_command_would_read() {
+        let login = |text: &str| text.parse::<Login>();
+        let hash = |login: &Login| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            login.hash(&mut hasher);
+            hasher.finish()
+        };
+        let (one, other) = (login("Ada-Lovelace").unwrap(), login("ada-lovelace").unwrap());
+        assert_eq!((&one, hash(&one), one.cmp(&other)), (&other, hash(&other), Ordering::Equal));
+        assert_eq!(one.to_string(), "Ada-Lovelace");
+        assert!(login("ada_company").is_ok() && login("dependabot[bot]").is_ok() && login(&"x".repeat(100)).is_ok());
+        for bad in ["", "[bot]", "-ada", "_ada", "a b", "a.b", "a[bot]x", "ada[bot][bot]", "ä", "a\n", &"x".repeat(101)]
+        {
+            assert!(login(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_slurm_users_name_is_never_an_option() {
+        for good in ["ada", "_ci", "ada.l@example.org", "a-1"] {
+            assert!(good.parse::<SlurmUser>().is_ok(), "{good}");
+        }
+        for bad in ["", "1ada", "-ada", ".ada", "a b", "ada\n", "a/b", "*", &"x".repeat(65)] {
+            assert!(bad.parse::<SlurmUser>().is_err(), "{bad:?}");
         }
     }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::LaunchId;
+use crate::identity::{LaunchId, Person, SlurmUser};
 use crate::resources::ResourceFields;
 use crate::secret::Secret;
 
@@ -35,6 +35,41 @@ pub struct StartRunner {
     /// The profile's name, for the gateway's log. The original does not know it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// GitHub's number for the repository, which stays when it is renamed. This and what follows the original does not
+    /// know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository_id: Option<u64>,
+    /// GitHub's number for the workflow run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<u64>,
+    /// Who caused the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub person: Option<Person>,
+    /// The Slurm user that the workflow names. Absent: the repository's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slurm_user: Option<SlurmUser>,
+    /// Where the runner registers.
+    #[serde(default, skip_serializing_if = "RunnerLevel::is_repository")]
+    pub level: RunnerLevel,
+}
+
+/// What a runner is registered at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum RunnerLevel {
+    /// The repository, which alone it then serves.
+    #[default]
+    Repository,
+    /// The organization that owns the repository.
+    Organization,
+}
+
+impl RunnerLevel {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_repository(&self) -> bool {
+        *self == Self::Repository
+    }
 }
 
 /// The body of `POST /runner/cancel`.
@@ -46,4 +81,31 @@ pub struct CancelRunner {
     /// The Slurm job itself, where the launch's id is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn through(message: Value) -> Value {
+        json!(serde_json::from_value::<StartRunner>(message).unwrap())
+    }
+
+    #[test]
+    fn the_originals_message_stays_as_it_is() {
+        let original = json!({
+            "gitHubURL": "https://github.com/o/r", "launcherToken": "a.b.c", "runnerLabels": "x",
+            "tokenURL": "https://app.example/gha/runner", "runnerName": "n",
+        });
+        assert_eq!(through(original.clone()), original);
+        let mut whole = original;
+        let more = json!({
+            "launch": "1-1", "profile": "p", "repositoryId": 7, "runId": 8, "slurmUser": "ada", "account": "a",
+            "person": {"login": "Ada", "id": 583_231}, "level": "organization", "qos": "q",
+        });
+        whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(through(whole.clone()), whole);
+    }
 }

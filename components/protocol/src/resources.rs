@@ -23,6 +23,10 @@ pub struct Resources {
     pub time_limit: Option<TimeLimit>,
     /// Whether the node is for this Slurm job alone.
     pub exclusive: bool,
+    /// Charged account.
+    pub account: Option<SlurmName>,
+    /// Quality of service.
+    pub qos: Option<SlurmName>,
 }
 
 /// [`Resources`] on the wire: strings, because the original service takes no other type. Empty means absent.
@@ -46,6 +50,12 @@ pub struct ResourceFields {
     /// Generic resources. The original does not know them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gres: Option<String>,
+    /// Charged account. The original does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Quality of service. The original does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
 }
 
 /// A field of a request that is not the value it should be.
@@ -67,6 +77,8 @@ impl From<&Resources> for ResourceFields {
             duration: resources.time_limit.map(|limit| limit.minutes().to_string()),
             partition: resources.partition.clone().map(String::from),
             gres: resources.gres.clone().map(String::from),
+            account: resources.account.clone().map(String::from),
+            qos: resources.qos.clone().map(String::from),
         }
     }
 }
@@ -88,6 +100,8 @@ impl TryFrom<&ResourceFields> for Resources {
                     return Err(MalformedField { field: "exclusive", problem: "must be true or false".to_owned() });
                 }
             },
+            account: field("account", fields.account.as_deref())?,
+            qos: field("qos", fields.qos.as_deref())?,
         })
     }
 }
@@ -107,13 +121,15 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 6] = [
+    const FIELDS: [(&str, &str, &str); 8] = [
         ("cpus", "2", "70000"),
         ("memory", "16384M", "16P"),
         ("exclusive", "true", "yes"),
         ("duration", "120", "5m"),
         ("partition", "gha", "-x"),
         ("gres", "gpu:a100:2", "gpu=2"),
+        ("account", "physics", "-x"),
+        ("qos", "high", ".x"),
     ];
 
     fn read(fields: Value) -> Result<Resources, MalformedField> {

@@ -44,8 +44,8 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
     let limit = |text: String, number| Setting::Limit { text, number };
     let each = [
         ("partition", "partition", word(of.partition.clone().map(String::from))),
-        ("account", "account", word(job.account.clone().map(String::from))),
-        ("qos", "qos", word(job.qos.clone().map(String::from))),
+        ("account", "account", word(of.account.clone().map(String::from))),
+        ("qos", "qos", word(of.qos.clone().map(String::from))),
         ("cpus-per-task", "cpus_per_task", of.cpus.map(|cpus| Setting::Count(cpus.get()))),
         ("mem", "memory_per_node", of.memory.map(|memory| limit(memory.to_string(), memory.mebibytes()))),
         ("time", "time_limit", of.time_limit.map(|time| limit(time.to_string(), time.minutes()))),
@@ -75,9 +75,9 @@ pub(super) mod tests {
                 gres: "gpu:2,disk:1".parse().ok(),
                 time_limit: "90".parse().ok(),
                 exclusive: true,
+                account: "physics".parse().ok(),
+                qos: None,
             },
-            account: "physics".parse().ok(),
-            qos: None,
             output: "/home/alice/%j".into(),
             directory: "/home/alice".into(),
         }
@@ -97,7 +97,7 @@ pub(super) mod tests {
                 ("time", "time_limit", "90"),
             ]
         );
-        let nothing = JobSpec { resources: Resources::default(), account: None, ..job() };
+        let nothing = JobSpec { resources: Resources::default(), ..job() };
         assert_eq!(asked(&nothing).count(), 0);
     }
 }

@@ -5,7 +5,7 @@
 //! nobody knows.
 
 mod asked;
-mod command;
+pub(crate) mod command;
 pub mod controller;
 pub mod local;
 pub mod sbatch;
@@ -14,7 +14,6 @@ pub mod user;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::values::SlurmName;
 use thiserror::Error;
 
 use self::user::Account;
@@ -55,10 +54,6 @@ pub struct JobSpec {
     pub environment: Vec<(String, Secret)>,
     /// What it may use.
     pub resources: Resources,
-    /// Charged account.
-    pub account: Option<SlurmName>,
-    /// Quality of service.
-    pub qos: Option<SlurmName>,
     /// The file for its output.
     pub output: String,
     /// Its working directory.
@@ -155,6 +150,14 @@ impl Backend {
         match self {
             Self::Local(local) => Ok(local.account()),
             _ => user::account(user).await,
+        }
+    }
+
+    /// The user that `id -un` tells in a Slurm job of that user.
+    pub fn runs_as(&self, user: &str) -> String {
+        match self {
+            Self::Local(_) => user::own_name(),
+            _ => user.to_owned(),
         }
     }
 

@@ -65,7 +65,42 @@ fn a_mistake_is_told_with_line_and_column_and_without_the_secret() {
 fn what_cannot_be_is_refused_by_name() {
     let base = "ghaSharedSecret: s\nrepositories: [{gitHubURL: 'https://github.com/o/r', slurmUser: alice}]\n";
     parse(&format!("{base}job: {{runner: /opt/runner}}\n")).unwrap();
+    let runs = format!("{base}job: {{runner: /opt/runner}}\n");
+    let people = |keys: &str| format!("{runs}people: {{{keys}}}\n");
+    let comment = |text: &str| format!("{base}job: {{runner: /opt/runner, comment: '{text}'}}\n");
     for (text, key) in [
+        (comment("{runs}"), "job.comment"),
+        (comment("a|b"), "job.comment"),
+        (format!("{base}job: {{runner: /opt/runner, hooks: {{started: relative.sh}}}}\n"), "job.hooks.started"),
+        (format!("{runs}policy: {{events: []}}\n"), "policy.events"),
+        (format!("{runs}policy: {{forks: sometimes}}\n"), "gateway.yaml:4:"),
+        (format!("{runs}policy: {{branch: [main]}}\n"), "gateway.yaml:4:"),
+        (
+            format!("{runs}slurmUsers: {{alice: {{policy: {{branches: ['a b']}}}}}}\n"),
+            "slurmUsers.alice.policy.branches",
+        ),
+        (runs.replace("slurmUser: alice", "slurmUser: alice, repositoryId: x"), "gateway.yaml:2:"),
+        (
+            runs.replace("o/r', slurmUser: alice", "o/*', slurmUser: alice, repositoryId: 7"),
+            "repositories.repositoryId",
+        ),
+        (people("table: {ada: root}"), "people.table.ada.slurmUsers: runners do not run as root"),
+        (people("table: {ada: ''}"), "people.table.ada.slurmUsers"),
+        (people("table: {'-ada': ada}"), "people.table.-ada"),
+        (people("table: {ada: ada, Ada: lab}"), "people.table."),
+        (people("table: {ada: {slurmUsers: []}}"), "people.table.ada.slurmUsers"),
+        (people("table: {ada: {id: 0, slurmUsers: [ada]}}"), "people.table.ada.id"),
+        (people("table: {ada: {slurmUsers: [ada], repositories: ['octo/*']}}"), "people.table.ada.repositories"),
+        (people("table: {ada: {slurmUser: ada}}"), "gateway.yaml:4:"),
+        (people("table: {ada: [ada]}"), "gateway.yaml:4:"),
+        (people("command: []"), "people.command"),
+        (people("command: [map, '{login}']"), "people.command"),
+        (people("command: [/bin/map, '{repository}']"), "people.command"),
+        (people("file: /nowhere/people.yaml"), "people.file"),
+        (people("groups: {'a b': [ada]}"), "people.groups.a b"),
+        (people("groups: {lab: ['a*']}"), "people.groups.lab"),
+        (people("block: ['@lab']"), "people.block"),
+        (people("block: ['a b']"), "people.block"),
         (base.to_owned(), "job.runner"),
         (base.replace("ghaSharedSecret: s", "ghaSharedSecret: ''"), "ghaSharedSecret"),
         (format!("{base}job: {{runner: /opt/runner.tar.gz}}\n"), "job.runnerSha256"),
@@ -134,7 +169,7 @@ fn keys(text: &str) -> Vec<&'static str> {
 
 #[test]
 fn weaknesses_are_told_and_are_no_errors() {
-    assert_eq!(keys(ORIGINAL), ["ghaSharedSecret", "app.url"], "the original's file is read unchanged");
+    assert_eq!(keys(ORIGINAL), ["ghaSharedSecret", "app.url", "jobTemplate"], "the original's file is read unchanged");
     let strong =
         "ghaSharedSecret: 4d1f0a2b9c8e7f60a1b2c3d4\njob: {runner: /opt/runner}\napp: {url: 'https://app.example'}\n";
     let one = format!(
@@ -144,6 +179,11 @@ fn weaknesses_are_told_and_are_no_errors() {
     let two = one.replace("github.com/A/x", "github.com/b/x");
     assert_eq!(keys(&two), ["slurmUsers"], "a Slurm user of two owners");
     assert_eq!(keys(&two.replace("https://app", "http://app")), ["app.url", "slurmUsers"]);
+    let open = |policy: &str| keys(&format!("{one}policy: {policy}\n"));
+    assert_eq!(open("{public: true, forks: allow}"), ["policy"], "strangers' code");
+    for bounded in ["{public: true}", "{forks: allow}", "{public: true, forks: allow, actors: [ada]}"] {
+        assert_eq!(open(bounded), [""; 0], "{bounded}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gha_slurm_protocol::identity::{JobId, LaunchId};
-use gha_slurm_protocol::messages::StartRunner;
+use gha_slurm_protocol::messages::{RunnerLevel, StartRunner};
 use url::Url;
 
 use super::line::Line;
@@ -384,6 +384,11 @@ fn start_of<P: Platform>(
         resources: (&requested.resources).into(),
         launch: Some(id),
         profile: Some(requested.profile.clone()),
+        repository_id: Some(requested.repository_id.0),
+        run_id: None,
+        person: None,
+        slurm_user: None,
+        level: RunnerLevel::Repository,
     })
 }
 

@@ -251,6 +251,8 @@ impl Profile {
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
             exclusive: self.exclusive,
+            account: None,
+            qos: None,
         };
         for ask in asks {
             ask.apply(&mut resources).map_err(|problem| NotOurs::Dynamic {
