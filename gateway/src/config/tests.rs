@@ -224,3 +224,44 @@ fn the_page_that_is_passed_on_is_the_one_that_was_understood() {
         assert_eq!(page, "https://github.com/Octo/sim", "{typed}");
     }
 }
+
+/// Whatever is mapped to whom: a pattern that the node gets never covers a repository of another Slurm user.
+#[test]
+fn the_nodes_patterns_cover_nobody_elses_repositories() {
+    const ENTRIES: [&str; 5] = ["o/*", "o/a", "o/b", "p/*", "p/a"];
+    const REPOSITORIES: [&str; 6] = ["o/a", "o/b", "o/c", "p/a", "p/c", "q/a"];
+    let url = |name: &str| RepositoryUrl::parse_pattern(&format!("https://github.com/{name}")).unwrap();
+    let mut launches = 0;
+    for choice in 1..3_usize.pow(5) {
+        let users = (0..5).map(|digit| ["", "u", "v"][choice / 3_usize.pow(digit) % 3]);
+        let mapped = ENTRIES.iter().zip(users).filter(|(_, user)| !user.is_empty());
+        let repositories = mapped.map(|(name, user)| Repository {
+            github_url: url(name).to_string(),
+            slurm_user: user.to_owned(),
+            repository_id: None,
+        });
+        let mapping = Mapping::new(repositories.collect(), BTreeMap::new(), false).unwrap();
+        let user_of = |name: &str| mapping.find(&url(name)).map(|(user, _)| user);
+        for (launched, user) in REPOSITORIES.iter().filter_map(|name| Some((name, user_of(name)?))) {
+            let patterns = mapping.patterns_of(user, &url(launched));
+            let covered = |name: &str| patterns.iter().any(|pattern| pattern.covers(&url(name)));
+            assert!(covered(launched), "{choice}: {launched} itself");
+            for name in REPOSITORIES.iter().filter(|name| covered(name)) {
+                assert_eq!(user_of(name), Some(user), "{choice}: {launched} lets {name} run");
+            }
+            launches += 1;
+        }
+    }
+    assert!(launches > 500, "{launches}");
+}
+
+#[test]
+fn an_id_pins_one_repository() {
+    let base = "ghaSharedSecret: s\njob: {runner: /opt/runner}\nrepositories:\n\
+                - {gitHubURL: 'https://github.com/o/r', slurmUser: alice, repositoryId: 7}\n";
+    let config = parse(base).unwrap();
+    let id = |url: &str| config.mapping.id_of(&RepositoryUrl::parse(url).unwrap());
+    assert_eq!((id("https://GitHub.com/O/R"), id("https://github.com/o/s")), (Some(7), None));
+    let two = format!("{base}- {{gitHubURL: 'https://github.com/O/r', slurmUser: alice, repositoryId: 8}}\n");
+    assert!(parse(&two).unwrap_err().to_string().starts_with("repositories.repositoryId: "));
+}
