@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
-use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
@@ -222,15 +221,10 @@ impl Service {
             }
         }
         let home = account.home;
-        let (script, mut environment) = match &config.template {
+        let (script, environment) = match &config.template {
             Some(template) => script::from_template(template, launch, user, &home, &config.job),
-            None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job)),
+            None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job, &policy)),
         };
-        if config.template.is_none() {
-            environment.push(("GHA_SLURM_POLICY".to_owned(), Secret::new(policy)));
-            let page = launch.owner_page().map(|page| ("GHA_SLURM_OWNER_PAGE".to_owned(), Secret::new(page)));
-            environment.extend(page);
-        }
         let job = JobSpec {
             name: launch.key.slurm_name(),
             user: user.to_owned(),

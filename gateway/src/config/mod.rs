@@ -317,6 +317,16 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Confi
         if name.starts_with("GHA_SLURM_") {
             return Err(invalid(format!("job.environment.{name}"), "names with GHA_SLURM_ are the gateway's own"));
         }
+        let hook = match name.as_str() {
+            "ACTIONS_RUNNER_HOOK_JOB_STARTED" => {
+                Some("the gateway's check of each job has it: name yours in job.hooks.started")
+            }
+            "ACTIONS_RUNNER_HOOK_JOB_COMPLETED" => Some("name it in job.hooks.completed"),
+            _ => None,
+        };
+        if let Some(instead) = hook {
+            return Err(invalid(format!("job.environment.{name}"), instead));
+        }
         if value.contains(['\0', '\n']) {
             return Err(invalid(format!("job.environment.{name}"), "must be one line"));
         }
