@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use gha_slurm_protocol::identity::Person;
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
 use serde::Serialize;
@@ -59,6 +60,12 @@ pub(crate) struct Subject {
     pub(crate) launch: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repository: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repository_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) person: Option<Person>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

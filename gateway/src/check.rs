@@ -1,13 +1,15 @@
 //! Whether a configuration would work and how safe it is, asked without submitting or keeping anything.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use gha_slurm_protocol::identity::{Login, SlurmUser};
 use nix::unistd::{AccessFlags, access};
 
+use crate::backend::Backend;
 use crate::backend::controller::SlurmConf;
-use crate::backend::user::{Forbidden, is_system_user, usual_slurm_user};
-use crate::backend::{Backend, BackendError};
-use crate::config::{BackendKind, Config, ConfigError};
+use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
+use crate::config::{BackendKind, Config, ConfigError, RepositoryUrl};
 use crate::tls::acceptor;
 
 /// How something is.
@@ -50,30 +52,58 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
         slurm_user = conf.as_ref().ok().and_then(|conf| conf.slurm_user).or(slurm_user);
         findings.push(proctrack(conf));
     }
-    let forbidden = Forbidden { min_uid: config.min_uid, slurm_user };
-    for user in config.mapping.users() {
-        let answer = match backend.account(user).await {
-            Ok(account) => backend.probe(user).await.map(|line| (account.uid, line)),
-            Err(error) => Err(error),
-        };
-        let reason = |uid| forbidden.reason(uid).filter(|_| backend.changes_user());
-        findings.push(match answer.map_err(|error: BackendError| error.to_string()) {
-            Ok((uid, line)) => match reason(uid) {
-                Some(reason) => finding(user, Verdict::Wrong, format!("no runner runs as this user: {reason}")),
-                None => finding(user, Verdict::Ok, line),
-            },
-            Err(error) => finding(user, Verdict::Wrong, error),
-        });
-        if backend.changes_user()
-            && let Ok(account) = backend.account(user).await
-            && is_system_user(account.uid)
-            && reason(account.uid).is_none()
-        {
-            let line = format!("uid {} is a system user's; minUid: 1000 would refuse it", account.uid);
-            findings.push(finding(user, Verdict::Warning, line));
+    let mut users: BTreeMap<String, u32> =
+        config.mapping.users().map(|user| (user.to_owned(), config.min_uid.unwrap_or(1))).collect();
+    match people(config).await {
+        Ok(named) => {
+            for user in named {
+                users.entry(user.to_string()).or_insert_with(|| config.min_uid.unwrap_or(FIRST_ORDINARY));
+            }
         }
+        Err(problem) => findings.push(finding("people", Verdict::Wrong, problem)),
+    }
+    for (user, min_uid) in users {
+        findings.extend(slurm_users(&backend, &user, Forbidden { min_uid, slurm_user }).await);
+        findings.push(finding(format!("{user} policy"), Verdict::Ok, config.policies.of(&user).to_string()));
     }
     Ok(findings)
+}
+
+async fn people(config: &Config) -> Result<Vec<SlurmUser>, String> {
+    match &config.people {
+        Some(people) => people.users().await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Which Slurm users a person may be in a repository, by everything that the configuration has.
+pub async fn who(config: &Config, login: &Login, id: Option<u64>, page: &str) -> Result<Vec<String>, String> {
+    let people = config.people.as_ref().ok_or("people is not set, so a workflow names no Slurm user")?;
+    let (repository, page) =
+        RepositoryUrl::with_page(page).ok_or_else(|| format!("{page:?} is not the page of a repository"))?;
+    let users = people.users_of(login, id, (&repository, &page), &config.mapping).await?;
+    Ok(users.into_iter().map(String::from).collect())
+}
+
+/// Whether a Slurm user exists, is one that runners run as, and is answered by Slurm.
+async fn slurm_users(backend: &Backend, user: &str, forbidden: Forbidden) -> Vec<Finding> {
+    let account = match backend.account(user).await {
+        Ok(account) => account,
+        Err(error) => return vec![finding(user, Verdict::Wrong, error.to_string())],
+    };
+    let reason = forbidden.reason(account.uid).filter(|_| backend.changes_user());
+    if let Some(reason) = reason {
+        return vec![finding(user, Verdict::Wrong, format!("no runner runs as this user: {reason}"))];
+    }
+    let mut findings = vec![match backend.probe(user).await {
+        Ok(line) => finding(user, Verdict::Ok, line),
+        Err(error) => finding(user, Verdict::Wrong, error.to_string()),
+    }];
+    if backend.changes_user() && is_system_user(account.uid) {
+        let line = format!("uid {} is a system user's; minUid: 1000 would refuse it", account.uid);
+        findings.push(finding(user, Verdict::Warning, line));
+    }
+    findings
 }
 
 /// A workflow can start a process that has neither the runner's environment nor its session; the job script does not find

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use gha_slurm_protocol::identity::{Login, MalformedName};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,7 +37,14 @@ enum Command {
     /// Serve (what is done without a command).
     Serve,
     /// Check the configuration and ask Slurm something as each mapped user, without submitting anything.
-    Check,
+    Check {
+        /// Ask only which Slurm users this person may be: a GitHub login, or LOGIN:ID.
+        #[arg(long, value_name = "LOGIN[:ID]", requires = "repository", value_parser = person)]
+        person: Option<(Login, Option<u64>)>,
+        /// … in this repository (its page).
+        #[arg(long, value_name = "URL", requires = "person")]
+        repository: Option<String>,
+    },
     /// Print the built-in job script.
     Script,
 }
@@ -60,7 +68,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    let default = if matches!(command, Command::Check) { "warn" } else { "info" };
+    let default = if matches!(command, Command::Check { .. }) { "warn" } else { "info" };
     let logging = config.logging.clone().unwrap_or_else(|| default.to_owned());
     let filter = Targets::new().with_default(LevelFilter::WARN).with_target("gha_slurm_gateway", level(&logging));
     let log = tracing_subscriber::registry().with(filter);
@@ -71,8 +79,11 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     } else {
         log.with(lines.json()).init()
     }
-    if matches!(command, Command::Check) {
-        return check(&config).await;
+    if let Command::Check { person, repository } = command {
+        return match (person, repository) {
+            (Some(person), Some(page)) => who(&config, person, &page).await,
+            _ => check(&config).await,
+        };
     }
     let service = match Service::open(config, arguments.config) {
         Ok(service) => Arc::new(service),
@@ -97,6 +108,29 @@ fn level(logging: &str) -> LevelFilter {
         "warn" | "warning" => LevelFilter::WARN,
         "info" => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
+    }
+}
+
+fn person(text: &str) -> Result<(Login, Option<u64>), String> {
+    let (login, id) = text.split_once(':').map_or((text, None), |(login, id)| (login, Some(id)));
+    let id = id.map(|id| id.parse().map_err(|_| "the id is a number".to_owned())).transpose()?;
+    Ok((login.parse().map_err(|error: MalformedName| error.to_string())?, id))
+}
+
+async fn who(config: &Config, (login, id): (Login, Option<u64>), page: &str) -> ExitCode {
+    match check::who(config, &login, id, page).await {
+        Ok(users) if users.is_empty() => {
+            println!("{login}: no Slurm user for {page}");
+            ExitCode::FAILURE
+        }
+        Ok(users) => {
+            println!("{login}: {} for {page}", users.join(", "));
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            println!("{login}: {problem}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -13,11 +13,11 @@ pub fn configuration(text: &str) -> Option<Config> {
     Config::parse(text, Path::new("gateway.yaml"), &|_| Some("a secret of the environment".to_owned())).ok()
 }
 
-/// The body of `POST /runner/start`, held against an empty policy.
+/// The body of `POST /runner/start`, held against empty settings.
 pub fn launch_request(body: &[u8]) -> Option<Launch> {
     let asked: StartRunner = serde_json::from_slice(body).ok()?;
     let launch = Launch::try_from(asked).ok()?;
-    let _ = within(&crate::config::Policy::default(), &launch.resources);
+    let _ = within(&crate::config::UserSettings::default(), &launch.resources);
     Some(launch)
 }
 

@@ -7,16 +7,16 @@
 use std::fmt;
 
 use gha_slurm_protocol::hex::hex;
-use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::identity::{JobId, LaunchId, Person, SlurmUser};
 use gha_slurm_protocol::labels::check_list;
-use gha_slurm_protocol::messages::StartRunner;
+use gha_slurm_protocol::messages::{RunnerLevel, StartRunner};
 use gha_slurm_protocol::resources::{MalformedField, Resources};
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::{SlurmName, is_plain};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::config::{Policy, RepositoryUrl};
+use crate::config::{RepositoryUrl, UserSettings};
 
 /// A value that the gateway does not take.
 pub type Rejected = MalformedField;
@@ -79,6 +79,18 @@ pub struct Launch {
     pub resources: Resources,
     /// The app's name for the kind of job, for the audit log.
     pub profile: Option<String>,
+    /// The job that it was started for, when the app tells it.
+    pub job: Option<JobId>,
+    /// GitHub's number for the repository.
+    pub repository_id: Option<u64>,
+    /// GitHub's number for the workflow run.
+    pub run: Option<u64>,
+    /// Who caused the job, as the app says.
+    pub person: Option<Person>,
+    /// The Slurm user that the workflow names.
+    pub slurm_user: Option<SlurmUser>,
+    /// What the runner is registered at.
+    pub level: RunnerLevel,
 }
 
 impl TryFrom<StartRunner> for Launch {
@@ -111,7 +123,23 @@ impl TryFrom<StartRunner> for Launch {
             runner_name,
             resources,
             profile: asked.profile.filter(|name| is_plain(name, b"-_.", 64)),
+            job: asked.launch.map(|launch| launch.job),
+            repository_id: asked.repository_id,
+            run: asked.run_id,
+            person: asked.person,
+            slurm_user: asked.slurm_user,
+            level: asked.level,
         })
+    }
+}
+
+impl Launch {
+    /// The page that the runner registers at when that is not the repository's.
+    pub fn owner_page(&self) -> Option<&str> {
+        match self.level {
+            RunnerLevel::Repository => None,
+            RunnerLevel::Organization => self.url.rsplit_once('/').map(|(owner, _)| owner),
+        }
     }
 }
 
@@ -132,21 +160,21 @@ fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3 && token.split('.').all(|part| is_plain(part, b"-_", 8192))
 }
 
-/// What Slurm is asked for under a user's policy, or the field that goes beyond it.
-pub(crate) fn within(policy: &Policy, asked: &Resources) -> Result<Resources, Rejected> {
-    let limits = &policy.limits;
+/// What Slurm is asked for under a user's settings, or the field that goes beyond it.
+pub(crate) fn within(settings: &UserSettings, asked: &Resources) -> Result<Resources, Rejected> {
+    let limits = &settings.limits;
     let mut granted = asked.clone();
-    match (&asked.partition, &policy.partition) {
+    match (&asked.partition, &settings.partition) {
         (None, default) => granted.partition.clone_from(default),
         (Some(asked), default) => {
-            let free = default.is_none() && policy.partitions.is_empty();
-            if !free && default.as_ref() != Some(asked) && !policy.partitions.contains(asked) {
+            let free = default.is_none() && settings.partitions.is_empty();
+            if !free && default.as_ref() != Some(asked) && !settings.partitions.contains(asked) {
                 return Err(rejected("partition", "not open to this Slurm user"));
             }
         }
     }
-    granted.account = one_of("account", asked.account.as_ref(), policy.account.as_ref(), &policy.accounts)?;
-    granted.qos = one_of("qos", asked.qos.as_ref(), policy.qos.as_ref(), &policy.qoses)?;
+    granted.account = one_of("account", asked.account.as_ref(), settings.account.as_ref(), &settings.accounts)?;
+    granted.qos = one_of("qos", asked.qos.as_ref(), settings.qos.as_ref(), &settings.qoses)?;
     let over = |what: &str, limit: &dyn fmt::Display| format!("{what} than the {limit} that this Slurm user may have");
     if let (Some(asked), Some(limit)) = (asked.cpus, limits.cpus)
         && asked > limit
@@ -275,21 +303,28 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_fills_in_and_limits() {
-        let policy: Policy = serde_json::from_value(json!({
+    fn an_organizations_runner_registers_at_its_owners_page() {
+        assert_eq!(launch(json!({})).unwrap().owner_page(), None);
+        let organizations = launch(json!({"level": "organization"})).unwrap();
+        assert_eq!(organizations.owner_page(), Some("https://github.com/octo-org"));
+    }
+
+    #[test]
+    fn settings_fill_in_and_limit() {
+        let settings: UserSettings = serde_json::from_value(json!({
             "partition": "gha", "partitions": ["big"], "account": "physics", "accounts": ["lab"], "qoses": ["high"],
             "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false},
         }))
         .unwrap();
         let asked = |changes: Value| launch(changes).unwrap().resources;
-        let granted = within(&policy, &asked(json!({}))).unwrap();
+        let granted = within(&settings, &asked(json!({}))).unwrap();
         assert_eq!(granted.partition, "gha".parse().ok());
         assert_eq!((granted.memory.unwrap().mebibytes(), granted.time_limit.unwrap().minutes()), (16_384, 120));
         assert_eq!((granted.account, granted.qos), ("physics".parse().ok(), None));
-        let named = within(&policy, &asked(json!({"account": "lab", "qos": "high"}))).unwrap();
+        let named = within(&settings, &asked(json!({"account": "lab", "qos": "high"}))).unwrap();
         assert_eq!((named.account, named.qos), ("lab".parse().ok(), "high".parse().ok()));
         let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
-        within(&policy, &asked(most)).unwrap();
+        within(&settings, &asked(most)).unwrap();
         for (changes, field) in [
             (json!({"partition": "secret"}), "partition"),
             (json!({"account": "chemistry"}), "account"),
@@ -304,15 +339,16 @@ mod tests {
             (json!({"gres": "mps:100"}), "gres"),
             (json!({"exclusive": "true"}), "exclusive"),
         ] {
-            assert_eq!(within(&policy, &asked(changes)).unwrap_err().field, field);
+            assert_eq!(within(&settings, &asked(changes)).unwrap_err().field, field);
         }
-        let limited: Policy = serde_json::from_value(json!({"limits": {"cpus": 2}})).unwrap();
+        let limited: UserSettings = serde_json::from_value(json!({"limits": {"cpus": 2}})).unwrap();
         let whole = asked(json!({"exclusive": "true"}));
         assert_eq!(within(&limited, &whole).unwrap_err().field, "exclusive", "a whole node is more than 2 CPUs");
-        let said: Policy = serde_json::from_value(json!({"limits": {"cpus": 2, "exclusive": true}})).unwrap();
+        let said: UserSettings = serde_json::from_value(json!({"limits": {"cpus": 2, "exclusive": true}})).unwrap();
         within(&said, &whole).unwrap();
-        within(&Policy::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"}))).unwrap();
-        let unnamed = within(&Policy::default(), &asked(json!({"account": "any"})));
+        within(&UserSettings::default(), &asked(json!({"partition": "any", "cpus": "99", "exclusive": "true"})))
+            .unwrap();
+        let unnamed = within(&UserSettings::default(), &asked(json!({"account": "any"})));
         assert_eq!(unnamed.unwrap_err().field, "account", "whoever is charged has to be named");
     }
 }

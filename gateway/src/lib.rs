@@ -13,12 +13,16 @@ mod audit;
 pub mod backend;
 pub mod check;
 pub mod cli;
+mod comment;
 pub mod config;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;
 mod index;
 pub mod launch;
+mod node_policy;
+pub mod people;
+mod runs_as;
 pub mod script;
 pub mod service;
 mod tls;

@@ -15,9 +15,11 @@ use crate::audit::AuditLog;
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{Forbidden, usual_slurm_user};
 use crate::backend::{Backend, BackendError, JobSpec, OwnJob, SlurmJobId, State};
+use crate::comment::comment;
 use crate::config::{self, Config, ConfigError};
 use crate::index::{Entry, Index};
 use crate::launch::{Launch, LaunchKey, Rejected, within};
+use crate::runs_as;
 use crate::script;
 use crate::tls::acceptor;
 
@@ -30,10 +32,13 @@ pub enum ServiceError {
     /// A value is malformed or beyond a limit.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// The repository's Slurm user is one that no runner runs as.
+    /// Who may be the Slurm user that a workflow names cannot be asked at present.
+    #[error("{0}")]
+    PeopleUnknown(String),
+    /// The Slurm user is one that no runner runs as.
     #[error("runners do not run as {user}: {reason}")]
     ForbiddenUser {
-        /// The mapped user.
+        /// The Slurm user.
         user: String,
         /// What is special about it.
         reason: String,
@@ -122,9 +127,10 @@ impl Service {
         Arc::clone(&self.audit.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The Slurm user that a repository is mapped to.
+    /// The Slurm user that a launch names or that its repository is mapped to.
     pub fn user_of(&self, launch: &Launch) -> Option<String> {
-        self.config().mapping.find(&launch.repository).map(|(user, _)| user.to_owned())
+        let named = launch.slurm_user.as_ref().map(ToString::to_string);
+        named.or_else(|| self.config().mapping.find(&launch.repository).map(|(user, _)| user.to_owned()))
     }
 
     /// Asks Slurm for SlurmUser, whom no runner runs as. Where it cannot be asked, its usual name stands for it.
@@ -180,13 +186,14 @@ impl Service {
     /// Submits a launch, or finds the Slurm job that it has already.
     pub async fn start(&self, launch: &Launch) -> Result<Started, ServiceError> {
         let config = self.config();
-        let unknown = || ServiceError::UnknownRepository(launch.repository.to_string());
-        let (user, policy) = config.mapping.find(&launch.repository).ok_or_else(unknown)?;
+        let runs_as = runs_as::decide(&config, launch).await?;
+        let user = runs_as.user.as_str();
         if config.app.as_ref().is_some_and(|app| !app.contain(&launch.redeem_url)) {
             let problem = "launch tokens may be exchanged only below app.url of the gateway's configuration".to_owned();
             return Err(Rejected { field: "tokenURL", problem }.into());
         }
-        let resources = within(policy, &launch.resources)?;
+        let resources = within(&runs_as.settings, &launch.resources)?;
+        let policy = runs_as.node_policy(&config, launch, &self.backend.runs_as(user))?;
         let turn = self.turn(&launch.key);
         let _turn = turn.lock().await;
         let key = launch.key.to_string();
@@ -208,7 +215,7 @@ impl Service {
         let account = self.backend.account(user).await?;
         if self.backend.changes_user() {
             let slurm_user = *self.slurm_user.read().unwrap_or_else(PoisonError::into_inner);
-            let forbidden = Forbidden { min_uid: config.min_uid, slurm_user };
+            let forbidden = Forbidden { min_uid: runs_as.min_uid, slurm_user };
             if let Some(reason) = forbidden.reason(account.uid) {
                 return Err(ServiceError::ForbiddenUser { user: user.to_owned(), reason });
             }
@@ -216,12 +223,12 @@ impl Service {
         let home = account.home;
         let (script, environment) = match &config.template {
             Some(template) => script::from_template(template, launch, user, &home, &config.job),
-            None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job)),
+            None => (script::BUILT_IN.to_owned(), script::environment(launch, user, &home, &config.job, &policy)),
         };
         let job = JobSpec {
             name: launch.key.slurm_name(),
             user: user.to_owned(),
-            comment: launch.url.clone(),
+            comment: comment(&config.job, launch),
             script,
             environment,
             resources,

@@ -10,13 +10,13 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::config::SECRET_VARIABLE;
 
 /// A command that may run as a mapped user, whose processes can read its environment: the gateway's secret is not part of
 /// that, nor what would set options of Slurm's commands or go on into the Slurm job.
-pub(super) fn command(program: &str) -> Command {
+pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command.env_remove(SECRET_VARIABLE);
     let slurms = |name: &str| name.starts_with("SLURM_") || name.starts_with("SBATCH_");
@@ -38,7 +38,7 @@ pub(super) async fn run(command: &mut Command, input: &str, deadline: Duration) 
         .process_group(0)
         .kill_on_drop(true)
         .spawn()?;
-    let mut group = Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw));
+    let mut group = Group::of(&child);
     let stdin = child.stdin.take();
     let whole = async {
         if let Some(mut stdin) = stdin {
@@ -49,13 +49,25 @@ pub(super) async fn run(command: &mut Command, input: &str, deadline: Duration) 
     };
     let ended = tokio::time::timeout(deadline, whole).await;
     if ended.is_ok() {
-        group.0 = None;
+        group.leave();
     }
     ended.ok().transpose()
 }
 
 /// A process group that ends with its owner.
-struct Group(Option<Pid>);
+pub(crate) struct Group(Option<Pid>);
+
+impl Group {
+    /// The group of a child that leads one.
+    pub(crate) fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+
+    /// Its leader has ended, and with it what was waited for: its number may become another's.
+    pub(crate) fn leave(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {

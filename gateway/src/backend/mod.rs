@@ -5,7 +5,7 @@
 //! nobody knows.
 
 mod asked;
-mod command;
+pub(crate) mod command;
 pub mod controller;
 pub mod local;
 pub mod sbatch;
@@ -150,6 +150,14 @@ impl Backend {
         match self {
             Self::Local(local) => Ok(local.account()),
             _ => user::account(user).await,
+        }
+    }
+
+    /// The user that `id -un` tells in a Slurm job of that user.
+    pub fn runs_as(&self, user: &str) -> String {
+        match self {
+            Self::Local(_) => user::own_name(),
+            _ => user.to_owned(),
         }
     }
 

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use nix::unistd::User;
+use nix::unistd::{User, geteuid};
 
 use super::BackendError;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 /// From here on uids are people's and services' of the site (login.defs, UID_MIN).
-const FIRST_ORDINARY: u32 = 1000;
+pub(crate) const FIRST_ORDINARY: u32 = 1000;
 
 /// What a Slurm job runs under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,12 @@ pub(super) async fn account(name: &str) -> Result<Account, BackendError> {
         Ok(Err(error)) => Err(outage(&error)),
         Err(late) => Err(outage(&late)),
     }
+}
+
+/// The gateway's own user, by its number where it has no name, as id(1) tells it.
+pub(super) fn own_name() -> String {
+    let uid = geteuid();
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// Who no runner runs as: a runner does what a workflow says.

@@ -12,7 +12,9 @@ use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::{Cpus, SlurmName};
 use serde::Deserialize;
 
+use super::policy::PolicyKeys;
 use super::{ConfigError, invalid};
+use crate::people::PeopleKeys;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -32,8 +34,7 @@ pub(super) struct File {
     pub(super) insecure_http: bool,
     pub(super) app: Option<App>,
     pub(super) audit_log: Option<PathBuf>,
-    #[serde(default = "default_min_uid")]
-    pub(super) min_uid: u32,
+    pub(super) min_uid: Option<u32>,
     #[serde(default = "default_scontrol")]
     pub(super) scontrol: Vec<String>,
     #[serde(default)]
@@ -41,7 +42,10 @@ pub(super) struct File {
     #[serde(default = "default_state_directory")]
     pub(super) state_directory: PathBuf,
     #[serde(default)]
-    pub(super) slurm_users: BTreeMap<String, Policy>,
+    pub(super) slurm_users: BTreeMap<String, UserSettings>,
+    #[serde(default)]
+    pub(super) policy: PolicyKeys,
+    pub(super) people: Option<PeopleKeys>,
     #[serde(default)]
     pub(super) backend: BackendKind,
     #[serde(default)]
@@ -65,6 +69,9 @@ pub(super) struct Repository {
     pub(super) github_url: String,
     #[serde(rename = "slurmUser")]
     pub(super) slurm_user: String,
+    /// GitHub's number for it: another repository that gets its name later is not meant.
+    #[serde(rename = "repositoryId")]
+    pub(super) repository_id: Option<u64>,
 }
 
 /// The app that this gateway belongs to.
@@ -95,7 +102,7 @@ pub struct Tls {
 /// What the jobs of one Slurm user may be.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Policy {
+pub struct UserSettings {
     #[serde(default)]
     pub(super) repositories: Vec<String>,
     /// Charged account.
@@ -117,6 +124,8 @@ pub struct Policy {
     /// The most that one Slurm job may ask for.
     #[serde(default)]
     pub limits: Limits,
+    #[serde(default)]
+    pub(super) policy: PolicyKeys,
 }
 
 /// Limits per Slurm job. Absent: Slurm's own limits apply.
@@ -279,6 +288,20 @@ pub struct Job {
     pub ca_file: Option<String>,
     /// More environment for the Slurm job, such as `https_proxy`.
     pub environment: BTreeMap<String, String>,
+    /// The site's own hooks of the runner, which run after the gateway's check.
+    pub hooks: Hooks,
+    /// The Slurm job's comment, with `{words}` to fill in. Absent: the repository's page, and by whom.
+    pub comment: Option<String>,
+}
+
+/// Scripts on the compute nodes that the runner starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hooks {
+    /// Before a job's first step.
+    pub started: Option<String>,
+    /// After its last one.
+    pub completed: Option<String>,
 }
 
 impl Default for Job {
@@ -295,6 +318,8 @@ impl Default for Job {
             grace_seconds: 25,
             ca_file: None,
             environment: BTreeMap::new(),
+            hooks: Hooks::default(),
+            comment: None,
         }
     }
 }
@@ -306,10 +331,6 @@ fn default_listen() -> SocketAddr {
 
 fn default_state_directory() -> PathBuf {
     PathBuf::from("/var/lib/gha-slurm-gateway")
-}
-
-fn default_min_uid() -> u32 {
-    1
 }
 
 fn default_scontrol() -> Vec<String> {

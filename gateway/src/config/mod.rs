@@ -6,6 +6,7 @@
 mod app;
 mod file;
 mod mapping;
+mod policy;
 mod weakness;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,10 @@ pub use self::app::AppUrls;
 // Whatever may be set: a new backend is named in one file.
 pub use self::file::*;
 pub use self::mapping::{Mapping, RepositoryUrl};
+pub(crate) use self::mapping::{ROOT, check_user};
+pub use self::policy::{Pattern, Policies, Policy};
+use crate::comment;
+use crate::people::{Groups, People};
 
 /// The environment variable that may hold the shared secret.
 pub const SECRET_VARIABLE: &str = "GHA_SLURM_GATEWAY_SECRET";
@@ -74,8 +79,8 @@ pub struct Config {
     pub app: Option<AppUrls>,
     /// The file of the audit log.
     pub audit_log: Option<PathBuf>,
-    /// No job runs as a user with a smaller uid.
-    pub min_uid: u32,
+    /// No job runs as a user with a smaller uid, when it is set.
+    pub min_uid: Option<u32>,
     /// The command that tells Slurm's configuration.
     pub scontrol: Vec<String>,
     /// Whether `/metrics` needs no secret.
@@ -88,6 +93,10 @@ pub struct Config {
     pub secret_file: Option<PathBuf>,
     /// Which repositories run as whom, within which limits.
     pub mapping: Mapping,
+    /// Which jobs may run as whom.
+    pub policies: Policies,
+    /// Who may be which Slurm user; `None` when a workflow may name none.
+    pub people: Option<People>,
     /// How Slurm is spoken to.
     pub backends: Backends,
     /// For the job script.
@@ -146,7 +155,12 @@ impl Config {
             ));
         }
         let app = file.app.map(AppUrls::new).transpose()?;
-        let mapping = Mapping::new(file.repositories, file.slurm_users)?;
+        let groups = file.people.as_ref().map(|people| people.groups.clone()).unwrap_or_default();
+        let groups = Groups::new(groups)?;
+        let own = file.slurm_users.iter().map(|(user, settings)| (user, &settings.policy));
+        let policies = Policies::new(&file.policy, own, &groups)?;
+        let people = file.people.map(|keys| People::new(keys, &groups, path.parent())).transpose()?;
+        let mapping = Mapping::new(file.repositories, file.slurm_users, people.is_some())?;
         Ok(Self {
             listen: file.listen,
             tls: file.tls,
@@ -159,6 +173,8 @@ impl Config {
             secrets,
             secret_file,
             mapping,
+            policies,
+            people,
             backends,
             job: file.job,
             template: file.job_template.filter(|text| !text.trim().is_empty()),
@@ -272,12 +288,15 @@ fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {
         ("job.scratch", job.scratch.as_ref()),
         ("job.runner", job.runner.as_ref()),
         ("job.caFile", job.ca_file.as_ref()),
+        ("job.hooks.started", job.hooks.started.as_ref()),
+        ("job.hooks.completed", job.hooks.completed.as_ref()),
     ];
     for (key, path) in paths {
         if path.is_some_and(|path| !(path.starts_with('/') || path.starts_with("{home}")) || !plain_path(path)) {
             return Err(invalid(key, "an absolute path of letters, digits and -_./%{}@+"));
         }
     }
+    job.comment.as_deref().map_or(Ok(()), comment::check)?;
     if !job.output.contains("%j") {
         return Err(invalid("job.output", "needs %j, so that each Slurm job has a file of its own"));
     }
@@ -297,6 +316,16 @@ fn check_environment(environment: &BTreeMap<String, String>) -> Result<(), Confi
         }
         if name.starts_with("GHA_SLURM_") {
             return Err(invalid(format!("job.environment.{name}"), "names with GHA_SLURM_ are the gateway's own"));
+        }
+        let hook = match name.as_str() {
+            "ACTIONS_RUNNER_HOOK_JOB_STARTED" => {
+                Some("the gateway's check of each job has it: name yours in job.hooks.started")
+            }
+            "ACTIONS_RUNNER_HOOK_JOB_COMPLETED" => Some("name it in job.hooks.completed"),
+            _ => None,
+        };
+        if let Some(instead) = hook {
+            return Err(invalid(format!("job.environment.{name}"), instead));
         }
         if value.contains(['\0', '\n']) {
             return Err(invalid(format!("job.environment.{name}"), "must be one line"));

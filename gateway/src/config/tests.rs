@@ -65,7 +65,42 @@ fn a_mistake_is_told_with_line_and_column_and_without_the_secret() {
 fn what_cannot_be_is_refused_by_name() {
     let base = "ghaSharedSecret: s\nrepositories: [{gitHubURL: 'https://github.com/o/r', slurmUser: alice}]\n";
     parse(&format!("{base}job: {{runner: /opt/runner}}\n")).unwrap();
+    let runs = format!("{base}job: {{runner: /opt/runner}}\n");
+    let people = |keys: &str| format!("{runs}people: {{{keys}}}\n");
+    let comment = |text: &str| format!("{base}job: {{runner: /opt/runner, comment: '{text}'}}\n");
     for (text, key) in [
+        (comment("{runs}"), "job.comment"),
+        (comment("a|b"), "job.comment"),
+        (format!("{base}job: {{runner: /opt/runner, hooks: {{started: relative.sh}}}}\n"), "job.hooks.started"),
+        (format!("{runs}policy: {{events: []}}\n"), "policy.events"),
+        (format!("{runs}policy: {{forks: sometimes}}\n"), "gateway.yaml:4:"),
+        (format!("{runs}policy: {{branch: [main]}}\n"), "gateway.yaml:4:"),
+        (
+            format!("{runs}slurmUsers: {{alice: {{policy: {{branches: ['a b']}}}}}}\n"),
+            "slurmUsers.alice.policy.branches",
+        ),
+        (runs.replace("slurmUser: alice", "slurmUser: alice, repositoryId: x"), "gateway.yaml:2:"),
+        (
+            runs.replace("o/r', slurmUser: alice", "o/*', slurmUser: alice, repositoryId: 7"),
+            "repositories.repositoryId",
+        ),
+        (people("table: {ada: root}"), "people.table.ada.slurmUsers: runners do not run as root"),
+        (people("table: {ada: ''}"), "people.table.ada.slurmUsers"),
+        (people("table: {'-ada': ada}"), "people.table.-ada"),
+        (people("table: {ada: ada, Ada: lab}"), "people.table."),
+        (people("table: {ada: {slurmUsers: []}}"), "people.table.ada.slurmUsers"),
+        (people("table: {ada: {id: 0, slurmUsers: [ada]}}"), "people.table.ada.id"),
+        (people("table: {ada: {slurmUsers: [ada], repositories: ['octo/*']}}"), "people.table.ada.repositories"),
+        (people("table: {ada: {slurmUser: ada}}"), "gateway.yaml:4:"),
+        (people("table: {ada: [ada]}"), "gateway.yaml:4:"),
+        (people("command: []"), "people.command"),
+        (people("command: [map, '{login}']"), "people.command"),
+        (people("command: [/bin/map, '{repository}']"), "people.command"),
+        (people("file: /nowhere/people.yaml"), "people.file"),
+        (people("groups: {'a b': [ada]}"), "people.groups.a b"),
+        (people("groups: {lab: ['a*']}"), "people.groups.lab"),
+        (people("block: ['@lab']"), "people.block"),
+        (people("block: ['a b']"), "people.block"),
         (base.to_owned(), "job.runner"),
         (base.replace("ghaSharedSecret: s", "ghaSharedSecret: ''"), "ghaSharedSecret"),
         (format!("{base}job: {{runner: /opt/runner.tar.gz}}\n"), "job.runnerSha256"),
@@ -134,7 +169,7 @@ fn keys(text: &str) -> Vec<&'static str> {
 
 #[test]
 fn weaknesses_are_told_and_are_no_errors() {
-    assert_eq!(keys(ORIGINAL), ["ghaSharedSecret", "app.url"], "the original's file is read unchanged");
+    assert_eq!(keys(ORIGINAL), ["ghaSharedSecret", "app.url", "jobTemplate"], "the original's file is read unchanged");
     let strong =
         "ghaSharedSecret: 4d1f0a2b9c8e7f60a1b2c3d4\njob: {runner: /opt/runner}\napp: {url: 'https://app.example'}\n";
     let one = format!(
@@ -144,6 +179,11 @@ fn weaknesses_are_told_and_are_no_errors() {
     let two = one.replace("github.com/A/x", "github.com/b/x");
     assert_eq!(keys(&two), ["slurmUsers"], "a Slurm user of two owners");
     assert_eq!(keys(&two.replace("https://app", "http://app")), ["app.url", "slurmUsers"]);
+    let open = |policy: &str| keys(&format!("{one}policy: {policy}\n"));
+    assert_eq!(open("{public: true, forks: allow}"), ["policy"], "strangers' code");
+    for bounded in ["{public: true}", "{forks: allow}", "{public: true, forks: allow, actors: [ada]}"] {
+        assert_eq!(open(bounded), [""; 0], "{bounded}");
+    }
 }
 
 #[test]
@@ -183,4 +223,45 @@ fn the_page_that_is_passed_on_is_the_one_that_was_understood() {
         let (_, page) = RepositoryUrl::with_page(typed).unwrap();
         assert_eq!(page, "https://github.com/Octo/sim", "{typed}");
     }
+}
+
+/// Whatever is mapped to whom: a pattern that the node gets never covers a repository of another Slurm user.
+#[test]
+fn the_nodes_patterns_cover_nobody_elses_repositories() {
+    const ENTRIES: [&str; 5] = ["o/*", "o/a", "o/b", "p/*", "p/a"];
+    const REPOSITORIES: [&str; 6] = ["o/a", "o/b", "o/c", "p/a", "p/c", "q/a"];
+    let url = |name: &str| RepositoryUrl::parse_pattern(&format!("https://github.com/{name}")).unwrap();
+    let mut launches = 0;
+    for choice in 1..3_usize.pow(5) {
+        let users = (0..5).map(|digit| ["", "u", "v"][choice / 3_usize.pow(digit) % 3]);
+        let mapped = ENTRIES.iter().zip(users).filter(|(_, user)| !user.is_empty());
+        let repositories = mapped.map(|(name, user)| Repository {
+            github_url: url(name).to_string(),
+            slurm_user: user.to_owned(),
+            repository_id: None,
+        });
+        let mapping = Mapping::new(repositories.collect(), BTreeMap::new(), false).unwrap();
+        let user_of = |name: &str| mapping.find(&url(name)).map(|(user, _)| user);
+        for (launched, user) in REPOSITORIES.iter().filter_map(|name| Some((name, user_of(name)?))) {
+            let patterns = mapping.patterns_of(user, &url(launched));
+            let covered = |name: &str| patterns.iter().any(|pattern| pattern.covers(&url(name)));
+            assert!(covered(launched), "{choice}: {launched} itself");
+            for name in REPOSITORIES.iter().filter(|name| covered(name)) {
+                assert_eq!(user_of(name), Some(user), "{choice}: {launched} lets {name} run");
+            }
+            launches += 1;
+        }
+    }
+    assert!(launches > 500, "{launches}");
+}
+
+#[test]
+fn an_id_pins_one_repository() {
+    let base = "ghaSharedSecret: s\njob: {runner: /opt/runner}\nrepositories:\n\
+                - {gitHubURL: 'https://github.com/o/r', slurmUser: alice, repositoryId: 7}\n";
+    let config = parse(base).unwrap();
+    let id = |url: &str| config.mapping.id_of(&RepositoryUrl::parse(url).unwrap());
+    assert_eq!((id("https://GitHub.com/O/R"), id("https://github.com/o/s")), (Some(7), None));
+    let two = format!("{base}- {{gitHubURL: 'https://github.com/O/r', slurmUser: alice, repositoryId: 8}}\n");
+    assert!(parse(&two).unwrap_err().to_string().starts_with("repositories.repositoryId: "));
 }

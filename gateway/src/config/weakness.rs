@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Config;
+use crate::people::People;
 
 /// `openssl rand -hex 16` has twice as many.
 const SHORTEST_SECRET: usize = 16;
@@ -39,7 +40,24 @@ impl Config {
                 app.in_clear().map(|url| ("app.url", format!("launch tokens travel to {url} in clear: use https"))),
             ),
         }
+        if self.template.is_some() {
+            found.push((
+                "jobTemplate",
+                "no check runs at the node: a job that GitHub gives to a runner of another's runs all the same, and                  neither policy nor people are enforced; the built-in job script checks each job before its first step"
+                    .to_owned(),
+            ));
+        }
+        if let Some(file) = self.people.as_ref().and_then(People::file) {
+            found.extend(writable_by_all(file));
+        }
         for user in self.mapping.users() {
+            let policy = self.policies.of(user);
+            if policy.public && policy.forks && policy.actors.is_empty() {
+                found.push((
+                    "policy",
+                    format!("{user} runs code of forks of public repositories: of anybody who has a GitHub account"),
+                ));
+            }
             let owners = self.mapping.owners(user);
             if owners.len() > 1 {
                 let owners = owners.into_iter().collect::<Vec<_>>().join(", ");
@@ -65,6 +83,13 @@ fn readable_by_all((key, path): (&'static str, &Path)) -> Option<(&'static str, 
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     let line = format!("every user of this machine can read {} (mode {mode:04o}): chmod o= it", path.display());
     (mode & 0o004 != 0).then_some((key, line))
+}
+
+/// The file that says who is whom.
+fn writable_by_all(path: &Path) -> Option<(&'static str, String)> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    let line = format!("every user of this machine can write {} (mode {mode:04o}): chmod o= it", path.display());
+    (mode & 0o002 != 0).then_some(("people.file", line))
 }
 
 fn weak(secret: &str) -> Option<&'static str> {
@@ -93,7 +118,10 @@ mod tests {
         for (mode, told) in [(0o600, false), (0o640, false), (0o644, true)] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
             assert_eq!(readable_by_all(("tls.key", path.as_path())).is_some(), told, "{mode:o}");
+            assert!(writable_by_all(&path).is_none(), "{mode:o}");
         }
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o646)).unwrap();
+        assert!(writable_by_all(&path).is_some());
     }
 
     #[test]

@@ -158,6 +158,9 @@ async fn start(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: Body) ->
         repository: Some(launch.url.clone()),
         profile: launch.profile.clone(),
         slurm_user: service.user_of(&launch),
+        person: launch.person.clone(),
+        repository_id: launch.repository_id,
+        run: launch.run,
         slurm_job: None,
     };
     let started = to_its_end(async move { service.start(&launch).await }).await;
@@ -234,6 +237,7 @@ impl From<ServiceError> for Response {
             ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
                 message(StatusCode::UNPROCESSABLE_ENTITY, &text)
             }
+            ServiceError::PeopleUnknown(_) => unavailable(&text, OUTAGE_RETRY_SECONDS),
             ServiceError::Slurm(BackendError::Later(_)) => unavailable(&text, LATER_RETRY_SECONDS),
             ServiceError::Slurm(BackendError::Outage(_)) => unavailable(&text, OUTAGE_RETRY_SECONDS),
             ServiceError::Index(_) => {

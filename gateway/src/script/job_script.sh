@@ -5,6 +5,9 @@
 # comes in the environment:
 #   GHA_SLURM_TOKEN, GHA_SLURM_TOKEN_URL      the launch token, and where it is exchanged
 #   GHA_SLURM_URL, _NAME, _LABELS             the registration
+#   GHA_SLURM_OWNER_PAGE                      the page of an organization, when its runner is not the repository's own
+#   GHA_SLURM_CHECK, _POLICY                  what each job is checked by before its first step, and what may run
+#   GHA_SLURM_HOOK_STARTED, _HOOK_COMPLETED   the site's own hooks of the runner
 #   GHA_SLURM_RUNNER, _RUNNER_SHA256          GitHub's runner: a folder, or a .tar.gz with its checksum
 #   GHA_SLURM_SCRATCH                         where the private folder is made (default: TMPDIR, or /tmp)
 #   GHA_SLURM_CONTAINER                       a command to run the runner in, one word a line; {work} is the private folder
@@ -14,6 +17,7 @@
 #     1   the runner could not be started
 #    81   the launch token was used before, perhaps by a thief
 #    82   the credential is for another repository
+#    83   GitHub gave the runner a job that may not run here, or that could not be checked
 #   143   told to end
 # shellcheck disable=SC2317  # the functions of traps are reached
 set -euo pipefail
@@ -81,6 +85,118 @@ end_strays() {
     done
 }
 
+# The check, its policy, and the rest of its folder, from which the runner starts it. In a container, too: it is found
+# from the runner's own folder.
+write_hook() {
+    local file
+    hook[check.sh]=$1 hook[policy]=$2 hook[user]=$(id -un)
+    [[ -z $3 ]] || hook[started]=$3
+    mkdir "$work/hook"
+    for file in "${!hook[@]}"; do printf '%s' "${hook[$file]}" >"$work/hook/$file"; done
+    chmod 0400 "$work/hook"/*
+    chmod 0500 "$work/hook/check.sh" "$work/hook"
+    mkfifo "$work/said"
+}
+
+# Whether the check is still what was written: another build of this user could replace it.
+hook_is_whole() {
+    local file text
+    [[ -d $work/hook && ! -L $work/hook ]] || return 1
+    for file in "${!hook[@]}"; do
+        [[ -f $work/hook/$file && -O $work/hook/$file && ! -L $work/hook/$file ]] || return 1
+        text=''
+        IFS= read -r -d '' text <"$work/hook/$file" || true
+        [[ $text == "${hook[$file]}" ]] || return 1
+    done 2>/dev/null
+}
+
+# Passes on what the check says, as long as it lives. Were it killed, its job's steps with `if: always()` would run, and
+# it cannot be asked any more: that is seen at once.
+hear_check() {
+    local said allowed=''
+    trap '' TERM INT HUP
+    while IFS= read -r said; do
+        case $said in allowed | 'refused '*) allowed=yes ;; esac
+        printf '%s\n' "${said:0:300}" >>"$work/heard"
+    done <"$work/said"
+    [[ -z $allowed && -e $work/said ]] || return 0
+    signal_runner KILL
+    echo 'refused the check ended before it decided' >>"$work/heard"
+}
+
+# Nobody says anything any more: it reads the end.
+dismiss_listener() {
+    local end
+    [[ -p $work/said ]] || return 0
+    exec {end}<>"$work/said"
+    rm -f -- "$work/said"
+    exec {end}>&-
+}
+
+# A value that the check told, of plain characters only.
+heard() {
+    local text
+    text=$(sed -n "s/^$1 //p" "$work/heard" 2>/dev/null | head -n 1 | LC_ALL=C tr -c 'a-zA-Z0-9 _.,:;/@()[]+=*\n-' '?') || true
+    printf '%s' "${text:0:200}"
+}
+
+# Until the check has allowed the job, nothing else of it may run.
+watch_check() {
+    local limit
+    [[ -z $allowed ]] || return 0
+    if [[ -s $work/heard ]]; then
+        if grep -qsx allowed "$work/heard"; then
+            allowed=yes token=''
+            return
+        fi
+        refused=$(heard refused)
+    fi
+    if [[ -n $refused ]]; then
+        # Its message is on its way to GitHub.
+        nap 2
+    elif ! hook_is_whole; then
+        refused='the check was replaced or removed'
+    elif [[ -z $taken ]]; then
+        return
+    else
+        # Before the check the runner gets the job's actions.
+        limit=$check_limit
+        [[ -s $work/heard ]] || limit=$begin_limit
+        ((SECONDS - taken_at >= limit)) || return 0
+        refused="the check did not decide within $limit s"
+    fi
+    end_at_once
+}
+
+# A runner that is only told to end would run its job's steps with `if: always()`.
+end_at_once() {
+    signal_runner KILL
+    end_strays
+}
+
+# The app launches anew for the job that this runner was meant for. The original app has no such route.
+report_refusal() {
+    local body try field value
+    body='{"reason":"'$refused'"'
+    for field in repository event actor; do
+        value=$(heard "$field")
+        [[ -z $value ]] || body+=',"'$field'":"'$value'"'
+    done
+    for field in run_id run_attempt; do
+        value=$(heard "$field")
+        if [[ $value =~ ^[1-9][0-9]{0,17}$ ]]; then body+=',"'$field'":'$value; fi
+    done
+    for try in 1 2; do
+        if printf 'header = "Authorization: Bearer %s"\n' "$token" |
+            curl --disable --globoff --config - --silent --fail --connect-timeout 3 --max-time 5 --output /dev/null \
+                --header 'Content-Type: application/json' --data "$body}" "${token_url%%[?#]*}/refused"; then
+            return
+        fi
+        ((try == 2)) || nap 1
+    done
+    say "the app could not be told"
+}
+
 # Asks the runner to end, and gives it until the deadline.
 stop_runner() {
     [[ -n $stop_at ]] || stop_at=$((SECONDS + grace))
@@ -94,6 +210,7 @@ on_signal() {
     [[ -n $runner_pid ]] || exit 143
     say "told to end; so is the runner"
     stop_runner
+    if job_taken && ! grep -qsx allowed "$work/heard"; then end_at_once; fi
 }
 
 clean_up() {
@@ -101,6 +218,7 @@ clean_up() {
     trap '' TERM INT HUP
     if runner_lives; then signal_runner KILL; fi
     end_strays
+    dismiss_listener
     [[ -z $marker ]] || kill -KILL "$marker" 2>/dev/null || true
     cd /
     # A build may have left folders that not even their owner may write to.
@@ -217,7 +335,6 @@ get_credential() {
         nap "$wait"
         pause=$((pause * 2 > 60 ? 60 : pause * 2))
     done
-    token=''
     jit=$(answered encoded_jit_config)
     registration=$(answered token)
     rm -f -- "$work/headers" "$work/answer"
@@ -258,9 +375,9 @@ page_of_jit() {
 
 # The app's word is not enough: a runner does what the workflows of its repository say.
 require_own_page() {
-    [[ $1 != "${url,,}" ]] || return 0
+    [[ $1 != "${page,,}" ]] || return 0
     local other=${1//[^[:print:]]/?}
-    alarm "the credential is for ${other:-a repository that cannot be read in it} and not for $url: the runner is not started"
+    alarm "the credential is for ${other:-a repository that cannot be read in it} and not for $page: the runner is not started"
     deregister
     exit 82
 }
@@ -269,8 +386,24 @@ require_own_page() {
 # In the background, so that its process is a group and a session of its own.
 in_place() { TMPDIR=$work/tmp GHA_SLURM_WORK=$work exec setsid "${container[@]}" "$@" {lock}>&-; }
 
+# The listener takes more environment from this file, which a site may have for a hook of its own.
+refuse_other_hooks() {
+    if grep -qs '^ACTIONS_RUNNER_HOOK_JOB_' "$1/.env"; then
+        say "the runner's .env names a hook, which would be in place of the gateway's check: name it in job.hooks.started" \
+            "or job.hooks.completed of the gateway's configuration"
+        exit 1
+    fi
+}
+
+# Runs the runner with the check as its hook.
+run() {
+    # shellcheck disable=SC2016
+    in_place bash -c 'folder=$(pwd -P); export ACTIONS_RUNNER_HOOK_JOB_STARTED=${folder%/*}/hook/check.sh; exec "$@"' \
+        run ./run.sh </dev/null >>"$log" 2>&1
+}
+
 register() {
-    local options=(--unattended --ephemeral --replace --url "$url" --name "$name" --work _work)
+    local options=(--unattended --ephemeral --replace --url "$page" --name "$name" --work _work)
     [[ -z $labels ]] || options+=(--labels "$labels")
     # In the background, so that a signal is heard; in the environment, where only this user sees it.
     ACTIONS_RUNNER_INPUT_TOKEN=$registration in_place ./config.sh "${options[@]}" </dev/null &
@@ -313,13 +446,15 @@ watch_runner() {
             fi
         elif [[ -z $taken ]]; then
             if job_taken; then
-                taken=yes
+                taken=yes taken_at=$SECONDS
             elif ((SECONDS - begun >= idle)); then
                 end_if_idle
             fi
         fi
-        nap 1
+        watch_check
+        if [[ -n $allowed ]]; then nap 1; else nap 0.2; fi
     done
+    [[ -n $refused ]] || refused=$(heard refused)
     if job_taken; then taken=yes; fi
 }
 
@@ -337,13 +472,30 @@ main() {
     IFS= read -r token <&"$token_fd"
     exec {token_fd}<&-
     token_url=$GHA_SLURM_TOKEN_URL
-    url=$GHA_SLURM_URL name=$GHA_SLURM_NAME labels=${GHA_SLURM_LABELS:-}
+    url=$GHA_SLURM_URL page=${GHA_SLURM_OWNER_PAGE:-$GHA_SLURM_URL} name=$GHA_SLURM_NAME labels=${GHA_SLURM_LABELS:-}
     source=$GHA_SLURM_RUNNER checksum=${GHA_SLURM_RUNNER_SHA256:-}
     idle=${GHA_SLURM_IDLE_SECONDS:-120} retry=${GHA_SLURM_RETRY_SECONDS:-600} grace=${GHA_SLURM_GRACE_SECONDS:-25}
+    local check=${GHA_SLURM_CHECK:-} policy=${GHA_SLURM_POLICY:-} started=${GHA_SLURM_HOOK_STARTED:-}
+    unset ACTIONS_RUNNER_HOOK_JOB_STARTED ACTIONS_RUNNER_HOOK_JOB_COMPLETED
+    if [[ -n ${GHA_SLURM_HOOK_COMPLETED:-} ]]; then
+        export ACTIONS_RUNNER_HOOK_JOB_COMPLETED=$GHA_SLURM_HOOK_COMPLETED
+    fi
     local scratch=${GHA_SLURM_SCRATCH:-${TMPDIR:-/tmp}} words=${GHA_SLURM_CONTAINER:-}
     # None of it is for the runner's builds.
     unset "${!GHA_SLURM_@}"
     runner_pid='' marker='' stop_at='' stopped='' taken='' registered='' jit='' registration='' container=()
+    taken_at=0 allowed='' refused=''
+    # For the check's decision, and for all that the runner does before.
+    check_limit=60 begin_limit=300
+    declare -gA hook=()
+    if [[ -z $check || -z $policy ]]; then
+        say "the check of jobs or its policy did not arrive: nothing runs"
+        exit 1
+    fi
+    if [[ $page != "$url" && ${url,,} != "${page,,}"/* ]]; then
+        say "$page is not the page of the owner of $url"
+        exit 1
+    fi
 
     local mine
     mine=$scratch/gha-slurm-$(uname -n)
@@ -361,22 +513,26 @@ main() {
         say "cannot read the runner at $source"
         exit 1
     fi
+    refuse_other_hooks "$source"
+    write_hook "$check" "$policy" "$started"
     # Before all that is slow: while a token can be exchanged, it can be stolen.
     get_credential
     if [[ -n $jit ]]; then require_own_page "$(page_of_jit)"; fi
     sweep "$mine"
     prepare_runner
+    refuse_other_hooks "$runner"
     cd "$runner"
     if [[ -z $jit ]]; then register; fi
 
     # To a file, since what a stopped runner wrote there is all that it wrote.
     : >"$log"
     if [[ -n $jit ]]; then
-        ACTIONS_RUNNER_INPUT_JITCONFIG=$jit in_place ./run.sh </dev/null >>"$log" 2>&1 &
+        ACTIONS_RUNNER_INPUT_JITCONFIG=$jit run &
     else
-        in_place ./run.sh </dev/null >>"$log" 2>&1 &
+        run &
     fi
     runner_pid=$!
+    hear_check {lock}>&- &
     # To the end of the log, whoever is told to end before: until the marker is gone.
     (trap '' TERM && while kill -0 "$$" 2>/dev/null; do sleep 0.5; done) {lock}>&- &
     marker=$!
@@ -394,6 +550,10 @@ main() {
     if [[ -n $stopped ]]; then
         say "ended as told"
         exit 143
+    elif [[ -n $refused ]]; then
+        say "the job was refused before its first step: $refused"
+        report_refusal
+        exit 83
     elif [[ -z $taken ]]; then
         say "ended without a job"
         [[ -n $stop_at ]] || exit "$status"

@@ -13,6 +13,9 @@ use crate::launch::Launch;
 /// The built-in script.
 pub const BUILT_IN: &str = include_str!("job_script.sh");
 
+/// The check of each job on the node, before its first step.
+const CHECK: &str = include_str!("check.sh");
+
 /// Runs a filled-in template.
 const TEMPLATE_RUNNER: &str = include_str!("template_runner.sh");
 
@@ -39,8 +42,8 @@ fn base(user: &str, home: &str, job: &Job) -> Vec<(String, Secret)> {
     all
 }
 
-/// The built-in script's environment for one launch.
-pub(crate) fn environment(launch: &Launch, user: &str, home: &str, job: &Job) -> Vec<(String, Secret)> {
+/// The built-in script's environment for one launch. `policy` is what [`CHECK`] goes by.
+pub(crate) fn environment(launch: &Launch, user: &str, home: &str, job: &Job, policy: &str) -> Vec<(String, Secret)> {
     let mut all = base(user, home, job);
     let place = |path: &Option<String>| path.as_ref().map(|path| fill(path, user, home));
     let own = [
@@ -49,6 +52,11 @@ pub(crate) fn environment(launch: &Launch, user: &str, home: &str, job: &Job) ->
         ("URL", Some(launch.url.clone())),
         ("NAME", Some(launch.runner_name.clone())),
         ("LABELS", Some(launch.labels.clone())),
+        ("OWNER_PAGE", launch.owner_page().map(str::to_owned)),
+        ("CHECK", Some(CHECK.to_owned())),
+        ("POLICY", Some(policy.to_owned())),
+        ("HOOK_STARTED", place(&job.hooks.started)),
+        ("HOOK_COMPLETED", place(&job.hooks.completed)),
         ("RUNNER", place(&job.runner)),
         ("RUNNER_SHA256", job.runner_sha256.clone()),
         ("SCRATCH", place(&job.scratch)),
@@ -199,6 +207,7 @@ mod tests {
     fn the_scripts_satisfy_shellcheck() {
         let Ok(output) = std::process::Command::new("shellcheck")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/script/job_script.sh"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/script/check.sh"))
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/script/template_runner.sh"))
             .output()
         else {

@@ -3,7 +3,9 @@
 // Tests fail by panicking, in helpers too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod check;
 mod credential;
+mod refusal;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -45,6 +47,19 @@ impl Run {
     }
 }
 
+/// Who runs all of this.
+fn user() -> String {
+    String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap().trim().to_owned()
+}
+
+/// What may run: everything of the two repositories, with these lines in addition.
+fn policy(more: &str) -> String {
+    let user = user();
+    format!(
+        "server https://github.com\nuser {user}\nrepository octo-org/one\nrepository octo-org/two\npublic never\nforks never\n{more}"
+    )
+}
+
 /// A place for the script, and the job that it is started for.
 async fn start(app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&str, &str)]) -> Run {
     let request = app.request(job, ONE, labels);
@@ -67,6 +82,8 @@ async fn start(app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&st
         .env("GHA_SLURM_SCRATCH", &scratch)
         .env("GHA_SLURM_IDLE_SECONDS", "3")
         .env("GHA_SLURM_GRACE_SECONDS", "3")
+        .env("GHA_SLURM_POLICY", policy(""))
+        .env("GHA_SLURM_CHECK", include_str!("../../src/script/check.sh"))
         .env("STAND_IN_GITHUB", app.github.url())
         .envs(changes.iter().copied())
         .stdin(Stdio::null())

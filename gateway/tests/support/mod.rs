@@ -49,6 +49,8 @@ struct AppState {
     retry_after: Option<u32>,
     /// Authorization and body of each exchange.
     exchanges: Vec<(String, String)>,
+    /// The same of each report of a refusal.
+    refusals: Vec<(String, String)>,
 }
 
 impl App {
@@ -65,6 +67,7 @@ impl App {
         let router = Router::new()
             .route("/webhook", post(webhook))
             .route("/gha/runner", post(exchange))
+            .route("/gha/runner/refused", post(refused))
             .with_state(Arc::clone(&app));
         tokio::spawn(async move { axum::serve(listener, router).await });
         app
@@ -91,6 +94,10 @@ impl App {
 
     pub(crate) fn exchanges(&self) -> Vec<(String, String)> {
         self.state.lock().unwrap().exchanges.clone()
+    }
+
+    pub(crate) fn refusals(&self) -> Vec<(String, String)> {
+        self.state.lock().unwrap().refusals.clone()
     }
 
     /// Launches go there, with these further fields.
@@ -187,6 +194,11 @@ async fn exchange(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) 
             Json(json!({"token": token, "expires_at": "2099-01-01T00:00:00Z"})).into_response()
         }
     }
+}
+
+async fn refused(State(app): State<Arc<App>>, headers: HeaderMap, body: String) {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    app.state.lock().unwrap().refusals.push((authorization.to_owned(), body));
 }
 
 pub(crate) async fn post_json(base: &str, path: &str, body: &Value) -> (u16, Value) {
