@@ -19,12 +19,13 @@ if [[ -f .runner ]]; then
     echo "Cannot configure the runner because it is already configured. To reconfigure the runner, run 'config.cmd remove' or './config.sh remove' first." >&2
     exit 1
 fi
-name=$(uname -n) labels='' work=_work
+name=$(uname -n) labels='' group=null work=_work
 while (($#)); do
     case $1 in
         --url) url=$2 && shift ;;
         --name) name=$2 && shift ;;
         --labels) labels=$2 && shift ;;
+        --runnergroup) group=\"$2\" && shift ;;
         --work) work=$2 && shift ;;
         --token) echo "the token must not be in argv" >&2 && exit 3 ;;
     esac
@@ -32,9 +33,9 @@ while (($#)); do
 done
 : "${ACTIONS_RUNNER_INPUT_TOKEN:?}"
 repository=$(cut -d/ -f4- <<<"$url")
-body='{"repository":"%s","token":"%s","name":"%s","labels":["%s"]}'
+body='{"repository":"%s","token":"%s","name":"%s","labels":["%s"],"runner_group":%s}'
 # shellcheck disable=SC2059
-if ! answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name" "${labels//,/\",\"}" |
+if ! answer=$(printf "$body" "$repository" "$ACTIONS_RUNNER_INPUT_TOKEN" "$name" "${labels//,/\",\"}" "$group" |
     curl -sf -X POST -H 'Content-Type: application/json' -d @- "$api/register"); then
     echo "Http response code: NotFound from 'POST https://api.github.com/actions/runner-registration'" >&2
     exit 1

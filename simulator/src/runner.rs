@@ -6,11 +6,12 @@ use std::path::Path;
 
 use crate::github::state::runner::encoded_jit_config;
 
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("config.sh", include_str!("../runner/config.sh")),
     ("run.sh", include_str!("../runner/run.sh")),
     ("run-helper.sh.template", include_str!("../runner/run-helper.sh.template")),
     ("bin/Runner.Listener", include_str!("../runner/bin/Runner.Listener")),
+    ("bin/Runner.Worker", include_str!("../runner/bin/Runner.Worker")),
 ];
 
 /// The variable by which the scripts find the simulator.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::state::Shared;
+use super::state::group::{DEFAULT_GROUP, Group};
 use super::state::job::JobStatus;
 use super::state::runner::{Owner, Runner};
 use super::webhook;
@@ -19,7 +20,14 @@ pub(crate) fn assign(shared: &Arc<Shared>) {
         let state = &mut *state;
         for (id, job) in &mut state.jobs {
             let Some(repository) = state.repositories.get(job.repository_id) else { continue };
-            if let Some(runner) = state.runners.iter_mut().find(|runner| runner.fits(job, repository)) {
+            let groups = &mut state.groups;
+            if let Some(runner) = state.runners.iter_mut().find(|runner| runner.fits(job, repository, groups)) {
+                let group = match &runner.owner {
+                    Owner::Organization(login) => groups.find(login, runner.group).cloned(),
+                    Owner::Repository(_) => None,
+                };
+                let group = group.unwrap_or_else(Group::standard);
+                job.runner_group = Some((group.id, group.name));
                 runner.job = Some(*id);
                 job.status = JobStatus::InProgress;
                 job.runner = Some((runner.id, runner.name.clone()));
@@ -52,6 +60,8 @@ pub(crate) struct Registration {
     token: String,
     name: String,
     labels: Vec<String>,
+    /// The name of a group of the organization's.
+    runner_group: Option<String>,
 }
 
 /// Registers an ephemeral runner; its id when the token is good for that. `--replace`: one of the same name gives way.
@@ -66,9 +76,14 @@ pub(crate) fn enrol(shared: &Shared, asked: &Registration) -> Option<u64> {
         return None;
     }
     state.runners.retain(|runner| runner.owner != owner || runner.name != asked.name);
+    let group = match (&asked.runner_group, &owner) {
+        (Some(name), Owner::Organization(login)) => state.groups.named(login, name)?.id,
+        (Some(_), Owner::Repository(_)) => return None,
+        (None, _) => DEFAULT_GROUP,
+    };
     let id = state.next_id();
     let (name, labels) = (asked.name.clone(), asked.labels.clone());
-    state.runners.push(Runner { id, name, owner, labels, job: None, online: true });
+    state.runners.push(Runner { id, name, owner, group, labels, job: None, online: true });
     drop(state);
     shared.events.emit(Event::RunnerRegistered { name: asked.name.clone(), labels: asked.labels.clone() });
     Some(id)

@@ -4,6 +4,8 @@ use super::handle::GitHub;
 use super::state::app::INSTALLATION;
 use super::state::fault::{Endpoint, Fault, WebhookFault};
 use super::state::limit::{Caller, RateLimit};
+use super::state::manifest::covered;
+use super::state::permission::Permissions;
 use super::state::token::TokenLag;
 
 impl GitHub {
@@ -85,6 +87,19 @@ impl GitHub {
         };
     }
 
+    /// Makes the App one with these permissions and no others, and the events that they cover.
+    pub fn set_permissions(&self, permissions: &[(&str, &str)]) {
+        let mut state = self.shared.state();
+        let app = state.app_mut().unwrap();
+        app.permissions = owned(permissions);
+        app.events = covered(&app.permissions);
+    }
+
+    /// Makes the installation's owner grant these permissions only, whatever the App asks for, or all again.
+    pub fn grant(&self, permissions: Option<&[(&str, &str)]>) {
+        self.shared.state().granted = permissions.map(owned);
+    }
+
     /// Sets what the App's webhook tells of.
     pub fn set_events(&self, events: &[&str]) {
         self.shared.state().app_mut().unwrap().events = events.iter().map(|event| (*event).to_owned()).collect();
@@ -94,4 +109,8 @@ impl GitHub {
     pub fn expire_codes(&self) {
         self.shared.state().registrations.codes.values_mut().for_each(|(_, end)| *end = 0);
     }
+}
+
+fn owned(permissions: &[(&str, &str)]) -> Permissions {
+    permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect()
 }

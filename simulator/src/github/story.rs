@@ -5,12 +5,14 @@ use serde_json::{Map, Value};
 
 use super::dispatch::{Registration, assign, connect, enrol, finish};
 use super::handle::GitHub;
+use super::state::account::Person;
 use super::state::app::INSTALLATION;
 use super::state::delivery::Delivery;
+use super::state::group::DEFAULT_GROUP;
 use super::state::job::{Job, JobStatus};
+use super::state::run::JobSpec;
 use super::state::runner::Owner;
 use super::webhook;
-use crate::clock::unix_seconds;
 
 impl GitHub {
     /// Adds a repository with the App installed; its id.
@@ -38,35 +40,46 @@ impl GitHub {
 
     /// Queues a job and sends its webhook; the delivery is `None` when it was lost.
     pub async fn queue_job(&self, repository: &str, labels: &[&str]) -> (u64, Option<Delivery>) {
-        self.queue(repository, labels, JobStatus::Queued, None).await
+        self.queue(JobSpec::new(repository, labels)).await
     }
 
     /// Queues a job of an environment that waits for an approval: its webhook is *queued* with the status `waiting`.
     /// GitHub sends *waiting* after that ([`GitHub::notify`]), and *queued* again when it is approved
     /// ([`GitHub::approve_job`]).
     pub async fn queue_gated_job(&self, repository: &str, labels: &[&str]) -> (u64, Option<Delivery>) {
-        self.queue(repository, labels, JobStatus::Waiting, Some("production".to_owned())).await
+        self.queue(JobSpec { environment: Some("production".to_owned()), ..JobSpec::new(repository, labels) }).await
     }
 
-    async fn queue(
-        &self,
-        repository: &str,
-        labels: &[&str],
-        status: JobStatus,
-        environment: Option<String>,
-    ) -> (u64, Option<Delivery>) {
-        let id = {
-            let mut state = self.shared.state();
-            let id = state.next_id();
-            let repository_id = state.repositories.named(repository).unwrap().id;
-            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            let job = Job { repository_id, labels, status, runner: None, environment, created_at: unix_seconds() };
-            state.jobs.insert(id, job);
-            id
-        };
+    /// Queues a job of any kind and sends its webhook; the delivery is `None` when it was lost.
+    pub async fn queue(&self, spec: JobSpec) -> (u64, Option<Delivery>) {
+        let id = self.shared.state().add_job(spec);
         let delivery = webhook::notify(&self.shared, id, "queued").await;
         assign(&self.shared);
         (id, delivery)
+    }
+
+    /// Runs the run of a job again, as that person: the new job's id. The run keeps its id and actor.
+    pub async fn rerun_job(&self, id: u64, person: Person) -> (u64, Option<Delivery>) {
+        let again = self.shared.state().add_attempt(id, person);
+        let delivery = webhook::notify(&self.shared, again, "queued").await;
+        assign(&self.shared);
+        (again, delivery)
+    }
+
+    /// What the steps and hooks of a job wrote, as GitHub shows it.
+    pub fn log(&self, job: u64) -> Vec<String> {
+        self.job(job).map(|job| job.log).unwrap_or_default()
+    }
+
+    /// GitHub gives up a runner that it has not heard of for long: its job fails, and it is gone.
+    pub async fn lose_runner(&self, name: &str) -> Option<Delivery> {
+        let job = {
+            let mut state = self.shared.state();
+            let index = state.runners.iter().position(|runner| runner.name == name)?;
+            state.runners.remove(index).job?
+        };
+        finish(&self.shared, job, "failure");
+        webhook::notify(&self.shared, job, "completed").await
     }
 
     /// Approves a job that waits, and sends its second *queued*.
@@ -131,6 +144,14 @@ impl GitHub {
     pub fn make_jit_config(&self, repository: &str, name: &str, labels: &[&str]) -> String {
         let mut state = self.shared.state();
         let owner = Owner::Repository(state.repositories.named(repository).unwrap().id);
-        state.make_jit_config(owner, name, labels.iter().map(|label| (*label).to_owned()).collect(), "_work").1
+        state
+            .make_jit_config(
+                owner,
+                name,
+                DEFAULT_GROUP,
+                labels.iter().map(|label| (*label).to_owned()).collect(),
+                "_work",
+            )
+            .1
     }
 }

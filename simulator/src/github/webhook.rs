@@ -7,11 +7,12 @@ use hmac::{Hmac, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
+use super::state::account::Person;
 use super::state::app::{App, INSTALLATION};
 use super::state::delivery::Delivery;
 use super::state::fault::WebhookFault;
-use super::state::job::{Job, run_of};
-use super::state::{PAGES, Shared, State};
+use super::state::job::Job;
+use super::state::{PAGES, SHA, Shared, State};
 use crate::clock::{rfc3339, unix_seconds};
 use crate::event::Event;
 use crate::random::random_text;
@@ -81,6 +82,11 @@ async fn send(
         let installation = state.repositories.get(repository_id).and_then(|repository| repository.installation);
         let mut payload = payload(&state, repository_id, action);
         payload.extend(fields(&state, fault));
+        if fault == Some(WebhookFault::Bare) {
+            payload.remove("sender");
+            let repository = payload.get_mut("repository").and_then(Value::as_object_mut);
+            repository.into_iter().for_each(|repository| drop(repository.remove("visibility")));
+        }
         let delivery = Delivery {
             id: 0,
             guid: format!("{}-{}", random_text(8), random_text(12)).to_lowercase(),
@@ -143,18 +149,14 @@ async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
 /// What every event about a repository has.
 fn payload(state: &State, repository_id: u64, action: &str) -> Map<String, Value> {
     let repository = state.repositories.get(repository_id).unwrap();
-    let (owner, name) = repository.name.split_once('/').unwrap();
-    let page = format!("{PAGES}/{}", repository.name);
-    object(json!({
+    let mut payload = object(json!({
         "action": action,
-        "repository": {
-            "id": repository.id, "name": name, "full_name": repository.name, "html_url": page,
-            "private": true, "fork": false, "owner": {"login": owner, "id": 1, "type": "Organization"},
-        },
-        "organization": {"login": owner, "id": 1},
-        "sender": {"login": "octocat", "id": 2, "type": "User"},
+        "repository": repository.resource(),
+        "sender": Person::default().resource(),
         "installation": {"id": repository.installation.unwrap_or(INSTALLATION), "node_id": "MDQ6"},
-    }))
+    }));
+    payload.extend(repository.organization().map(|organization| ("organization".to_owned(), organization)));
+    payload
 }
 
 /// What `workflow_job` has of its own.
@@ -162,12 +164,14 @@ fn job_fields(state: &State, id: u64, fault: Option<WebhookFault>) -> Map<String
     let job = &state.jobs[&id];
     let page = format!("{PAGES}/{}", state.repositories.get(job.repository_id).unwrap().name);
     let (status, conclusion) = job.status.words();
+    let run = &state.runs[&job.run];
     let mut fields = json!({
+        "sender": job.sender.resource(),
         "workflow_job": {
-            "id": id, "run_id": run_of(id), "run_attempt": 1, "name": "build", "workflow_name": "CI",
-            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": "main",
-            "head_sha": "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1", "created_at": rfc3339(job.created_at),
-            "html_url": format!("{page}/actions/runs/{}/job/{id}", id + 1), "steps": [],
+            "id": id, "run_id": job.run, "run_attempt": job.attempt, "name": "build", "workflow_name": "CI",
+            "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": run.shown_head().0,
+            "head_sha": SHA, "created_at": rfc3339(job.created_at),
+            "html_url": format!("{page}/actions/runs/{}/job/{id}", job.run), "steps": [],
         },
     });
     for (field, value) in runner_fields(job, fault) {
@@ -187,7 +191,8 @@ fn runner_fields(job: &Job, fault: Option<WebhookFault>) -> [(&'static str, Valu
     let values = match (&job.runner, fault) {
         (_, Some(WebhookFault::RunnerEmpty)) => [json!(0), json!(""), json!(0), json!("")],
         (Some((id, name)), fault) if fault != Some(WebhookFault::RunnerNull) => {
-            [json!(id), json!(name), json!(1), json!("Default")]
+            let (group, group_name) = job.runner_group.clone().unzip();
+            [json!(id), json!(name), json!(group), json!(group_name)]
         }
         _ => [Value::Null, Value::Null, Value::Null, Value::Null],
     };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::client::{Client, ONE};
 
 /// Keeps the body of every webhook.
-async fn listen(client: &Client) -> Arc<Mutex<Vec<Value>>> {
+pub(crate) async fn listen(client: &Client) -> Arc<Mutex<Vec<Value>>> {
     let told = Arc::<Mutex<Vec<Value>>>::default();
     let kept = Arc::clone(&told);
     let keep = async move |body: Bytes| {

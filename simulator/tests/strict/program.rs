@@ -10,7 +10,12 @@ use serde_json::{Value, json};
 use super::client::{Client, ONE};
 
 /// Runs one of its scripts; a script that cannot be run is a failure.
-async fn run(client: &Client, folder: &Path, command: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+pub(crate) async fn run(
+    client: &Client,
+    folder: &Path,
+    command: &[&str],
+    variables: &[(&str, &str)],
+) -> (Option<i32>, String) {
     let mut script = Command::new(folder.join(command[0]));
     script.args(&command[1..]).env(runner::GITHUB_VARIABLE, client.github.url()).envs(variables.iter().copied());
     let Output { status, stdout, stderr } =
@@ -18,7 +23,7 @@ async fn run(client: &Client, folder: &Path, command: &[&str], variables: &[(&st
     (status.code(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
 }
 
-fn installed(name: &str) -> std::path::PathBuf {
+pub(crate) fn installed(name: &str) -> std::path::PathBuf {
     let folder = std::env::temp_dir().join(format!("gha-slurm-stand-in-{}-{name}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     runner::install(&folder).unwrap();

@@ -150,7 +150,7 @@ impl<N: Need> FromRequestParts<Arc<Shared>> for Allowed<N> {
         }
         let (owner, login, permission, level) = match &named {
             Named::Organization(login) => {
-                let covers = |repository: &Repository| repository.owner().eq_ignore_ascii_case(login);
+                let covers = |repository: &Repository| repository.is_of(login);
                 let level = N::ORGANIZATION.filter(|_| state.repositories.of(token.installation).any(covers));
                 let level = level.ok_or_else(Refusal::not_found)?;
                 (Owner::Organization(login.clone()), login.as_str(), "organization_self_hosted_runners", level)

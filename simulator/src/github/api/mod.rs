@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod caller;
+mod groups;
 mod hook;
 mod jobs;
 mod manifest;
@@ -11,6 +12,7 @@ mod repository;
 mod request;
 mod runner_program;
 mod runners;
+mod runs;
 mod token;
 
 use std::sync::Arc;
@@ -39,6 +41,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let api = under(api, &[BY_NAME, BY_ID], "/installation", &get(token::installation));
     let api = under(api, &[BY_NAME, BY_ID], "/actions/jobs/{id}", &get(jobs::show));
     let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}/jobs", &get(jobs::of_run));
+    let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}", &get(runs::show));
+    let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}/attempts/{attempt}", &get(runs::show));
+    let api = under(api, &[ORGANIZATION], "/actions/runner-groups", &get(groups::list));
+    let api = under(api, &[ORGANIZATION], "/actions/runner-groups/{id}", &get(groups::show));
     let api = [
         ("", get(runners::list)),
         ("/{id}", get(runners::show).delete(runners::remove)),
@@ -56,6 +62,10 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/_runner/register", post(runner_program::register))
         .route("/_runner/start", post(runner_program::start))
         .route("/_runner/{id}/job", get(runner_program::next_job))
+        .route("/_runner/{id}/context", get(runner_program::context))
+        .route("/_runner/{id}/event", get(runner_program::event))
+        .route("/_runner/{id}/env", get(runner_program::env))
+        .route("/_runner/{id}/log", post(runner_program::log))
         .route("/_runner/{id}/done", post(runner_program::done))
         .route("/_runner/{id}/remove", post(runner_program::remove))
         .route("/settings/apps/new", post(manifest::personal))

@@ -85,6 +85,8 @@ fn endpoint_of(request: &Request) -> Option<Endpoint> {
         (_, "/actions/runners/generate-jitconfig") => Some(Endpoint::JitConfig),
         (_, "/actions/runners") => Some(Endpoint::Runners),
         (&Method::DELETE, "/actions/runners/{id}") => Some(Endpoint::RemoveRunner),
+        (_, "/actions/runner-groups" | "/actions/runner-groups/{id}") => Some(Endpoint::RunnerGroups),
+        (_, "/actions/runs/{id}" | "/actions/runs/{id}/attempts/{attempt}") => Some(Endpoint::Run),
         (_, "/actions/jobs/{id}") => Some(Endpoint::Job),
         (_, "/app") => Some(Endpoint::App),
         (_, "/app/hook/config") => Some(Endpoint::HookConfig),

@@ -1,6 +1,7 @@
 //! What the runner program speaks with GitHub, under `/_runner`: a protocol of the simulator's own, because the real one
 //! is not public. What it grants is strict: one job for an ephemeral runner, one start for a JIT configuration.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Json;
@@ -10,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
+use crate::github::context;
 use crate::github::dispatch::{Registration, assign, connect, enrol, finish};
-use crate::github::state::Shared;
+use crate::github::state::{Shared, State};
 use crate::github::webhook;
 
 /// `config.sh --url … --token … --name … --labels … --ephemeral`
@@ -33,15 +35,60 @@ pub(crate) async fn start(Axum(shared): Axum<Arc<Shared>>, Json(asked): Json<Sta
     Ok((StatusCode::OK, Json(json!({"id": id}))))
 }
 
-pub(crate) async fn next_job(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Json<Value> {
-    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
-    Json(json!({ "job": job }))
+/// The job that a runner has.
+fn job_of(state: &State, runner: u64) -> Option<u64> {
+    state.runners.iter().find(|found| found.id == runner).and_then(|runner| runner.job)
 }
 
-pub(crate) async fn done(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> StatusCode {
-    let job = shared.state().runners.iter().find(|runner| runner.id == id).and_then(|runner| runner.job);
-    let Some(job) = job else { return StatusCode::NOT_FOUND };
-    finish(&shared, job, "success");
+pub(crate) async fn next_job(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Json<Value> {
+    Json(json!({ "job": job_of(&shared.state(), id) }))
+}
+
+/// The `github` context as variables.
+pub(crate) async fn context(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Result<String, Refusal> {
+    let state = shared.state();
+    let job = job_of(&state, id).ok_or_else(Refusal::not_found)?;
+    Ok(lines(&context::variables(&state, job)))
+}
+
+/// What started the workflow, in GitHub's shape.
+pub(crate) async fn event(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Answer {
+    let state = shared.state();
+    let job = job_of(&state, id).ok_or_else(Refusal::not_found)?;
+    Ok((StatusCode::OK, Json(context::event(&state, job))))
+}
+
+/// The workflow's own `env:`.
+pub(crate) async fn env(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>) -> Result<String, Refusal> {
+    let state = shared.state();
+    let job = job_of(&state, id).ok_or_else(Refusal::not_found)?;
+    Ok(lines(&state.run_of(job).env))
+}
+
+fn lines<N: Display>(variables: &[(N, String)]) -> String {
+    variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
+/// A line of the job's log.
+pub(crate) async fn log(Axum(shared): Axum<Arc<Shared>>, Path(id): Path<u64>, line: String) -> StatusCode {
+    let mut state = shared.state();
+    let Some(job) = job_of(&state, id) else { return StatusCode::NOT_FOUND };
+    state.jobs.entry(job).and_modify(|job| job.log.push(line));
+    StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Done {
+    conclusion: String,
+}
+
+pub(crate) async fn done(
+    Axum(shared): Axum<Arc<Shared>>,
+    Path(id): Path<u64>,
+    ended: Option<Json<Done>>,
+) -> StatusCode {
+    let Some(job) = job_of(&shared.state(), id) else { return StatusCode::NOT_FOUND };
+    finish(&shared, job, ended.as_ref().map_or("success", |ended| &ended.conclusion));
     webhook::notify(&shared, job, "completed").await;
     StatusCode::NO_CONTENT
 }

@@ -13,13 +13,12 @@ use super::answer::{Answer, Refusal};
 use super::caller::{Allowed, ReadRunners, WriteRunners};
 use crate::clock::rfc3339;
 use crate::event::Event;
+use crate::github::state::group::DEFAULT_GROUP;
 use crate::github::state::runner::{Owner, Runner};
 use crate::github::state::{Shared, State};
 use crate::random::random_text;
 
 const HOUR: u64 = 3600;
-/// The group that is always there, "Default".
-const DEFAULT_GROUP: u64 = 1;
 const MAX_LABELS: usize = 100;
 const MAX_LABEL: usize = 256;
 const MAX_NAME: usize = 64;
@@ -92,7 +91,11 @@ pub(crate) async fn jit_config(Axum(shared): Axum<Arc<Shared>>, allowed: Allowed
     }
     check_enabled(&state, &allowed.owner)?;
     let asked = JitRequest::read(&body)?;
-    if asked.runner_group_id != DEFAULT_GROUP {
+    let known = match &allowed.owner {
+        Owner::Organization(login) => state.groups.find(login, asked.runner_group_id).is_some(),
+        Owner::Repository(_) => asked.runner_group_id == DEFAULT_GROUP,
+    };
+    if !known {
         return Err(Refusal::not_found());
     }
     if state.runner_named(&allowed.owner, &asked.name).is_some() {
@@ -100,7 +103,8 @@ pub(crate) async fn jit_config(Axum(shared): Axum<Arc<Shared>>, allowed: Allowed
         return Err(Refusal::new(StatusCode::CONFLICT, message));
     }
     let repository = state.name_of(&allowed.owner);
-    let (id, config) = state.make_jit_config(allowed.owner, &asked.name, asked.labels, &asked.work_folder);
+    let (id, config) =
+        state.make_jit_config(allowed.owner, &asked.name, asked.runner_group_id, asked.labels, &asked.work_folder);
     let runner = state.runners.iter().find(|runner| runner.id == id).map(resource);
     drop(state);
     shared.events.emit(Event::JitConfig { repository, runner: asked.name });
@@ -111,7 +115,7 @@ fn resource(runner: &Runner) -> Value {
     let labels = runner.labels.iter().enumerate();
     let labels: Vec<_> = labels.map(|(id, label)| json!({"id": id + 1, "name": label, "type": "custom"})).collect();
     json!({
-        "id": runner.id, "runner_group_id": DEFAULT_GROUP, "name": runner.name,
+        "id": runner.id, "runner_group_id": runner.group, "name": runner.name,
         "os": if runner.online { "linux" } else { "unknown" }, "status": if runner.online { "online" } else { "offline" },
         "busy": runner.job.is_some(), "ephemeral": true, "labels": labels,
     })
@@ -151,7 +155,7 @@ pub(crate) async fn list(
 
 #[derive(Deserialize)]
 pub(crate) struct OfId {
-    id: u64,
+    pub(crate) id: u64,
 }
 
 /// `GET …/actions/runners/{id}`

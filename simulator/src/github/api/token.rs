@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Refusal};
 use super::caller::{AsApp, OfApp};
-use super::repository;
 use crate::clock::rfc3339;
 use crate::event::Event;
+use crate::github::state::account::account_id;
 use crate::github::state::permission::{Level, Permissions, allows};
+use crate::github::state::repository::Repository;
 use crate::github::state::token::InstallationToken;
 use crate::github::state::{Shared, State};
 use crate::random::random_text;
@@ -25,10 +26,12 @@ const HOUR: u64 = 3600;
 const MAX_REPOSITORIES: usize = 500;
 
 /// `GET /repos/{owner}/{repo}/installation`
-pub(crate) async fn installation(OfApp { app, repository }: OfApp) -> Answer {
+pub(crate) async fn installation(Axum(shared): Axum<Arc<Shared>>, OfApp { app, repository }: OfApp) -> Answer {
+    let (kind, permissions) = (repository.resource()["owner"]["type"].clone(), shared.state().permissions(&app));
     let shown = json!({
         "id": repository.installation, "app_id": app.id, "app_slug": app.slug, "repository_selection": "selected",
-        "account": {"login": repository.owner()}, "permissions": app.permissions, "events": app.events,
+        "account": {"login": repository.owner(), "id": account_id(repository.owner()), "type": kind},
+        "target_type": kind, "permissions": permissions, "events": app.events,
         "suspended_at": null,
     });
     Ok((StatusCode::OK, Json(shown)))
@@ -59,7 +62,7 @@ pub(crate) async fn access_tokens(
         return Err(Refusal::forbidden("This installation has been suspended"));
     }
     let repositories = covered(&state, installation, &narrowing)?;
-    let permissions = granted(&app.permissions, narrowing.permissions)?;
+    let permissions = granted(&state.permissions(&app), narrowing.permissions)?;
     let token = format!("ghs_{}", random_text(516));
     let expires_at = state.now() + HOUR;
     let mut shown = json!({"token": token, "expires_at": rfc3339(expires_at), "permissions": permissions});
@@ -67,7 +70,7 @@ pub(crate) async fn access_tokens(
     let names = known.iter().map(|repository| repository.name.clone()).collect();
     shown["repository_selection"] = json!("selected");
     if narrowing.repositories.is_some() || narrowing.repository_ids.is_some() {
-        shown["repositories"] = known.into_iter().map(repository::resource).collect::<Value>();
+        shown["repositories"] = known.into_iter().map(Repository::resource).collect::<Value>();
     }
     let made = InstallationToken::new(installation, repositories, permissions, expires_at, state.habits.token_lag);
     state.installation_tokens.insert(token, made);
@@ -110,7 +113,7 @@ fn covered(state: &State, installation: u64, narrowing: &Narrowing) -> Result<BT
     Ok(found)
 }
 
-/// The permissions that a token has: all of the App's, or those that it was narrowed to. Metadata comes with any.
+/// The permissions that a token has: all of the installation's, or those that it was narrowed to. Metadata comes with any.
 fn granted(held: &Permissions, asked: Option<Permissions>) -> Result<Permissions, Refusal> {
     let Some(mut asked) = asked.filter(|asked| !asked.is_empty()) else { return Ok(held.clone()) };
     for (name, level) in &asked {

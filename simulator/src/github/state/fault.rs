@@ -20,6 +20,10 @@ pub enum Endpoint {
     RemoveRunner,
     /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
     Job,
+    /// `GET /repos/{owner}/{repo}/actions/runs/{id}`, also of an attempt
+    Run,
+    /// `GET /orgs/{org}/actions/runner-groups`, also one of them
+    RunnerGroups,
     /// `GET /app/hook/deliveries`
     Deliveries,
     /// `GET /app/hook/deliveries/{id}`
@@ -70,4 +74,6 @@ pub enum WebhookFault {
     RunnerNull,
     /// It does not name the job's runner: `runner_name` is empty, and `runner_id` is 0.
     RunnerEmpty,
+    /// It has neither the repository's `visibility` nor a `sender`.
+    Bare,
 }

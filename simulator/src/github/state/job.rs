@@ -1,5 +1,7 @@
 //! Jobs of workflows.
 
+use super::account::Person;
+
 /// A job of a workflow.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -11,8 +13,18 @@ pub struct Job {
     pub status: JobStatus,
     /// The runner that has it: id and name.
     pub runner: Option<(u64, String)>,
+    /// The group of that runner: id and name.
+    pub runner_group: Option<(u64, String)>,
     /// The environment whose protection rules it has to pass.
     pub environment: Option<String>,
+    /// The run that it is of, and which attempt of that.
+    pub run: u64,
+    /// Counts from 1.
+    pub attempt: u64,
+    /// Who the webhooks about it name.
+    pub(crate) sender: Person,
+    /// What its steps and hooks wrote.
+    pub(crate) log: Vec<String>,
     pub(crate) created_at: u64,
 }
 
@@ -30,6 +42,11 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// That of a new job.
+    pub(crate) fn first(environment: Option<&String>) -> Self {
+        if environment.is_some() { Self::Waiting } else { Self::Queued }
+    }
+
     /// GitHub's `status` and `conclusion`.
     pub(crate) fn words(&self) -> (&'static str, Option<&str>) {
         match self {
@@ -41,7 +58,7 @@ impl JobStatus {
     }
 }
 
-/// The id of the workflow run that a job is the only one of.
+/// The id of the workflow run that a job began.
 pub fn run_of(job: u64) -> u64 {
     job + RUNS
 }

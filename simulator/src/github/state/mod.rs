@@ -1,26 +1,33 @@
 //! What this GitHub knows. Nothing here speaks HTTP or waits; each part is a file that knows nothing of the whole.
 
+pub(crate) mod account;
 pub(crate) mod app;
 pub(crate) mod delivery;
 pub(crate) mod fault;
+pub(crate) mod group;
 pub(crate) mod job;
 pub(crate) mod limit;
 pub(crate) mod manifest;
 pub(crate) mod permission;
 pub(crate) mod repository;
+pub(crate) mod run;
 pub(crate) mod runner;
 pub(crate) mod token;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use self::account::Person;
 use self::app::App;
 use self::delivery::Delivery;
 use self::fault::{Endpoint, Fault, WebhookFault};
-use self::job::Job;
+use self::group::Groups;
+use self::job::{Job, JobStatus, run_of};
 use self::limit::Limits;
 use self::manifest::Registrations;
+use self::permission::Permissions;
 use self::repository::Repositories;
+use self::run::{Head, JobSpec, Run};
 use self::runner::{Owner, Runner, encoded_jit_config};
 use self::token::{InstallationToken, TokenLag};
 use crate::clock::unix_seconds;
@@ -28,6 +35,8 @@ use crate::event::Events;
 
 /// Where the pages of repositories are.
 pub(crate) const PAGES: &str = "https://github.com";
+/// The commit that everything is of.
+pub(crate) const SHA: &str = "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1";
 
 /// The state, and what it takes to send webhooks.
 pub(crate) struct Shared {
@@ -47,6 +56,8 @@ pub(crate) struct State {
     pub(crate) apps: Vec<App>,
     /// The App that is installed; 0 when none is.
     pub(crate) installed_app: u64,
+    /// What the installation's owner granted; `None`: all that the App asks for.
+    pub(crate) granted: Option<Permissions>,
     pub(crate) suspended: BTreeSet<u64>,
     pub(crate) registrations: Registrations,
     pub(crate) repositories: Repositories,
@@ -56,7 +67,9 @@ pub(crate) struct State {
     /// JIT configurations, each good for one start, to their runners.
     pub(crate) jit_configs: HashMap<String, u64>,
     pub(crate) runners: Vec<Runner>,
+    pub(crate) groups: Groups,
     pub(crate) jobs: BTreeMap<u64, Job>,
+    pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) faults: Vec<(Endpoint, Fault)>,
     pub(crate) webhook_faults: VecDeque<WebhookFault>,
@@ -104,6 +117,11 @@ impl State {
         self.apps.iter_mut().find(|app| app.id == id)
     }
 
+    /// What an installation of the App may do.
+    pub(crate) fn permissions(&self, app: &App) -> Permissions {
+        self.granted.clone().unwrap_or_else(|| app.permissions.clone())
+    }
+
     /// Installs an App for every repository that there is.
     pub(crate) fn install(&mut self, app: u64, installation: u64) {
         self.installed_app = app;
@@ -123,11 +141,95 @@ impl State {
         self.runners.iter().find(|runner| runner.owner == *owner && runner.name.eq_ignore_ascii_case(name))
     }
 
+    /// The run that a job is of.
+    pub(crate) fn run_of(&self, job: u64) -> &Run {
+        &self.runs[&self.jobs[&job].run]
+    }
+
+    /// Makes a person's fork, as visible as what it is of; its id.
+    pub(crate) fn add_fork(&mut self, of: &str, name: &str) -> u64 {
+        let id = self.next_id();
+        let visibility = self.repositories.named(of).unwrap().visibility;
+        self.repositories.add(id, name);
+        let fork = self.repositories.named_mut(name).unwrap();
+        (fork.fork, fork.personal, fork.visibility) = (true, true, visibility);
+        id
+    }
+
+    /// Makes a job, and its run unless it is a further one of that; the job's id.
+    pub(crate) fn add_job(&mut self, spec: JobSpec) -> u64 {
+        let id = self.next_id();
+        let repository_id = self.repositories.named(&spec.repository).unwrap().id;
+        let head = match &spec.fork {
+            _ if spec.fork_deleted => Head::Deleted,
+            None => Head::Own,
+            Some(name) => Head::Fork(match self.repositories.named(name) {
+                Some(fork) => fork.id,
+                None => self.add_fork(&spec.repository, name),
+            }),
+        };
+        let run_id = spec.run.unwrap_or_else(|| run_of(id));
+        let number = self.runs.values().filter(|run| run.repository_id == repository_id).count() as u64 + 1;
+        let created_at = unix_seconds();
+        let run = self.runs.entry(run_id).or_insert_with(|| Run {
+            repository_id,
+            number,
+            event: spec.event,
+            branch: spec.branch,
+            base: spec.base,
+            head,
+            workflow: spec.workflow,
+            triggering_actors: vec![spec.triggering_actor.unwrap_or_else(|| spec.actor.clone())],
+            actor: spec.actor,
+            env: spec.env,
+            referenced: spec.referenced,
+            created_at,
+        });
+        let (attempt, status) = (run.attempts(), JobStatus::first(spec.environment.as_ref()));
+        let sender = spec.sender.unwrap_or_else(|| run.triggering_actor(attempt).clone());
+        let job = Job {
+            repository_id,
+            labels: spec.labels,
+            status,
+            runner: None,
+            runner_group: None,
+            environment: spec.environment,
+            run: run_id,
+            attempt,
+            sender,
+            log: Vec::new(),
+            created_at,
+        };
+        self.jobs.insert(id, job);
+        id
+    }
+
+    /// Begins another attempt of a job's run, as that person, with a job like it.
+    pub(crate) fn add_attempt(&mut self, job: u64, person: Person) -> u64 {
+        let id = self.next_id();
+        let earlier = self.jobs[&job].clone();
+        let run = self.runs.get_mut(&earlier.run).unwrap();
+        run.triggering_actors.push(person.clone());
+        let again = Job {
+            status: JobStatus::first(earlier.environment.as_ref()),
+            runner: None,
+            runner_group: None,
+            attempt: run.attempts(),
+            sender: person,
+            log: Vec::new(),
+            created_at: unix_seconds(),
+            ..earlier
+        };
+        self.jobs.insert(id, again);
+        id
+    }
+
     /// Makes an offline runner, and the configuration that starts it.
     pub(crate) fn make_jit_config(
         &mut self,
         owner: Owner,
         name: &str,
+        group: u64,
         labels: Vec<String>,
         folder: &str,
     ) -> (u64, String) {
@@ -135,7 +237,7 @@ impl State {
         let url = format!("{PAGES}/{}", self.name_of(&owner));
         let config = encoded_jit_config(id, name, &url, folder);
         self.jit_configs.insert(config.clone(), id);
-        self.runners.push(Runner { id, name: name.to_owned(), owner, labels, job: None, online: false });
+        self.runners.push(Runner { id, name: name.to_owned(), owner, group, labels, job: None, online: false });
         (id, config)
     }
 }

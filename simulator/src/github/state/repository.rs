@@ -3,6 +3,37 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
+use super::PAGES;
+use super::account::account_id;
+
+/// Who can see a repository.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Visibility {
+    /// Whom it was given to.
+    #[default]
+    Private,
+    /// The enterprise's members.
+    Internal,
+    /// Everybody.
+    Public,
+}
+
+impl Visibility {
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        [Self::Private, Self::Internal, Self::Public].into_iter().find(|known| known.word() == word)
+    }
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Internal => "internal",
+            Self::Public => "public",
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
     pub(crate) id: u64,
@@ -10,11 +41,36 @@ pub(crate) struct Repository {
     pub(crate) name: String,
     /// The installation that covers it.
     pub(crate) installation: Option<u64>,
+    pub(crate) visibility: Visibility,
+    pub(crate) fork: bool,
+    /// Whether a person owns it and not an organization.
+    pub(crate) personal: bool,
     /// Whether its organization allows it runners of its own.
     pub(crate) runners_disabled: bool,
 }
 
 impl Repository {
+    /// As GitHub shows it within anything else. An internal one is private, too.
+    pub(crate) fn resource(&self) -> Value {
+        let (owner, name) = self.name.split_once('/').unwrap();
+        let kind = if self.personal { "User" } else { "Organization" };
+        json!({
+            "id": self.id, "name": name, "full_name": self.name, "html_url": format!("{PAGES}/{}", self.name),
+            "private": self.visibility != Visibility::Public, "visibility": self.visibility.word(), "fork": self.fork,
+            "owner": {"login": owner, "id": account_id(owner), "type": kind},
+        })
+    }
+
+    /// The organization that it belongs to, as events show it.
+    pub(crate) fn organization(&self) -> Option<Value> {
+        (!self.personal).then(|| json!({"login": self.owner(), "id": account_id(self.owner())}))
+    }
+
+    /// Whether it belongs to the organization of that login.
+    pub(crate) fn is_of(&self, organization: &str) -> bool {
+        !self.personal && self.owner().eq_ignore_ascii_case(organization)
+    }
+
     /// The login of the account that it belongs to.
     pub(crate) fn owner(&self) -> &str {
         self.name.split_once('/').unwrap().0
@@ -36,7 +92,15 @@ pub(crate) enum Found<'a> {
 
 impl Repositories {
     pub(crate) fn add(&mut self, id: u64, name: &str) {
-        let repository = Repository { id, name: name.to_owned(), installation: None, runners_disabled: false };
+        let repository = Repository {
+            id,
+            name: name.to_owned(),
+            installation: None,
+            visibility: Visibility::default(),
+            fork: false,
+            personal: false,
+            runners_disabled: false,
+        };
         self.by_id.insert(id, repository);
     }
 

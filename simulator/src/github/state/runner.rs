@@ -3,6 +3,7 @@
 use jwt_simple::reexports::ct_codecs::{Base64, Encoder};
 use serde_json::{Map, Value, json};
 
+use super::group::Groups;
 use super::job::{Job, JobStatus};
 use super::repository::Repository;
 use crate::random::{random_bytes, random_text};
@@ -20,6 +21,8 @@ pub(crate) struct Runner {
     pub(crate) id: u64,
     pub(crate) name: String,
     pub(crate) owner: Owner,
+    /// The id of its group; a repository's own runners have the first.
+    pub(crate) group: u64,
     pub(crate) labels: Vec<String>,
     pub(crate) job: Option<u64>,
     /// A runner of a JIT configuration is known before it connects.
@@ -27,11 +30,15 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Whether GitHub may give it that job: any idle runner that serves the repository and has all of its labels.
-    pub(crate) fn fits(&self, job: &Job, repository: &Repository) -> bool {
+    /// Whether GitHub may give it that job: any idle runner that serves the repository, of a group that the repository may
+    /// use, and with all of its labels.
+    pub(crate) fn fits(&self, job: &Job, repository: &Repository, groups: &mut Groups) -> bool {
         let serves = match &self.owner {
             Owner::Repository(id) => *id == repository.id,
-            Owner::Organization(login) => login.eq_ignore_ascii_case(repository.owner()),
+            Owner::Organization(login) => {
+                let group = groups.find(login, self.group);
+                repository.is_of(login) && group.is_some_and(|group| group.serves(repository))
+            }
         };
         let has = |label: &String| self.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
         job.status == JobStatus::Queued && self.online && self.job.is_none() && serves && job.labels.iter().all(has)
