@@ -287,6 +287,12 @@ impl Profiles {
         self.0.iter().map(|profile| (profile, lacks(profile))).min_by_key(|(_, lacking)| lacking.len())
     }
 
+    /// The levels at which runners are registered, each once.
+    pub fn levels(&self) -> Vec<RunnerLevel> {
+        let uses = |level: &RunnerLevel| self.0.iter().any(|profile| profile.level.unwrap_or_default() == *level);
+        [RunnerLevel::Repository, RunnerLevel::Organization].into_iter().filter(uses).collect()
+    }
+
     /// The names, in the order in which the profiles are tried.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|profile| profile.name.as_str())
