@@ -232,3 +232,21 @@ impl Http for Memory {
 pub fn answer(status: u16, body: &serde_json::Value) -> Result<HttpResponse, SendError> {
     Ok(HttpResponse { status, headers: Vec::new(), body: body.to_string().into_bytes() })
 }
+
+/// GitHub's answer to a question about a workflow run, by the path of the call: one that a push to the repository itself
+/// caused.
+pub fn own_run(path: &str) -> Option<serde_json::Value> {
+    let mut parts = path.trim_start_matches('/').split('/');
+    let (Some("repositories"), Some(repository)) = (parts.next(), parts.next()) else { return None };
+    let (Some("actions"), Some("runs"), Some(id), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return None;
+    };
+    let (repository, id): (u64, u64) = (repository.parse().ok()?, id.parse().ok()?);
+    let person = serde_json::json!({"id": 2, "login": "octocat"});
+    Some(serde_json::json!({
+        "id": id, "event": "push", "head_branch": "main", "path": ".github/workflows/ci.yml", "run_attempt": 1,
+        "actor": person, "triggering_actor": person,
+        "head_repository": {"id": repository}, "repository": {"id": repository, "private": true},
+    }))
+}

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use gha_slurm_core::ports::SendError;
-use gha_slurm_core::testing::{Memory, answer};
+use gha_slurm_core::testing::{Memory, answer, own_run};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_edge::testing::{authorized, delivery};
@@ -106,7 +106,8 @@ impl Scene {
                 };
             }
             let told = world.github.iter().find(|(end, _)| path.ends_with(*end)).map(|(_, told)| told.clone());
-            let (status, body) = told.unwrap_or_else(|| match path.as_str() {
+            let run = || own_run(&path).map(|run| (200, run));
+            let (status, body) = told.or_else(run).unwrap_or_else(|| match path.as_str() {
                 path if path.ends_with("/installation") => (200, json!({"id": 9})),
                 path if path.starts_with("/repos/") && path.matches('/').count() == 3 => (200, json!({"id": 7})),
                 path if path.ends_with("/access_tokens") => {
@@ -150,7 +151,7 @@ impl Scene {
     fn deliver_in(&self, repository: &str, action: &str, job: u64, more: Value) -> Answer {
         let mut event = json!({
             "action": action,
-            "workflow_job": {"id": job, "labels": ["self-hosted", "slurm"]},
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
             "repository": {"id": 7, "full_name": repository, "html_url": format!("https://github.com/{repository}")},
             "installation": {"id": 9},
         });
@@ -176,11 +177,25 @@ impl Scene {
     pub fn queue_by(&self, job: u64, sender: &Value) -> Answer {
         let event = json!({
             "action": "queued",
-            "workflow_job": {"id": job, "labels": ["self-hosted", "slurm"]},
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
             "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
             "installation": {"id": 9},
             "sender": sender,
         });
+        receive(&self.platform, &delivery(&event))
+    }
+
+    /// An event of a job of this repository, by its id and its name.
+    pub fn deliver_of(&self, (id, name): (u64, &str), action: &str, job: u64, more: Value) -> Answer {
+        let mut event = json!({
+            "action": action,
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {"id": id, "full_name": name, "html_url": format!("https://github.com/{name}")},
+            "installation": {"id": 9},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            event["workflow_job"][name] = value.clone();
+        }
         receive(&self.platform, &delivery(&event))
     }
 
@@ -189,7 +204,7 @@ impl Scene {
         let name = format!("octo/repo{repository}");
         let event = json!({
             "action": "queued",
-            "workflow_job": {"id": job, "labels": ["slurm"]},
+            "workflow_job": {"id": job, "run_id": job, "labels": ["slurm"]},
             "repository": {"id": repository, "full_name": name, "html_url": format!("https://github.com/{name}")},
             "installation": {"id": 9},
         });
