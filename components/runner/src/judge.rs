@@ -33,11 +33,11 @@ pub(crate) fn judge<P: Platform>(
         }
     };
     let denial = match ask(platform, credentials, wanted.job, requested)? {
-        Ok(run) => match requested.rules.judge(&run, requested.repository_id) {
+        Ok(Some(run)) => match requested.rules.judge(&run, requested.repository_id) {
             Ok(()) => return Ok(()),
             Err(denial) => denial,
         },
-        Err(GitHubError::NotFound(_)) => Denial::NoRun,
+        Ok(None) => Denial::NoRun,
         Err(error) => {
             ledger.launch(id).redemptions().record_failed_at_github(attempt, &error)?;
             return Err(Denied::by_github(id, error));
@@ -58,13 +58,13 @@ pub(crate) fn judge<P: Platform>(
     Err(Denied::NotAllowed(id, requested.profile.clone(), denial))
 }
 
-/// What GitHub says of a job's run, or said before.
+/// What GitHub says of a job's run, or said before; `None` where it does not show it.
 fn ask<P: Platform>(
     platform: &P,
     credentials: &Credentials<'_, P>,
     job: JobId,
     requested: &Requested,
-) -> Result<Result<Run, GitHubError>, StoreError> {
+) -> Result<Result<Option<Run>, GitHubError>, StoreError> {
     let ledger = Ledger(platform);
     let reach = Reach::from(requested);
     let attempt = requested.run_attempt;
@@ -74,10 +74,10 @@ fn ask<P: Platform>(
         return Ok(found.and_then(|info| credentials.run(reach, info.run_id.unwrap_or_default(), attempt)));
     };
     if let Some(kept) = ledger.run(run, attempt)? {
-        return Ok(Ok(kept));
+        return Ok(Ok(Some(kept)));
     }
     let said = credentials.run(reach, run, attempt);
-    if let Ok(said) = &said {
+    if let Ok(Some(said)) = &said {
         ledger.record_run(run, attempt, said)?;
     }
     Ok(said)

@@ -147,14 +147,14 @@ impl<P: Platform> Tick<'_, P> {
             return Ok(view.finished.is_some() || view.requested.is_none());
         }
         let Some(requested) = view.requested.clone() else { return Ok(true) };
-        if view.is_held() {
-            return self.held(job, &view, &requested);
-        }
-        if view.expired(now) {
+        if view.denied.is_some() || view.expired(now) && !view.is_held() {
             if let Some(holder) = Need(platform).holder(job)? {
                 withdraw_unneeded(platform, &self.destination, holder)?;
             }
-            return Ok(true);
+            return Ok(view.expired(now));
+        }
+        if view.is_held() {
+            return self.held(job, &view, &requested);
         }
         if requested.needs_confirmation() && !Ledger(platform).job(job).confirmed()? {
             return self.confirm(job, &view, &requested);

@@ -8,6 +8,8 @@ pub(crate) enum Act {
     Queue(usize),
     /// The same of a job whose deployment must be approved.
     QueueGated(usize),
+    /// The same of a job whose code comes from a fork.
+    QueueFork(usize),
     /// Somebody approves one of them.
     Approve(usize),
     /// The app gets one of the webhooks under way.
@@ -54,6 +56,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         4 => (0..2usize).prop_map(Act::Queue),
         1 => (0..2usize).prop_map(Act::QueueGated),
+        1 => (0..2usize).prop_map(Act::QueueFork),
         1 => index.clone().prop_map(Act::Approve),
         8 => index.clone().prop_map(Act::Deliver),
         2 => index.clone().prop_map(Act::DeliverTwice),

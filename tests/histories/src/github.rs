@@ -159,9 +159,12 @@ fn a_token_with_the_claims_of_another_repository_gets_its_own_launchs() {
         )
         .unwrap();
     assert_eq!(exchange(&platform, forged.expose()).status, 200);
-    let [made] = &sent_to(&platform, "/access_tokens")[..] else { panic!() };
-    assert_eq!(made.url.path(), "/app/installations/9/access_tokens");
-    assert_eq!(body(made)["repository_ids"], json!([7]));
+    let made = sent_to(&platform, "/access_tokens");
+    assert_eq!(made.len(), 2, "to see the run, and to register a runner");
+    for made in made {
+        assert_eq!(made.url.path(), "/app/installations/9/access_tokens");
+        assert_eq!(body(&made)["repository_ids"], json!([7]));
+    }
     let [runner] = &sent_to(&platform, "/generate-jitconfig")[..] else { panic!() };
     assert_eq!(runner.url.path(), "/repositories/7/actions/runners/generate-jitconfig");
     assert_eq!(body(runner)["labels"], json!(["self-hosted", "slurm"]));
@@ -218,7 +221,7 @@ fn a_token_that_github_does_not_know_yet_costs_the_launch_nothing() {
             _ => friendly(request),
         });
         assert_eq!(exchange(&platform, &token).status, 200, "{status}");
-        assert_eq!(sent_to(&platform, "/access_tokens").len(), 1);
+        assert_eq!(sent_to(&platform, "/access_tokens").len(), 2, "one to see the run, one to register a runner");
     }
 }
 
@@ -233,11 +236,11 @@ fn a_refusal_is_final_once_a_token_that_is_old_enough_gets_it() {
     platform.seconds.set(platform.seconds.get() + 10);
     let late = exchange(&platform, &token);
     assert_eq!((late.status, &late.body["reason"]), (403, &json!("permission")));
-    assert_eq!(sent_to(&platform, "/access_tokens").len(), 1);
+    assert_eq!(sent_to(&platform, "/access_tokens").len(), 2, "one to see the run, one to register a runner");
     // Much later a fresh token is tried once, and that decides.
     platform.seconds.set(platform.seconds.get() + 600);
     assert_eq!(exchange(&platform, &token).status, 403);
-    assert_eq!(sent_to(&platform, "/access_tokens").len(), 2);
+    assert_eq!(sent_to(&platform, "/access_tokens").len(), 3);
 }
 
 #[test]
@@ -253,7 +256,7 @@ fn a_repository_that_moved_to_another_installation_is_found_there() {
         _ => friendly(request),
     });
     assert_eq!(exchange(&platform, &token).status, 200);
-    assert_eq!(sent_to(&platform, "/app/installations/10/access_tokens").len(), 1);
+    assert_eq!(sent_to(&platform, "/app/installations/10/access_tokens").len(), 2);
 }
 
 /// Queues a job of another repository and installation; its launch token.
@@ -320,7 +323,7 @@ fn a_suspended_installation_and_one_that_is_gone_are_told_apart() {
             _ => friendly(request),
         });
         let refused = exchange(&platform, &token);
-        assert_eq!((refused.status, &refused.body["reason"]), (403, &json!(reason)));
+        assert_eq!((refused.status, &refused.body["reason"]), (403, &json!(reason)), "{}", refused.body);
     }
 }
 

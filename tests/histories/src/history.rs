@@ -126,6 +126,19 @@ impl History {
         answer
     }
 
+    /// The gateway's check looks at the job that a runner took; a refusal is told to the app.
+    fn check_on_the_node(&self, job: u64) {
+        if !self.world.borrow().jobs[&job].fork {
+            return;
+        }
+        let start = self.world.borrow_mut().refuse_at_the_node(job);
+        let mut report = authorized(start["launcherToken"].as_str().unwrap());
+        report.target = "/gha/runner/refused".to_owned();
+        report.body = json!({"reason": "the code comes from a fork", "run_id": job}).to_string().into_bytes();
+        redeem(&self.platform, &report);
+        self.survive();
+    }
+
     fn run_slurm_job(&self, index: usize) {
         let start = self.world.borrow().slurm[index].start.clone();
         let answer = self.redeem(&start);
@@ -144,7 +157,13 @@ impl History {
                 }
                 world.runners.push(Runner { name, pool, job: None });
             }
-            401 | 403 | 409 | 410 => world.slurm[index].pending = false,
+            403 => {
+                world.slurm[index].pending = false;
+                // Its own job may have another one's launch by swaps, and that other one needs a new one now.
+                world.adversities += 1;
+                world.note_denials(|id| self.denied(id));
+            }
+            401 | 409 | 410 => world.slurm[index].pending = false,
             // The job script tries again later.
             _ => {}
         }
@@ -171,14 +190,15 @@ impl History {
             (!from.is_empty()).then(|| index % from.len())
         }
         match *act {
-            Act::Queue(pool) | Act::QueueGated(pool) => {
+            Act::Queue(pool) | Act::QueueGated(pool) | Act::QueueFork(pool) => {
                 let mut world = self.world.borrow_mut();
                 if world.jobs.len() < MAX_JOBS {
                     let id = 100 + world.jobs.len() as u64;
                     let created_at = world.now;
                     let gated = matches!(act, Act::QueueGated(_));
                     let status = if gated { Status::Waiting } else { Status::Queued };
-                    world.jobs.insert(id, Job { pool, status, runner: None, created_at, accepted: false });
+                    let fork = matches!(act, Act::QueueFork(_));
+                    world.jobs.insert(id, Job { status, fork, ..Job::queued(pool, created_at) });
                     world.notify("queued", id);
                     if gated {
                         world.notify("waiting", id);
@@ -228,6 +248,7 @@ impl History {
                 let fitting = self.world.borrow().fitting(job, runner);
                 if let Some((job, runner)) = fitting {
                     self.world.borrow_mut().assign(job, runner);
+                    self.check_on_the_node(job);
                 }
             }
             Act::Crash(index) => {
@@ -322,6 +343,7 @@ impl History {
                 self.act(&Act::Assign(job, 0));
             }
             self.act(&Act::Finish(0));
+            self.cancel_denied();
             let calm = {
                 let world = self.world.borrow();
                 world.jobs.values().all(|job| matches!(job.status, Status::Done(_)))
@@ -338,6 +360,21 @@ impl History {
             let queued: Vec<usize> =
                 world.jobs.values().filter(|job| job.status == Status::Queued).map(|job| job.pool).collect();
             world.runners.retain(|runner| runner.job.is_some() || queued.iter().any(|pool| *pool <= runner.pool));
+        }
+    }
+
+    /// Whether the app denied a job its runner.
+    fn denied(&self, job: u64) -> bool {
+        // Not by the store: no process dies of it.
+        self.platform.keys().contains(&format!("gha-slurm/1/job/{job}/denied"))
+    }
+
+    /// Somebody cancels the jobs that get no runner.
+    fn cancel_denied(&self) {
+        let mut world = self.world.borrow_mut();
+        let queued = world.jobs.iter().filter(|(id, job)| job.status == Status::Queued && self.denied(**id));
+        for id in queued.map(|(id, _)| *id).collect::<Vec<_>>() {
+            world.finish(id, "cancelled");
         }
     }
 
@@ -371,7 +408,7 @@ impl History {
             let id = 1000 + place;
             let mut world = self.world.borrow_mut();
             let created_at = world.now;
-            let job = Job { pool: 0, status: Status::Queued, runner: None, created_at, accepted: false };
+            let job = Job::queued(0, created_at);
             world.jobs.insert(id, job);
             world.notify("queued", id);
             let webhook = world.webhooks.pop().unwrap();
@@ -396,6 +433,10 @@ impl History {
         for (id, job) in &world.jobs {
             let count = launches.get(id).map_or(0, BTreeSet::len);
             prop_assert!(count <= 3, "I6: job {id} had {count} launches");
+            if let Some(before) = world.denials.get(id) {
+                prop_assert!(job.fork, "job {id} was denied, and is no fork's");
+                prop_assert!(count <= *before, "job {id} was launched again after it was denied");
+            }
             // A webhook that failed four times is given up.
             let given_up = |webhook: &&Webhook| webhook.job == *id && world.failures[&webhook.guid] > 3;
             if job.accepted || !world.failed.iter().any(|webhook| given_up(&webhook)) {
@@ -530,7 +571,7 @@ fn a_hundred_thousand_jobs_leave_nothing_behind() {
         let mut world = history.world.borrow_mut();
         let id = 1_000_000 + number;
         let created_at = world.now;
-        let job = Job { pool: 0, status: Status::Queued, runner: None, created_at, accepted: false };
+        let job = Job::queued(0, created_at);
         world.jobs.insert(id, job);
         world.notify("queued", id);
         drop(world);

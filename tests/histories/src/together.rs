@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use gha_slurm_core::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
-use gha_slurm_core::testing::{Memory, answer};
+use gha_slurm_core::testing::{Memory, answer, own_run};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 use gha_slurm_edge::testing::{DELIVERY, authorized, delivery, delivery_of};
@@ -27,7 +27,10 @@ pub(crate) fn friendly(request: &HttpRequest) -> Reply {
         }
         path if path.ends_with("/actions/runners/5") => answer(204, &Value::Null),
         path if path.ends_with("/registration-token") => answer(201, &json!({"token": "AX", "expires_at": expires_at})),
-        path => panic!("nobody asks for {path}"),
+        path => match own_run(path) {
+            Some(run) => answer(200, &run),
+            None => panic!("nobody asks for {path}"),
+        },
     }
 }
 
@@ -41,7 +44,7 @@ pub(crate) fn platform() -> Memory {
 pub(crate) fn event(action: &str, job: u64) -> Value {
     json!({
         "action": action,
-        "workflow_job": {"id": job, "labels": ["self-hosted", "Slurm"], "conclusion": "cancelled"},
+        "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "Slurm"], "conclusion": "cancelled"},
         "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
         "installation": {"id": 9},
     })
@@ -66,7 +69,12 @@ pub(crate) fn launch(platform: &Memory) -> String {
 
 /// Queues a job; its launch token.
 pub(crate) fn redeemable(platform: &Memory, job: u64) -> String {
-    assert_eq!(deliver(platform, &event("queued", job)).body["decision"], "launched");
+    redeemable_of(platform, &event("queued", job))
+}
+
+/// The launch token of the job that an event queues.
+pub(crate) fn redeemable_of(platform: &Memory, queued: &Value) -> String {
+    assert_eq!(deliver(platform, queued).body["decision"], "launched");
     body(&sent_to(platform, "/runner/start").pop().unwrap())["launcherToken"].as_str().unwrap().to_owned()
 }
 
@@ -95,9 +103,9 @@ fn a_redemption_narrows_the_installation_token_and_hands_out_one_credential() {
     let first = exchange(&platform, &token);
     assert_eq!((first.status, &first.body), (200, &json!({"encoded_jit_config": "eyJ"})));
     assert!(!first.log_line("redeem").contains("eyJ"), "a credential is not logged");
-    let [narrowed] = &sent_to(&platform, "/app/installations/9/access_tokens")[..] else { panic!() };
-    let scope = body(narrowed);
-    assert_eq!(scope, json!({"repository_ids": [7], "permissions": {"administration": "write"}}));
+    let scopes: Vec<Value> = sent_to(&platform, "/app/installations/9/access_tokens").iter().map(body).collect();
+    let scope = |name: &str, level: &str| json!({"repository_ids": [7], "permissions": {name: level}});
+    assert_eq!(scopes, [scope("actions", "read"), scope("administration", "write")]);
     assert_eq!(exchange(&platform, &token).status, 409);
 }
 
@@ -197,11 +205,14 @@ fn a_queued_webhook_costs_four_transactions_and_eight_reads() {
 }
 
 #[test]
-fn a_redemption_with_kept_tokens_costs_three_transactions_and_one_call() {
+fn a_redemption_with_kept_tokens_costs_three_transactions_and_one_call_once_its_run_is_known() {
     let platform = platform();
     let token = launch(&platform);
     assert_eq!(exchange(&platform, &token).status, 200);
-    let other = redeemable(&platform, 43);
+    // Another job of the same run.
+    let mut queued = event("queued", 43);
+    queued["workflow_job"]["run_id"] = json!(42);
+    let other = redeemable_of(&platform, &queued);
     let (before, calls) = (platform.transactions.get(), platform.sent.borrow().len());
     assert_eq!(exchange(&platform, &other).status, 200);
     // The turn, the right to hand it out, and that it was.
@@ -281,7 +292,7 @@ fn access_tokens_are_kept_with_a_margin_before_their_end() {
     let platform = platform();
     let token = launch(&platform);
     assert_eq!(exchange(&platform, &token).status, 200);
-    for (job, seconds_before_the_end, expected) in [(43, 301, 1), (44, 299, 2)] {
+    for (job, seconds_before_the_end, expected) in [(43, 301, 2), (44, 299, 4)] {
         platform.seconds.set(1_800_003_600 - seconds_before_the_end);
         let token = redeemable(&platform, job);
         assert_eq!(exchange(&platform, &token).status, 200);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gha_slurm_core::ports::{HttpMethod, HttpRequest, HttpResponse, SendError};
-use gha_slurm_core::testing::answer;
+use gha_slurm_core::testing::{answer, own_run};
+use gha_slurm_protocol::identity::LaunchId;
 use serde_json::{Value, json};
 
 use crate::history::POOLS;
@@ -36,6 +37,14 @@ pub(crate) struct Job {
     pub(crate) created_at: u64,
     /// The app answered its *queued* with a 2xx.
     pub(crate) accepted: bool,
+    /// Its code comes from a fork, which neither the profile nor the gateway's policy allows.
+    pub(crate) fork: bool,
+}
+
+impl Job {
+    pub(crate) fn queued(pool: usize, created_at: u64) -> Self {
+        Self { pool, status: Status::Queued, runner: None, created_at, accepted: false, fork: false }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +107,8 @@ pub(crate) struct World {
     /// Webhooks that a job is held back, received after it was not any more.
     pub(crate) late_holds: usize,
     pub(crate) credentials: BTreeMap<String, u32>,
+    /// How many launches each job had when it was denied.
+    pub(crate) denials: BTreeMap<u64, usize>,
     /// How often each webhook failed, by guid.
     pub(crate) failures: BTreeMap<u64, u32>,
     /// The most Slurm jobs that lived at once.
@@ -129,7 +140,7 @@ impl World {
         let body = json!({
             "action": action,
             "workflow_job": {
-                "id": id, "labels": POOLS[job.pool], "conclusion": conclusion, "status": job.status.word(),
+                "id": id, "run_id": id, "labels": POOLS[job.pool], "conclusion": conclusion, "status": job.status.word(),
                 "runner_name": job.runner.as_ref().filter(|_| !nameless), "created_at": created_at,
             },
             "repository": {"id": 7, "full_name": "octo/repo", "html_url": "https://github.com/octo/repo"},
@@ -143,6 +154,15 @@ impl World {
         self.last_id += 1;
         *self.failures.entry(webhook.guid).or_default() += 1;
         self.failed.push(Webhook { id: self.last_id, ..webhook });
+    }
+
+    /// Remembers the launches of jobs that were just denied.
+    pub(crate) fn note_denials(&mut self, denied: impl Fn(u64) -> bool) {
+        for id in self.jobs.keys().filter(|id| denied(**id)) {
+            let of_job = |job: &&SlurmJob| job.start["launch"].as_str().unwrap().starts_with(&format!("{id}-"));
+            let launches = self.slurm.iter().filter(of_job).count();
+            self.denials.entry(*id).or_insert(launches);
+        }
     }
 
     /// Slurm jobs that take a place: pending, or with a runner.
@@ -194,6 +214,20 @@ impl World {
             self.listed.retain(|listed| listed.name != runner.name);
             self.finish(job, "failure");
         }
+    }
+
+    /// The check on the node refuses the job that a runner took: runner and Slurm job end before its first step. GitHub fails
+    /// the job after a while. Returns what the launch was submitted with.
+    pub(crate) fn refuse_at_the_node(&mut self, id: u64) -> Value {
+        let index = self.runners.iter().position(|runner| runner.job == Some(id)).unwrap();
+        let runner = self.runners.remove(index);
+        self.listed.retain(|listed| listed.name != runner.name);
+        self.adversities += 1;
+        let of_runner =
+            |job: &&mut SlurmJob| LaunchId::of_runner(&runner.name).unwrap().to_string() == job.start["launch"];
+        let slurm_job = self.slurm.iter_mut().find(of_runner).unwrap();
+        slurm_job.end = "FAILED";
+        slurm_job.start.clone()
     }
 
     /// Somebody else's runner takes a queued job.
@@ -328,6 +362,12 @@ impl World {
         }
         let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
         let job = &self.jobs[&id];
+        if let Some(mut run) = own_run(path) {
+            if job.fork {
+                run["head_repository"]["id"] = json!(666);
+            }
+            return answer(200, &run);
+        }
         let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
         answer(
             200,

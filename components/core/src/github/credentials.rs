@@ -181,9 +181,22 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.at(), job))
     }
 
-    /// What GitHub says of an attempt of a workflow run.
-    pub fn run(&self, reach: Reach<'_>, run: RunId, attempt: u64) -> Result<Run, GitHubError> {
-        self.with_installation(reach, Permission::ActionsRead, |token| self.github.run(token, reach.at(), run, attempt))
+    /// What GitHub says of an attempt of a workflow run; `None` where it shows the repository and not the run.
+    pub fn run(&self, reach: Reach<'_>, run: RunId, attempt: u64) -> Result<Option<Run>, GitHubError> {
+        self.with_installation(reach, Permission::ActionsRead, |token| {
+            let ask = || self.github.run(token, reach.at(), run, attempt);
+            match ask() {
+                Err(GitHubError::NotFound(refusal)) => match self.github.reaches(token, reach.at())? {
+                    // Once more: the token may not have been known everywhere before.
+                    true => match ask() {
+                        Err(GitHubError::NotFound(_)) => Ok(None),
+                        said => said.map(Some),
+                    },
+                    false => Err(GitHubError::NotFound(refusal)),
+                },
+                said => said.map(Some),
+            }
+        })
     }
 
     /// The App JWT for calls that need no installation.
