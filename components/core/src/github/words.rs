@@ -47,8 +47,8 @@ impl Reason {
             }
             Self::Suspended => "the App's installation is suspended: unsuspend it in the account's settings at GitHub",
             Self::Permission => {
-                "the App needs the repository permissions Administration (read and write) and Actions (read), and an \
-                 owner of the account must have accepted them"
+                "the App needs the repository permissions Actions (read) and, unless every runner is an organization's, \
+                 Administration (read and write), and an owner of the account must have accepted them"
             }
             Self::OrganizationPermission => {
                 "the App must be installed on the organization with the organization permission Self-hosted runners (read \
