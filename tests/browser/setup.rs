@@ -12,8 +12,10 @@ pub(crate) async fn from_the_printed_link_to_the_first_runner() {
     browser.open(&link).await;
     browser.until_shown("Connect to GitHub").await;
     pictures(&browser, "setup-choose").await;
-    // The organization's name has the focus; from there by keyboard alone.
-    browser.press("octo-org").await;
+    // The default profile's runners are registered at repositories.
+    browser.click("input[value=repository]").await;
+    browser.enter("input[name=organization]", "octo-org").await;
+    // From there by keyboard alone.
     browser.press(ENTER).await;
     browser.until_shown("Create the App").await;
     browser.until_shown("octo-org").await;

@@ -91,6 +91,21 @@ async fn the_app_at_github() {
     patient.says("permissions-missing", &[], 1);
     github.set_permission("administration", Some("write"));
     github.set_permission("actions", Some("write"));
+    let level = |more: &str| format!("[[profile]]\nname = 'cpu'\nlabels = ['self-hosted', 'slurm']\n{more}\n");
+    let organization = level("level = 'organization'\nrunner_group = 'hpc'\nrepositories = ['octo-org/*']");
+    patient.says("organization-permission-missing", &[("profiles", &organization)], 1);
+    github.set_permission("organization_self_hosted_runners", Some("write"));
+    patient.says("administration-not-needed", &[("profiles", &organization)], 0);
+    patient.says("organization-permission-not-needed", &[], 0);
+    github.set_permission("administration", None);
+    patient.says("administration-missing", &[], 1);
+    let pools = ["", "runner_group = 'hpc'", "runner_group = 'hpc'\nrepositories = ['octo-org/*', 'other/one']"];
+    for (number, more) in pools.into_iter().enumerate() {
+        let profiles = level(&format!("level = 'organization'\n{more}"));
+        patient.says(&format!("organization-pool-{number}"), &[("profiles", &profiles)], 0);
+    }
+    github.set_permission("administration", Some("write"));
+    github.set_permission("organization_self_hosted_runners", None);
     let others: Vec<&str> = EVENTS.into_iter().filter(|event| *event != "workflow_job").collect();
     github.set_events(&others);
     patient.says("event-missing", &[], 1);

@@ -15,6 +15,7 @@ mod happy;
 mod host;
 mod limits;
 mod log;
+mod organizations;
 mod pages;
 mod races;
 mod real_gateway;

@@ -78,7 +78,7 @@ fn attribute(page: &str, before: &str) -> String {
 }
 
 fn form(name: &str, secret: &str) -> String {
-    format!("account=organization&organization=octo-org&name={name}&secret={secret}")
+    format!("account=organization&organization=octo-org&runners=repository&name={name}&secret={secret}")
 }
 
 fn secret_of(link: &str) -> &str {

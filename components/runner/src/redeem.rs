@@ -198,7 +198,11 @@ fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Wanted, Denied> {
     };
     let view = ledger.job(id.job).view()?;
     if let (Some(job), Some(requested)) = (waiting, &view.requested) {
-        let Some(stopped) = Stops(platform).stopped(&requested.repository)? else {
+        // In an organization, the job that waits for it by swaps may be of another repository.
+        let waits = if job == id.job { None } else { ledger.job(job).view()?.requested };
+        let of = [Some(requested), waits.as_ref()].into_iter().flatten();
+        let repositories: Vec<_> = of.map(|requested| &requested.repository).collect();
+        let Some(stopped) = Stops(platform).stopped_each(&repositories)?.into_iter().flatten().next() else {
             return Ok(Wanted { requested: requested.clone(), job });
         };
         // Its Slurm job ends, and the job gets another launch after the stop.

@@ -166,7 +166,8 @@ impl<'a, P: Platform> Setup<'a, P> {
             Ok(entry) => entry,
             Err(refusal) => return Ok(*refusal),
         };
-        let choice = match Choice::parse(&form("account"), &form("organization"), &form("name")) {
+        let parsed = Choice::parse(&form("account"), &form("organization"), &form("runners"), &form("name"));
+        let choice = match parsed {
             Ok(choice) => choice,
             Err(problem) => {
                 let log = json!({"step": "chosen", "error": problem});
@@ -273,7 +274,9 @@ impl<'a, P: Platform> Setup<'a, P> {
         let client = Client::of(self.platform, request)?.to_string();
         record(self.platform, &Record::Registration { app_id: kept.app_id, client: &client });
         let log = json!({"step": "registered", "app_id": kept.app_id, "slug": kept.slug});
-        Ok(self.page(200, "App created", &pages::registered(&kept.name, &install), log))
+        let of_organization = app.permissions.contains_key("organization_self_hosted_runners");
+        let page = pages::registered(&kept.name, &install, of_organization);
+        Ok(self.page(200, "App created", &page, log))
     }
 
     fn choice_page(

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use gha_slurm_core::github::requirements::{EVENTS, PERMISSIONS};
+use gha_slurm_core::github::requirements::{EVENTS, permissions};
 use gha_slurm_core::settings::SettingError;
+use gha_slurm_protocol::messages::RunnerLevel;
 use serde_json::json;
 use url::Url;
 
@@ -28,13 +29,15 @@ pub(super) enum Owner {
 pub(super) struct Choice {
     /// The App's owner.
     pub(super) owner: Owner,
+    /// Where the App is to register runners, which decides what it may do.
+    pub(super) runners: RunnerLevel,
     /// The App's name.
     pub(super) name: String,
 }
 
 impl Choice {
     /// Reads the form's fields; the error is for the person who filled it in.
-    pub(super) fn parse(account: &str, organization: &str, name: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(account: &str, organization: &str, runners: &str, name: &str) -> Result<Self, &'static str> {
         let name = name.trim();
         if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
             return Err("The App's name must have 1 to 34 characters.");
@@ -47,7 +50,13 @@ impl Choice {
             }
             _ => return Err("Choose who should own the App."),
         };
-        Ok(Self { owner, name: name.to_owned() })
+        // The one that may do the least, unless somebody chooses another. A person has no runners of their own at GitHub.
+        let runners = match (&owner, runners) {
+            (Owner::Organization(_), "" | "organization") => RunnerLevel::Organization,
+            (Owner::Organization(_), "repository") | (Owner::Personal, _) => RunnerLevel::Repository,
+            _ => return Err("Choose where the App should register runners."),
+        };
+        Ok(Self { owner, runners, name: name.to_owned() })
     }
 
     /// Where the manifest is posted, below GitHub's pages at `web`.
@@ -72,7 +81,7 @@ impl Choice {
             "hook_attributes": {"url": under("api/github/webhooks")?, "active": true},
             "redirect_url": under("setup/callback")?,
             "setup_url": public,
-            "default_permissions": BTreeMap::from(PERMISSIONS),
+            "default_permissions": permissions(&[self.runners]).into_iter().collect::<BTreeMap<_, _>>(),
             "default_events": EVENTS,
         })
         .to_string())
@@ -95,7 +104,31 @@ mod tests {
     use super::*;
 
     fn choice(account: &str, organization: &str) -> Choice {
-        Choice::parse(account, organization, " gha-slurm ").unwrap()
+        Choice::parse(account, organization, "", " gha-slurm ").unwrap()
+    }
+
+    fn permissions_of(choice: &Choice) -> Value {
+        let manifest = choice.manifest(&Url::parse("https://app.example/").unwrap()).unwrap();
+        serde_json::from_str::<Value>(&manifest).unwrap()["default_permissions"].clone()
+    }
+
+    #[test]
+    fn an_organizations_app_cannot_touch_repositories_unless_that_is_chosen() {
+        let reads = serde_json::json!({"actions": "read", "metadata": "read"});
+        let with = |name: &str| {
+            let mut all = reads.clone();
+            all[name] = "write".into();
+            all
+        };
+        let chosen = |account, runners| permissions_of(&Choice::parse(account, "octo-org", runners, "n").unwrap());
+        for runners in ["", "organization"] {
+            assert_eq!(chosen("organization", runners), with("organization_self_hosted_runners"));
+        }
+        assert_eq!(chosen("organization", "repository"), with("administration"));
+        for runners in ["", "organization", "repository"] {
+            assert_eq!(chosen("personal", runners), with("administration"), "a person has no other runners");
+        }
+        assert!(Choice::parse("organization", "octo-org", "enterprise", "n").is_err());
     }
 
     #[test]
@@ -130,7 +163,7 @@ mod tests {
             ("personal", "", "a\nb"),
             ("personal", "", "35 characters are one too many, so.."),
         ] {
-            assert!(Choice::parse(account, organization, name).is_err(), "{account} {organization} {name}");
+            assert!(Choice::parse(account, organization, "", name).is_err(), "{account} {organization} {name}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use gha_slurm_core::github::requirements::EVENTS;
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_protocol::messages::RunnerLevel;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 use url::Url;
@@ -69,6 +70,19 @@ pub(super) fn choose(action: &Url, secret: Option<&str>, web: &Url, problem: Opt
                 }
                 label { input type="radio" name="account" value="personal"; " Your personal account" }
             }
+            fieldset {
+                legend { "If an organization does: where should it register runners?" }
+                label { input type="radio" name="runners" value="organization" checked; " At the organization" }
+                p.indented {
+                    "The App may manage the organization's runners, but it can change nothing in a repository. Profiles need "
+                    code { "level = \"organization\"" } "."
+                }
+                label { input type="radio" name="runners" value="repository"; " At each repository" }
+                p.indented {
+                    "No profile has to be changed, but GitHub's permission for this also lets the App's key change settings \
+                     of the repositories, and delete them. For a personal account there is no other way."
+                }
+            }
             label {
                 "The App's name, which must not be taken on GitHub "
                 input type="text" name="name" value="gha-slurm" maxlength="34" required;
@@ -91,7 +105,14 @@ pub(super) fn review(choice: &Choice, action: &Url, manifest: &str, public: &Url
             ". It may:"
         }
         ul {
-            li { "register self-hosted runners (" code { "administration: write" } ")" }
+            @match choice.runners {
+                RunnerLevel::Organization => {
+                    li { "register the organization's self-hosted runners (" code { "organization_self_hosted_runners: write" } ")" }
+                }
+                RunnerLevel::Repository => {
+                    li { "register self-hosted runners, and change or delete repositories (" code { "administration: write" } ")" }
+                }
+            }
             li { "see jobs (" code { "actions: read" } ", " code { "metadata: read" } ")" }
             li {
                 "be notified of queued jobs (event"
@@ -110,12 +131,17 @@ pub(super) fn review(choice: &Choice, action: &Url, manifest: &str, public: &Url
     }
 }
 
-/// The last page: how to install it.
-pub(super) fn registered(name: &str, install: &Url) -> Markup {
+/// The last page: how to install it. `of_organization` says whether it may register runners there.
+pub(super) fn registered(name: &str, install: &Url, of_organization: bool) -> Markup {
     html! {
         p { "The App " strong { (name) } " has been created. Its key and its webhook secret are in this application's store." }
         p { "Now choose the repositories that it works for:" }
         p { a.button href=(install) { "Install the App" } }
+        @if of_organization {
+            p {
+                "It registers runners at the organization: set " code { "level = \"organization\"" } " in each profile."
+            }
+        }
         p.hint {
             "Then run " code { "gha-slurm doctor" } " where this application runs. It checks everything else, from the \
              webhook to the gateway."

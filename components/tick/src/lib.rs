@@ -9,6 +9,8 @@ mod ends;
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
 mod held;
+#[cfg(test)]
+mod organization;
 mod remove;
 mod repair;
 pub mod run;

@@ -1,8 +1,9 @@
 //! The GitHub App: its key, its permissions, where its webhook goes and whether it arrives; and the clock.
 
 use gha_slurm_core::github::client::{AppState, DeliveryEntry, GitHub, GitHubError};
-use gha_slurm_core::github::requirements::{EVENTS, PERMISSIONS};
+use gha_slurm_core::github::requirements::{EVENTS, RUNNERS, permissions};
 use gha_slurm_core::settings::Settings;
+use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::secret::Secret;
 
 use super::DEADLINE;
@@ -40,7 +41,9 @@ pub(super) fn check(native: &Native) -> Vec<Finding> {
             return findings;
         }
     };
-    let mut findings = allowed(&app);
+    // Profiles that cannot be read have a finding of their own.
+    let levels = settings.profiles().map_or_else(|_| vec![RunnerLevel::Repository], |profiles| profiles.levels());
+    let mut findings = allowed(&app, &levels);
     findings.extend(clock);
     findings.push(webhook(native, &client, &jwt, &app));
     findings.push(deliveries(&client, &jwt, &app));
@@ -78,14 +81,18 @@ fn clock(native: &Native, api: &str) -> Option<Finding> {
     })
 }
 
-fn allowed(app: &AppState) -> Vec<Finding> {
+fn allowed(app: &AppState, levels: &[RunnerLevel]) -> Vec<Finding> {
     let settings_page = app.html_url.as_str();
     let mut findings = Vec::new();
-    for (name, needed) in PERMISSIONS {
+    for (name, needed) in permissions(levels) {
         let level = app.permissions.get(name).map(String::as_str);
         if level != Some(needed) && level != Some("write") {
             let found = format!("{}: the permission {name} is {}, not {needed}", app.name, level.unwrap_or("missing"));
-            let fix = format!("grant it in the App's settings ({settings_page}), then accept it in the installation");
+            let mut fix =
+                format!("grant it in the App's settings ({settings_page}), then accept it in the installation");
+            if name == "administration" && app.permissions.contains_key("organization_self_hosted_runners") {
+                fix = format!("set level = \"organization\" in each profile, as the App is made for that; or {fix}");
+            }
             findings.push(Finding::wrong(APP, found, fix));
         }
     }
@@ -101,7 +108,27 @@ fn allowed(app: &AppState) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok(APP, format!("{}: key, permissions and events are correct", app.name)));
     }
+    findings.extend(superfluous(app, levels));
     findings
+}
+
+/// Permissions for runners at a level that no profile has.
+fn superfluous(app: &AppState, levels: &[RunnerLevel]) -> Vec<Finding> {
+    let of = |(level, name): &(RunnerLevel, &str)| {
+        let held = app.permissions.get(*name).filter(|_| !levels.contains(level))?;
+        let why = match level {
+            RunnerLevel::Repository => {
+                "every profile has level organization, and with it the App's key can delete repositories"
+            }
+            RunnerLevel::Organization => "no profile has level organization",
+        };
+        let found = format!("{name}: {held} is not needed: {why}");
+        Some(
+            Finding::ok(APP, found)
+                .with_hint(format!("set it to \"No access\" in the App's settings ({})", app.html_url)),
+        )
+    };
+    RUNNERS.iter().filter_map(of).collect()
 }
 
 fn webhook(native: &Native, client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Finding {

@@ -3,7 +3,9 @@
 use gha_slurm::host::private_files::ReadableByOthers;
 use gha_slurm_core::ledger::{Registration, Stored};
 use gha_slurm_core::ports::Variables;
+use gha_slurm_core::profile::Profile;
 use gha_slurm_core::settings::{SettingError, Settings};
+use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::secret::Secret;
 
 use super::report::Finding;
@@ -117,12 +119,41 @@ pub(super) fn profiles(native: &Native) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok(CHECK, "each profile can get jobs"));
     }
+    findings.extend(profiles.iter().filter_map(|profile| pool(CHECK, profile)));
     findings.extend(overlaps.iter().filter(|overlap| !overlap.unreachable).map(|overlap| {
         let labels = overlap.labels.join(", ");
         let found = format!("a job with no labels other than {labels} goes to {}", overlap.earlier);
         Finding::ok(CHECK, found).with_hint(format!("{} could serve it too, but comes later", overlap.later))
     }));
     findings
+}
+
+/// Whose jobs may get an organization's runner of a profile.
+fn pool(check: &'static str, profile: &Profile) -> Option<Finding> {
+    if profile.level != Some(RunnerLevel::Organization) {
+        return None;
+    }
+    let name = &profile.name;
+    let owners = profile.owners();
+    Some(match (&profile.runner_group, owners.len()) {
+        (None, _) => {
+            let found = format!("{name} registers runners in the default group of the organization");
+            let hint = "jobs of every repository that this group is open to may run on them: set runner_group to a group \
+                        for the repositories that use the cluster";
+            Finding::ok(check, found).with_hint(hint)
+        }
+        (Some(_), 1) => return None,
+        (Some(group), 0) => {
+            let found = format!("{name} registers runners in the group {group:?} of each repository's owner");
+            let hint = "an organization without that group, and a personal account, gets none: set repositories, such as \
+                        [\"our-org/*\"]";
+            Finding::ok(check, found).with_hint(hint)
+        }
+        (Some(group), _) => {
+            let found = format!("{name} registers runners at several organizations: {}", owners.join(", "));
+            Finding::ok(check, found).with_hint(format!("each of them needs a runner group {group:?}"))
+        }
+    })
 }
 
 /// A file with secrets that others can read.

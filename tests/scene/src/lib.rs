@@ -193,6 +193,20 @@ impl Scene {
         self.receive(&event)
     }
 
+    /// An event of a job of this repository, by its id and its name.
+    pub fn deliver_of(&self, (id, name): (u64, &str), action: &str, job: u64, more: Value) -> Answer {
+        let mut event = json!({
+            "action": action,
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {"id": id, "full_name": name, "html_url": format!("https://github.com/{name}")},
+            "installation": {"id": 9},
+        });
+        for (name, value) in more.as_object().unwrap() {
+            event["workflow_job"][name] = value.clone();
+        }
+        receive(&self.platform, &delivery(&event))
+    }
+
     /// A job of the repository with this id.
     pub fn queue_of(&self, job: u64, repository: u64) -> Answer {
         let name = format!("octo/repo{repository}");

@@ -10,15 +10,17 @@ use super::app_jwt::AppKey;
 use super::client::{Caller, GitHub, GitHubError, parse};
 use super::types::{
     AppState, At, ConvertedApp, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
-    ListedRunner, Permission, RunInfo,
+    ListedRunner, Permission, RunInfo, RunnerGroup,
 };
 use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
 use crate::policy::Run;
 use crate::ports::{Clock, Http, HttpMethod, Random, Store};
 use crate::settings::SettingError;
 
-/// The runner group of every repository; others are an organization's.
-const DEFAULT_GROUP: u64 = 1;
+/// So many entries has a page of a list.
+const PAGE: usize = 100;
+/// More pages of runner groups are not read.
+const MOST_PAGES: usize = 10;
 
 /// The App's own calls.
 impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
@@ -38,7 +40,8 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         Ok(self.call::<Installation>(HttpMethod::Get, &path, Caller::App(app_jwt), None)?.id)
     }
 
-    /// `POST /app/installations/{id}/access_tokens`, narrowed to one repository, by its id, and one permission.
+    /// `POST /app/installations/{id}/access_tokens`, narrowed to one permission, and to one repository by its id. An
+    /// organization's permission is of no repository: that token reaches repositories by their metadata alone.
     pub fn installation_token(
         &self,
         app_jwt: &Secret,
@@ -46,11 +49,14 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         repository: RepositoryId,
         permission: Permission,
     ) -> Result<InstallationToken, GitHubError> {
-        let (name, level) = match permission {
-            Permission::AdministrationWrite => ("administration", "write"),
-            Permission::ActionsRead => ("actions", "read"),
+        let of_repository = |name: &str, level| json!({"repository_ids": [repository.0], "permissions": {name: level}});
+        let narrowed = match permission {
+            Permission::AdministrationWrite => of_repository("administration", "write"),
+            Permission::ActionsRead => of_repository("actions", "read"),
+            Permission::OrganizationRunnersWrite => {
+                json!({"permissions": {"organization_self_hosted_runners": "write", "metadata": "read"}})
+            }
         };
-        let narrowed = json!({"repository_ids": [repository.0], "permissions": {name: level}});
         self.access_token(app_jwt, installation, &narrowed)
     }
 
@@ -133,22 +139,36 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         }
     }
 
-    /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
-    pub fn registration_token(
+    /// `GET /repos/{owner}/{repo}`: the name that a repository has now, if the token reaches it.
+    pub(super) fn name_of(
         &self,
         token: &InstallationToken,
         repository: At<'_>,
-    ) -> Result<ExpiringToken, GitHubError> {
-        let path = format!("{repository}/actions/runners/registration-token");
+    ) -> Result<Option<RepositoryName>, GitHubError> {
+        #[derive(Deserialize)]
+        struct Repository {
+            full_name: RepositoryName,
+        }
+        match self.call::<Repository>(HttpMethod::Get, &repository.to_string(), Caller::Installation(token), None) {
+            Ok(found) => Ok(Some(found.full_name)),
+            Err(GitHubError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// `POST …/actions/runners/registration-token` of a repository or an organization.
+    pub fn registration_token(&self, token: &InstallationToken, at: At<'_>) -> Result<ExpiringToken, GitHubError> {
+        let path = format!("{at}/actions/runners/registration-token");
         self.call(HttpMethod::Post, &path, Caller::Installation(token), None)
     }
 
-    /// `POST /repos/{owner}/{repo}/actions/runners/generate-jitconfig`: registers one ephemeral runner, and the secret
-    /// that starts it. A name that is taken is refused.
+    /// `POST …/actions/runners/generate-jitconfig` of a repository or an organization: registers one ephemeral runner in a
+    /// group, and the secret that starts it. A name that is taken is refused.
     pub fn jit_config(
         &self,
         token: &InstallationToken,
-        repository: At<'_>,
+        at: At<'_>,
+        group: u64,
         name: &str,
         labels: &LabelSet,
     ) -> Result<JitConfig, GitHubError> {
@@ -161,38 +181,59 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
             encoded_jit_config: Secret,
             runner: Option<Runner>,
         }
-        let path = format!("{repository}/actions/runners/generate-jitconfig");
+        let path = format!("{at}/actions/runners/generate-jitconfig");
         let labels: Vec<&str> = labels.iter().collect();
-        let asked = json!({"name": name, "runner_group_id": DEFAULT_GROUP, "labels": labels, "work_folder": "_work"});
+        let asked = json!({"name": name, "runner_group_id": group, "labels": labels, "work_folder": "_work"});
         let made: Made = self.call(HttpMethod::Post, &path, Caller::Installation(token), Some(&asked))?;
         Ok(JitConfig { config: made.encoded_jit_config, runner: made.runner.map(|runner| runner.id) })
     }
 
-    /// `GET /repos/{owner}/{repo}/actions/runners?name=…`: the runner of that name.
+    /// `GET /orgs/{org}/actions/runner-groups`: the groups of the organization that owns a repository; all of them, or
+    /// those that the repository may use. An older server takes no notice of the difference.
+    pub(super) fn runner_groups(
+        &self,
+        token: &InstallationToken,
+        repository: &RepositoryName,
+        visible: bool,
+    ) -> Result<Vec<RunnerGroup>, GitHubError> {
+        #[derive(Deserialize)]
+        struct Page {
+            runner_groups: Vec<RunnerGroup>,
+        }
+        let of = if visible { format!("&visible_to_repository={}", repository.name()) } else { String::new() };
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let path = format!("{}/actions/runner-groups?per_page={PAGE}&page={page}{of}", At::OwnerOf(repository));
+            let found: Page = self.call(HttpMethod::Get, &path, Caller::Installation(token), None)?;
+            let last = found.runner_groups.len() < PAGE;
+            all.extend(found.runner_groups);
+            if last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// `GET …/actions/runners?name=…` of a repository or an organization: the runner of that name.
     pub(super) fn runner_named(
         &self,
         token: &InstallationToken,
-        repository: At<'_>,
+        at: At<'_>,
         name: &str,
     ) -> Result<Option<ListedRunner>, GitHubError> {
         #[derive(Deserialize)]
         struct Page {
             runners: Vec<ListedRunner>,
         }
-        let path = format!("{repository}/actions/runners?per_page=100&name={name}");
+        let path = format!("{at}/actions/runners?per_page={PAGE}&name={name}");
         let page: Page = self.call(HttpMethod::Get, &path, Caller::Installation(token), None)?;
         // An older server takes no notice of `name`.
         Ok(page.runners.into_iter().find(|runner| runner.name.eq_ignore_ascii_case(name)))
     }
 
-    /// `DELETE /repos/{owner}/{repo}/actions/runners/{id}`: GitHub refuses it while the runner runs a job.
-    pub fn remove_runner(
-        &self,
-        token: &InstallationToken,
-        repository: At<'_>,
-        runner: RunnerId,
-    ) -> Result<(), GitHubError> {
-        let path = format!("{repository}/actions/runners/{}", runner.0);
+    /// `DELETE …/actions/runners/{id}` of a repository or an organization: GitHub refuses it while the runner runs a job.
+    pub fn remove_runner(&self, token: &InstallationToken, at: At<'_>, runner: RunnerId) -> Result<(), GitHubError> {
+        let path = format!("{at}/actions/runners/{}", runner.0);
         self.exchange(HttpMethod::Delete, &path, &path, Caller::Installation(token), None).map(|_| ())
     }
 

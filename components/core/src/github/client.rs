@@ -99,6 +99,19 @@ impl GitHubError {
         self.refusal().map(|refusal| refusal.reason)
     }
 
+    /// The same, about the runners of an organization: they take another permission than those of a repository.
+    pub(super) fn of_organization(mut self) -> Self {
+        match &mut self {
+            Self::Refused(refusal) | Self::Unavailable { until: Until::TokenKnown(refusal), .. }
+                if refusal.reason == Reason::Permission =>
+            {
+                refusal.reason = Reason::OrganizationPermission;
+            }
+            _ => {}
+        }
+        self
+    }
+
     pub(super) fn unavailable(detail: String) -> Self {
         Self::Unavailable { retry_after: DEFAULT_RETRY_SECONDS, until: Until::Back, detail }
     }

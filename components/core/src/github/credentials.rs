@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use serde::de::DeserializeOwned;
@@ -19,12 +19,15 @@ use serde::{Deserialize, Serialize};
 
 use super::app_jwt::LONGEST_SECONDS;
 use super::client::{
-    At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Until,
+    At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Refusal, Until,
 };
-use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
-use crate::ledger::{Requested, keys, read_sealed, write_sealed};
+use super::groups::{DEFAULT_GROUP, GroupOf, needs_jit};
+pub use super::reach::Reach;
+use crate::identity::{RepositoryId, RunId, RunnerId};
+use crate::ledger::{keys, read_sealed, write_sealed};
 use crate::policy::Run;
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
+use crate::profile::RegisteredAt;
 use crate::settings::{AppSigner, Settings};
 
 /// A JWT is used at once.
@@ -46,27 +49,6 @@ struct AppJwt {
     jwt: ExpiringToken,
 }
 
-/// A repository as the App reaches it: by its id, whatever its name is by now.
-#[derive(Debug, Clone, Copy)]
-pub struct Reach {
-    /// Its id.
-    pub id: RepositoryId,
-    /// The installation that a webhook named, if it did.
-    pub installation: Option<InstallationId>,
-}
-
-impl From<&Requested> for Reach {
-    fn from(requested: &Requested) -> Self {
-        Self { id: requested.repository_id, installation: requested.installation }
-    }
-}
-
-impl Reach {
-    fn at(self) -> At<'static> {
-        At::Id(self.id)
-    }
-}
-
 /// Gets what needs an installation token, and keeps tokens.
 pub struct Credentials<'a, P> {
     platform: &'a P,
@@ -79,22 +61,22 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         Self { platform, github }
     }
 
-    /// A registration token for a repository. It is not kept: each launch asks for its own.
-    pub fn registration_token(&self, reach: Reach) -> Result<ExpiringToken, GitHubError> {
-        self.with_installation(reach, Permission::AdministrationWrite, |token| {
-            self.github.registration_token(token, reach.at())
-        })
+    /// A registration token. It is not kept: each launch asks for its own.
+    pub fn registration_token(&self, reach: Reach<'_>) -> Result<ExpiringToken, GitHubError> {
+        if let RegisteredAt::Organization { group: Some(group) } = reach.registered_at {
+            return Err(needs_jit(group));
+        }
+        self.about_runners(reach, |token, name| self.github.registration_token(token, reach.runners_at(name)))
     }
 
     /// A JIT config for a launch's one runner, which is good for one job. A name that is taken is cleared, or another one
     /// of the launch's names serves.
-    pub fn jit_config(&self, reach: Reach, launch: LaunchId, labels: &LabelSet) -> Result<JitConfig, GitHubError> {
+    pub fn jit_config(&self, reach: Reach<'_>, launch: LaunchId, labels: &LabelSet) -> Result<JitConfig, GitHubError> {
         let mut names = launch.runner_names();
         loop {
             let name = names.next().unwrap_or_else(|| launch.runner_name());
-            let made = self.with_installation(reach, Permission::AdministrationWrite, |token| {
-                self.make_runner(token, reach, &name, labels)
-            });
+            let made = self
+                .about_runners(reach, |token, repository| self.make_runner(token, reach, repository, &name, labels));
             match made {
                 Err(error) if error.reason() == Some(Reason::NameTaken) && names.len() > 0 => {}
                 made => return made,
@@ -102,29 +84,55 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         }
     }
 
+    /// `repository` is the name that it has now.
     fn make_runner(
         &self,
         token: &InstallationToken,
-        reach: Reach,
+        reach: Reach<'_>,
+        repository: &RepositoryName,
         name: &str,
         labels: &LabelSet,
     ) -> Result<JitConfig, GitHubError> {
-        let make = || self.github.jit_config(token, reach.at(), name, labels);
-        match make() {
-            Err(GitHubError::NotFound(mut refusal)) => {
-                // The repository is there and the call is not: an older Enterprise Server.
-                if self.github.reaches(token, reach.at())? {
-                    refusal.reason = Reason::NoJit;
-                    return Err(GitHubError::Refused(refusal));
-                }
-                Err(GitHubError::NotFound(refusal))
+        let at = reach.runners_at(repository);
+        let make =
+            |group| self.make_named_runner(token, at, name, || self.github.jit_config(token, at, group, name, labels));
+        let RegisteredAt::Organization { group } = reach.registered_at else {
+            return match make(DEFAULT_GROUP) {
+                // The repository is there and the call is not.
+                Err(GitHubError::NotFound(refusal)) if self.github.reaches(token, at)? => Err(no_jit(refusal)),
+                made => made,
+            };
+        };
+        let (wanted, repository) = (group.as_deref(), (reach.id, repository));
+        let group = GroupOf { platform: self.platform, github: self.github, token, repository, wanted };
+        if let Some(kept) = group.kept() {
+            match make(kept) {
+                Err(GitHubError::NotFound(_)) => {}
+                Err(GitHubError::Refused(Refusal { reason: Reason::Other | Reason::Permission, .. })) => {}
+                made => return made,
             }
+            // Perhaps it is the group that is not there any more.
+        }
+        match make(group.ask()?) {
+            Err(GitHubError::NotFound(refusal)) => Err(no_jit(refusal)),
+            made => made,
+        }
+    }
+
+    fn make_named_runner(
+        &self,
+        token: &InstallationToken,
+        at: At<'_>,
+        name: &str,
+        make: impl Fn() -> Result<JitConfig, GitHubError>,
+    ) -> Result<JitConfig, GitHubError> {
+        match make() {
             Err(error) if error.reason() == Some(Reason::NameTaken) => {
                 // Left by an attempt for this very launch that died before anybody got the secret of its runner. One that
                 // is online is somebody else's.
-                match self.github.runner_named(token, reach.at(), name) {
+                match self.github.runner_named(token, at, name) {
                     Ok(Some(stale)) if stale.status == "offline" && !stale.busy => {
-                        match self.github.remove_runner(token, reach.at(), stale.id) {
+                        match self.github.remove_runner(token, at, stale.id) {
                             Ok(()) | Err(GitHubError::NotFound(_)) => make(),
                             Err(_) => Err(error),
                         }
@@ -139,19 +147,42 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     }
 
     /// Takes a runner out of GitHub's list.
-    pub fn remove_runner(&self, reach: Reach, runner: RunnerId) -> Result<(), GitHubError> {
-        self.with_installation(reach, Permission::AdministrationWrite, |token| {
-            self.github.remove_runner(token, reach.at(), runner)
-        })
+    pub fn remove_runner(&self, reach: Reach<'_>, runner: RunnerId) -> Result<(), GitHubError> {
+        self.about_runners(reach, |token, name| self.github.remove_runner(token, reach.runners_at(name), runner))
+    }
+
+    /// Makes a call where runners are registered, by the name that the repository has: the one that the webhook named, or,
+    /// where an organization of that name is not found, the one that it has now.
+    fn about_runners<T>(
+        &self,
+        reach: Reach<'_>,
+        call: impl Fn(&InstallationToken, &RepositoryName) -> Result<T, GitHubError>,
+    ) -> Result<T, GitHubError> {
+        if *reach.registered_at == RegisteredAt::Repository {
+            return self.with_installation(reach, reach.permission(), |token| call(token, reach.name));
+        }
+        let made = self.with_installation(reach, reach.permission(), |token| match call(token, reach.name) {
+            Err(GitHubError::NotFound(mut refusal)) => match self.github.name_of(token, reach.at())? {
+                Some(now) if now != *reach.name => call(token, &now),
+                Some(_) => {
+                    // The repository is there, and an organization that owns it is not.
+                    refusal.reason = Reason::OrganizationPermission;
+                    Err(GitHubError::NotFound(refusal))
+                }
+                None => Err(GitHubError::NotFound(refusal)),
+            },
+            made => made,
+        });
+        made.map_err(GitHubError::of_organization)
     }
 
     /// What GitHub says of a job.
-    pub fn job(&self, reach: Reach, job: JobId) -> Result<JobInfo, GitHubError> {
+    pub fn job(&self, reach: Reach<'_>, job: JobId) -> Result<JobInfo, GitHubError> {
         self.with_installation(reach, Permission::ActionsRead, |token| self.github.job(token, reach.at(), job))
     }
 
     /// What GitHub says of an attempt of a workflow run; `None` where it shows the repository and not the run.
-    pub fn run(&self, reach: Reach, run: RunId, attempt: u64) -> Result<Option<Run>, GitHubError> {
+    pub fn run(&self, reach: Reach<'_>, run: RunId, attempt: u64) -> Result<Option<Run>, GitHubError> {
         self.with_installation(reach, Permission::ActionsRead, |token| {
             let ask = || self.github.run(token, reach.at(), run, attempt);
             match ask() {
@@ -228,7 +259,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     /// Makes a call with an installation token: a kept one, or a fresh one where there is none or that one is refused.
     fn with_installation<T>(
         &self,
-        reach: Reach,
+        reach: Reach<'_>,
         permission: Permission,
         call: impl Fn(&InstallationToken) -> Result<T, GitHubError>,
     ) -> Result<T, GitHubError> {
@@ -262,7 +293,7 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         }
     }
 
-    fn installation_token(&self, reach: Reach, permission: Permission) -> Result<InstallationToken, GitHubError> {
+    fn installation_token(&self, reach: Reach<'_>, permission: Permission) -> Result<InstallationToken, GitHubError> {
         self.as_app(|jwt| {
             let of = |installation| self.github.installation_token(jwt, installation, reach.id, permission);
             let Some(named) = reach.installation else { return of(self.github.installation(jwt, reach.at())?) };
@@ -303,6 +334,11 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
     }
 }
 
+/// The call is not there, though what it is about is: an older Enterprise Server.
+fn no_jit(refusal: Refusal) -> GitHubError {
+    GitHubError::Refused(Refusal { reason: Reason::NoJit, ..refusal })
+}
+
 /// Whether another token might be answered otherwise.
 fn may_be_of_its_token(error: &GitHubError) -> bool {
     match error {
@@ -328,16 +364,23 @@ fn not_known_yet(error: GitHubError, seconds: u64) -> GitHubError {
     }
 }
 
-/// Forgets the tokens that are kept for repositories.
+/// Forgets the tokens that are kept for repositories, and their runner groups.
 pub fn forget<S: Store>(store: &S, repositories: &[RepositoryId]) -> Result<(), StoreError> {
-    let kinds = [Permission::AdministrationWrite, Permission::ActionsRead].map(kind_of);
-    let keys = |id: &RepositoryId| kinds.map(|kind| keys::cache(kind, *id));
-    store.delete_many(&repositories.iter().flat_map(keys).collect::<Vec<_>>())
+    use Permission::{ActionsRead, AdministrationWrite, OrganizationRunnersWrite};
+    let kinds = [AdministrationWrite, ActionsRead, OrganizationRunnersWrite].map(kind_of);
+    let tokens = |id: &RepositoryId| kinds.map(|kind| keys::cache(kind, *id));
+    let mut all: Vec<String> = repositories.iter().flat_map(tokens).collect();
+    all.extend(repositories.iter().map(|id| keys::runner_groups(*id)));
+    store.delete_many(&all)
 }
 
 fn kind_of(permission: Permission) -> &'static str {
     match permission {
         Permission::AdministrationWrite => "installation",
+        Permission::OrganizationRunnersWrite => "installation-organization",
         Permission::ActionsRead => "installation-actions",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,14 @@ pub enum Reason {
     Suspended,
     /// The App lacks a permission, or its new permissions were not accepted yet.
     Permission,
+    /// The App may not manage the runners of the organization, or the account is none.
+    OrganizationPermission,
+    /// The organization has no runner group of the name that the profile gives.
+    NoGroup,
+    /// The runner group is not open to the repository.
+    GroupClosed,
+    /// A registration token is for no group.
+    GroupNeedsJit,
     /// The repository's owner, its organization or its enterprise does not allow self-hosted runners for it.
     RunnersDisabled,
     /// The organization allows only listed addresses.

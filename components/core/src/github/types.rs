@@ -13,13 +13,16 @@ use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
 use crate::policy::{Actor, Run};
 use crate::text::Text;
 
-/// How a call names a repository. Its id outlives renames and transfers, so the name is for what people ask about.
+/// How a call names a repository, or the organization that owns one. A repository's id outlives renames and transfers, so
+/// its name is for what people ask about.
 #[derive(Debug, Clone, Copy)]
 pub enum At<'a> {
     /// `repositories/{id}`
     Id(RepositoryId),
     /// `repos/{owner}/{name}`
     Name(&'a RepositoryName),
+    /// `orgs/{owner}`, of this repository.
+    OwnerOf(&'a RepositoryName),
 }
 
 impl fmt::Display for At<'_> {
@@ -27,6 +30,7 @@ impl fmt::Display for At<'_> {
         match self {
             Self::Id(id) => write!(f, "repositories/{}", id.0),
             Self::Name(name) => write!(f, "repos/{name}"),
+            Self::OwnerOf(name) => write!(f, "orgs/{}", name.owner()),
         }
     }
 }
@@ -43,13 +47,15 @@ pub struct ExpiringToken {
 /// What an installation token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// Register runners.
+    /// Register runners of a repository.
     AdministrationWrite,
+    /// Register runners of an organization.
+    OrganizationRunnersWrite,
     /// See jobs.
     ActionsRead,
 }
 
-/// A token of one installation, narrowed to one repository and one permission.
+/// A token of one installation, narrowed to one permission and, unless that is an organization's, to one repository.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstallationToken {
     /// The token.
@@ -69,6 +75,19 @@ pub struct JitConfig {
     pub config: Secret,
     /// The runner's id, where GitHub tells it.
     pub runner: Option<RunnerId>,
+}
+
+/// A runner group of an organization.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct RunnerGroup {
+    pub(super) id: u64,
+    pub(super) name: String,
+    /// Whether runners are in it that name none.
+    #[serde(default)]
+    pub(super) default: bool,
+    /// Whether it is the enterprise's.
+    #[serde(default)]
+    pub(super) inherited: bool,
 }
 
 /// A runner in GitHub's list.
@@ -199,6 +218,9 @@ pub struct ConvertedApp {
     pub pem: Secret,
     /// The secret of its webhook.
     pub webhook_secret: Option<Secret>,
+    /// What it may do, by name.
+    #[serde(default)]
+    pub permissions: BTreeMap<String, String>,
 }
 
 /// An App as GitHub shows it to itself.

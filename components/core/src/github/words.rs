@@ -15,6 +15,10 @@ impl Reason {
             Self::NotInstalled => "not_installed",
             Self::Suspended => "suspended",
             Self::Permission => "permission",
+            Self::OrganizationPermission => "organization_permission",
+            Self::NoGroup => "no_runner_group",
+            Self::GroupClosed => "runner_group_closed",
+            Self::GroupNeedsJit => "runner_group_needs_jit",
             Self::RunnersDisabled => "runners_disabled",
             Self::IpAllowList => "ip_allow_list",
             Self::NameTaken => "name_taken",
@@ -43,8 +47,25 @@ impl Reason {
             }
             Self::Suspended => "the App's installation is suspended: unsuspend it in the account's settings at GitHub",
             Self::Permission => {
-                "the App needs the repository permissions Administration (read and write) and Actions (read), and an \
-                 owner of the account must have accepted them"
+                "the App needs the repository permissions Actions (read) and, unless every runner is an organization's, \
+                 Administration (read and write), and an owner of the account must have accepted them"
+            }
+            Self::OrganizationPermission => {
+                "the App must be installed on the organization with the organization permission Self-hosted runners (read \
+                 and write), and an owner must have accepted it; the repositories of a personal account need a profile \
+                 with level = 'repository'"
+            }
+            Self::NoGroup => {
+                "create it in the organization's settings under Actions, Runner groups, or correct runner_group in the \
+                 profile"
+            }
+            Self::GroupClosed => {
+                "in the organization's settings under Actions, Runner groups, an owner opens the group to the repository; \
+                 for a public one, the group must also allow public repositories"
+            }
+            Self::GroupNeedsJit => {
+                "let the job script ask for a JIT configuration, as the gateway's own does, or leave runner_group out of \
+                 the profile"
             }
             Self::RunnersDisabled => {
                 "self-hosted runners are switched off for this repository: an owner of the organization or the \
@@ -74,6 +95,8 @@ impl Refusal {
         let advice = self.reason.advice();
         match (&*self.message, self.reason) {
             ("", _) => format!("GitHub refuses: {advice}"),
+            // Our words, not GitHub's.
+            (message, Reason::NoGroup | Reason::GroupClosed | Reason::GroupNeedsJit) => format!("{message}: {advice}"),
             (message, Reason::Other) => format!("GitHub refuses: {message}"),
             (message, _) => format!("GitHub refuses ({}): {advice}", message.trim_end_matches('.')),
         }

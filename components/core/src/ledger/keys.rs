@@ -74,6 +74,7 @@ pub const SCHEMA: &[&str] = &[
     "github/app/keep/ATTEMPTS",
     "cache/app-jwt",
     "cache/KIND/REPOSITORY",
+    "runner-groups/REPOSITORY",
     "session/key",
     "session/ended/P",
     "login/WHO/P/window",
@@ -475,6 +476,11 @@ pub fn cache_app_jwt() -> String {
 /// `cache/KIND/REPOSITORY`
 pub fn cache(kind: &str, repository: RepositoryId) -> String {
     format!("{PREFIX}/cache/{kind}/{}", repository.0)
+}
+
+/// `runner-groups/REPOSITORY`: the runner groups that a repository was found to be allowed to use.
+pub fn runner_groups(repository: RepositoryId) -> String {
+    format!("{PREFIX}/runner-groups/{}", repository.0)
 }
 
 /// `session/key`: signs the console's sessions.

@@ -32,7 +32,10 @@ pub fn ours<P: Store + Clock>(
     let requested = Ledger(store).job(launch.job).view()?.requested;
     let fits = |requested: &Requested| match requested.registered_at {
         RegisteredAt::Repository => requested.repository_id == id,
-        RegisteredAt::Organization { .. } => requested.repository.owner().eq_ignore_ascii_case(name.owner()),
+        // By its id, it is the same one though its owner has another name by now.
+        RegisteredAt::Organization { .. } => {
+            requested.repository_id == id || requested.repository.owner().eq_ignore_ascii_case(name.owner())
+        }
     };
     Ok(requested.filter(fits).map(|_| launch))
 }

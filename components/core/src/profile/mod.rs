@@ -287,6 +287,17 @@ impl Profiles {
         self.0.iter().map(|profile| (profile, lacks(profile))).min_by_key(|(_, lacking)| lacking.len())
     }
 
+    /// In the order in which they are tried.
+    pub fn iter(&self) -> impl Iterator<Item = &Profile> {
+        self.0.iter()
+    }
+
+    /// The levels at which runners are registered, each once.
+    pub fn levels(&self) -> Vec<RunnerLevel> {
+        let uses = |level: &RunnerLevel| self.0.iter().any(|profile| profile.level.unwrap_or_default() == *level);
+        [RunnerLevel::Repository, RunnerLevel::Organization].into_iter().filter(uses).collect()
+    }
+
     /// The names, in the order in which the profiles are tried.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|profile| profile.name.as_str())
@@ -439,6 +450,15 @@ impl Profile {
         }
     }
 
+    /// The owners, in lower case, that its repositories are limited to; empty means all.
+    pub fn owners(&self) -> Vec<String> {
+        let owner = |pattern: &String| Some(pattern.split_once('/')?.0.to_lowercase());
+        let mut owners: Vec<String> = self.repositories.iter().filter_map(owner).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        owners
+    }
+
     fn allows(&self, repository: &RepositoryName) -> bool {
         self.repositories.is_empty()
             || self.repositories.iter().any(|pattern| match pattern.strip_suffix("/*") {
@@ -499,6 +519,19 @@ mod tests {
             assert_eq!(find(TWO, &["self-hosted", label], "a/b"), Err(NotOurs::NoLabel(label.to_owned())));
         }
         assert!(matches!(find(TWO, &["self-hosted.24gb"], "octopus/x"), Err(NotOurs::Repository { .. })));
+    }
+
+    #[test]
+    fn levels_and_owners_are_those_of_the_profiles() {
+        let profile = |more: &str| format!("[[profile]]\nname = 'p'\nlabels = ['a']\n{more}\n");
+        let levels = |text: &str| Profiles::parse(text).unwrap().levels();
+        let (organization, repository) = (profile("level = 'organization'"), profile(""));
+        assert_eq!(levels(""), [RunnerLevel::Repository]);
+        assert_eq!(levels(&organization), [RunnerLevel::Organization]);
+        let both = [RunnerLevel::Repository, RunnerLevel::Organization];
+        assert_eq!(levels(&(organization.clone() + &repository + &organization)), both);
+        let owned = Profiles::parse(&profile("repositories = ['b/x', 'A/*', 'a/y']")).unwrap();
+        assert_eq!(owned.iter().next().unwrap().owners(), ["a", "b"]);
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn unconfigured() -> Memory {
                 answer(201, &json!({
                     "id": made.get(), "slug": "gha-slurm", "name": "gha-slurm", "pem": pem(),
                     "webhook_secret": format!("secret-{}", made.get()), "html_url": "https://github.com/apps/gha-slurm",
+                    "permissions": {"organization_self_hosted_runners": "write", "actions": "read", "metadata": "read"},
                 }))
             }
         }
@@ -105,7 +106,9 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
     assert_eq!(chosen.status, 200, "{:?}", chosen.log);
     let registered = callback(&platform, "c0de", &chosen);
     assert_eq!(registered.status, 200, "{:?} {:?}", registered.log, registered.detail);
-    assert!(page_of(&registered).contains("https://github.com/apps/gha-slurm/installations/new"));
+    let page = page_of(&registered);
+    assert!(page.contains("https://github.com/apps/gha-slurm/installations/new"));
+    assert!(page.contains("level = &quot;organization&quot;"), "{page}");
 
     assert_eq!(Settings(&platform).github().unwrap().app_id, "1");
     assert!(Settings(&platform).app_key().is_ok());
@@ -123,6 +126,19 @@ fn from_the_link_to_an_app_that_signs_and_checks() {
     let at = platform.unix_seconds();
     let record = json!({"audit": "registration", "app_id": 1, "client": "192.0.2.1", "time": at, "level": "info"});
     assert_eq!(registrations(&platform), [record]);
+}
+
+#[test]
+fn what_an_app_may_do_is_shown_before_it_is_made() {
+    let shown = |fields: &str| {
+        page_of(&send(&unconfigured(), "POST", "/setup", "", &format!("{fields}&name=n&secret={SECRET}"), None))
+    };
+    let least = shown("account=organization&organization=octo-org&runners=organization");
+    assert!(least.contains("organization_self_hosted_runners") && !least.contains("administration"), "{least}");
+    for more in ["account=organization&organization=octo-org&runners=repository", "account=personal"] {
+        let page = shown(more);
+        assert!(page.contains("delete repositories") && !page.contains("organization_self_hosted_runners"), "{page}");
+    }
 }
 
 #[test]
