@@ -72,6 +72,10 @@ fn what_cannot_be_is_refused_by_name() {
         (comment("{runs}"), "job.comment"),
         (comment("a|b"), "job.comment"),
         (format!("{base}job: {{runner: /opt/runner, hooks: {{started: relative.sh}}}}\n"), "job.hooks.started"),
+        (
+            format!("{base}job: {{runner: /opt/runner, environment: {{ACTIONS_RUNNER_HOOK_JOB_STARTED: /x.sh}}}}\n"),
+            "job.environment.ACTIONS_RUNNER_HOOK_JOB_STARTED: the gateway's check of each job has it: name yours in job.hooks.started",
+        ),
         (format!("{runs}policy: {{events: []}}\n"), "policy.events"),
         (format!("{runs}policy: {{forks: sometimes}}\n"), "gateway.yaml:4:"),
         (format!("{runs}policy: {{branch: [main]}}\n"), "gateway.yaml:4:"),

@@ -53,7 +53,7 @@ ours() {
     return 1
 }
 
-# Nobody else is there to do it. First the worker, which is the nearest: it has no time to begin a step.
+# Nobody else is there to do it. They stand still first, the worker before all: none acts on another's end.
 end_runner() {
     local process=$$ key value found=()
     [[ -n ${GHA_SLURM_WORK:-} ]] || return 0
@@ -63,7 +63,10 @@ end_runner() {
         { [[ $process -gt 0 ]] && ours "$process"; } || break
         found+=("$process")
     done 2>/dev/null
-    [[ ${#found[@]} -eq 0 ]] || kill -KILL "${found[@]}" 2>/dev/null
+    if [[ ${#found[@]} -gt 0 ]]; then
+        kill -STOP "${found[@]}" 2>/dev/null
+        kill -KILL "${found[@]}" 2>/dev/null
+    fi
     set +f
     for process in /proc/[0-9]*; do
         process=${process#/proc/}
@@ -306,6 +309,9 @@ judge() {
 if [[ ! -p $fifo || ! -O $fifo || -L $fifo ]]; then refuse "the job script cannot be told"; fi
 # For both, so that it waits for no reader.
 exec {said}<>"$fifo" || refuse "the job script cannot be told"
+for program in awk tr wc; do
+    type -P "$program" >/dev/null || refuse "the check needs $program, which is not there"
+done
 for file in policy user; do
     [[ -f $here/$file && ! -L $here/$file && -r $here/$file ]] || refuse "the check has no $file"
 done

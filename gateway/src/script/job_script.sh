@@ -534,7 +534,7 @@ main() {
     runner_pid=$!
     hear_check {lock}>&- &
     # To the end of the log, whoever is told to end before: until the marker is gone.
-    (trap '' TERM && while kill -0 "$$" 2>/dev/null; do sleep 0.5; done) {lock}>&- &
+    (trap '' TERM && while kill -0 "$$" 2>/dev/null; do sleep 0.5; done && dismiss_listener) {lock}>&- &
     marker=$!
     # So that bash does not tell of its end.
     disown "$marker"

@@ -62,6 +62,12 @@ fn policy(more: &str) -> String {
 
 /// A place for the script, and the job that it is started for.
 async fn start(app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&str, &str)]) -> Run {
+    start_script(include_str!("../../src/script/job_script.sh"), app, folder, job, labels, changes).await
+}
+
+async fn start_script(script: &str, app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&str, &str)]) -> Run {
+    let place = folder.join("job_script.sh");
+    std::fs::write(&place, script).unwrap();
     let request = app.request(job, ONE, labels);
     let text = |name: &str| request[name].as_str().unwrap().to_owned();
     let runner = runner_folder(folder);
@@ -70,7 +76,7 @@ async fn start(app: &App, folder: &Path, job: u64, labels: &str, changes: &[(&st
     let output = std::fs::File::create(folder.join("out")).unwrap();
     let mut command = Command::new("bash");
     command
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/script/job_script.sh"))
+        .arg(place)
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("GHA_SLURM_TOKEN", text("launcherToken"))
@@ -225,7 +231,7 @@ async fn a_runner_told_before_the_script_may_still_cancel_its_job() {
     app.github.queue_job(ONE, &["self-hosted"]).await;
     let patient = [("STAND_IN_JOB_SECONDS", "30"), ("GHA_SLURM_GRACE_SECONDS", "20")];
     let mut run = start(&app, folder.path(), 1, "self-hosted", &patient).await;
-    within(10, "its job runs", async || run.output().contains("Running job")).await;
+    within(10, "its job runs", async || run.output().contains("Running step")).await;
     // The first is the script.
     Command::new("kill").arg("-TERM").args(&tree(run.child.id())[1..]).stderr(Stdio::null()).status().unwrap();
     // The script looks once a second.
@@ -301,12 +307,15 @@ async fn an_archive_is_checked_and_unpacked() {
 /// A container image of nothing but mount points, into which the machine's programs are bound.
 fn image(folder: &Path) -> PathBuf {
     let image = folder.join("image");
-    for name in ["usr", "dev", "proc", "sys", "tmp", "home", "etc", "root", "work"] {
+    for name in ["usr", "dev", "proc", "sys", "tmp", "home", "etc/alternatives", "root", "work"] {
         std::fs::create_dir_all(image.join(name)).unwrap();
     }
     for name in ["bin", "sbin", "lib", "lib64"] {
         std::os::unix::fs::symlink(Path::new("usr").join(name), image.join(name)).unwrap();
     }
+    // Debian's awk is a link to a link in /etc.
+    std::os::unix::fs::symlink(std::fs::canonicalize("/usr/bin/awk").unwrap(), image.join("etc/alternatives/awk"))
+        .unwrap();
     for name in ["passwd", "group", "hosts", "resolv.conf"] {
         std::fs::write(image.join("etc").join(name), "").unwrap();
     }

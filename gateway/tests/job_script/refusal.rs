@@ -7,7 +7,7 @@ use gha_slurm_simulator::github::JobSpec;
 use serde_json::Value;
 
 use crate::support::{ONE, within};
-use crate::{Run, policy, processes_of, site, start};
+use crate::{Run, policy, processes_of, site, start, start_script};
 
 fn steps(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("steps")).unwrap_or_default()
@@ -84,9 +84,8 @@ async fn a_check_that_is_replaced_or_removed_ends_everything() {
 async fn a_check_that_is_killed_ends_everything() {
     let (app, folder) = site().await;
     let place = folder.path().join("steps");
-    // It stands still until it is killed.
-    let slow = "#!/bin/bash\nexec {f}<>\"${BASH_SOURCE[0]%/*/*}/said\"\nkill -KILL $$\n";
-    let changes = [("STAND_IN_STEPS", place.to_str().unwrap()), ("GHA_SLURM_CHECK", slow)];
+    let killed = "#!/bin/bash\nexec {f}<>\"${BASH_SOURCE[0]%/*/*}/said\"\nkill -KILL $$\n";
+    let changes = [("STAND_IN_STEPS", place.to_str().unwrap()), ("GHA_SLURM_CHECK", killed)];
     app.github.queue_job(ONE, &["x"]).await;
     let mut run = start(&app, folder.path(), 1, "x", &changes).await;
     let (status, said) = run.end(15).await;
@@ -140,4 +139,63 @@ async fn an_organizations_runner_is_of_its_owners_page() {
     let mut run = start(&app, folder.path(), 3, "x", &other).await;
     let (status, said) = run.end(5).await;
     assert!(status == Some(1) && said.contains("not the page of the owner"), "{said}");
+}
+
+/// A check that is in the runner, with the processes above it, and a job script that is gone.
+#[tokio::test]
+async fn a_refused_job_dies_without_the_script_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let hook = folder.path().join("hook");
+    std::fs::create_dir(&hook).unwrap();
+    std::fs::write(hook.join("check.sh"), include_str!("../../src/script/check.sh")).unwrap();
+    let steps = folder.path().join("steps");
+    let worker = format!("bash -e {}/check.sh; echo always >{}", hook.display(), steps.display());
+    let mut listener = Command::new("setsid");
+    listener.args(["bash", "-c", "sleep 100 & bash -c \"$WORKER\"; echo listener >>steps"]).env("WORKER", worker);
+    let begun = std::time::Instant::now();
+    let ended = listener.env("GHA_SLURM_WORK", folder.path()).current_dir(folder.path()).output().unwrap();
+    assert!(!ended.status.success() && !steps.exists() && begun.elapsed().as_secs() < 12, "{ended:?}");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(said.contains("::error title=This cluster does not run this job::the job script cannot be told"), "{said}");
+    assert_eq!(processes_of(folder.path()), [""; 0], "its children too");
+}
+
+/// The check is asked to end, as by a runner whose job was cancelled, and does not give way.
+#[tokio::test]
+async fn an_interrupted_check_is_a_refusal() {
+    let (app, folder) = site().await;
+    let place = folder.path().join("steps");
+    let check = include_str!("../../src/script/check.sh").replace("\njudge() {\n", "\njudge() {\n    sleep 30\n");
+    let changes = [("STAND_IN_STEPS", place.to_str().unwrap()), ("GHA_SLURM_CHECK", &check)];
+    app.github.queue_job(ONE, &["x"]).await;
+    let mut run = start(&app, folder.path(), 1, "x", &changes).await;
+    let checks = || {
+        let found =
+            Command::new("pgrep").args(["-f", &format!("{}.*/hook/check.sh", folder.path().display())]).output();
+        String::from_utf8(found.unwrap().stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    within(10, "it checks", async || !checks().is_empty()).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    Command::new("kill").arg("-INT").args(checks()).status().unwrap();
+    Command::new("kill").arg("-TERM").args(checks()).status().unwrap();
+    refused(&mut run, "the check was interrupted before it decided").await;
+
+    // Told to end, the script does not leave the runner the time to run steps either.
+    app.github.queue_job(ONE, &["x"]).await;
+    let mut run = start(&app, folder.path(), 2, "x", &changes).await;
+    within(10, "it checks", async || !checks().is_empty()).await;
+    run.signal();
+    let (status, said) = run.end(10).await;
+    assert!(status == Some(143) && steps(folder.path()).is_empty(), "{status:?} {said}");
+}
+
+#[tokio::test]
+async fn a_check_that_does_not_decide_ends_everything() {
+    let (app, folder) = site().await;
+    let place = folder.path().join("steps");
+    let changes = [("STAND_IN_STEPS", place.to_str().unwrap()), ("GHA_SLURM_CHECK", "sleep 100\n")];
+    app.github.queue_job(ONE, &["x"]).await;
+    let script = include_str!("../../src/script/job_script.sh").replace("begin_limit=300", "begin_limit=1");
+    let mut run = start_script(&script, &app, folder.path(), 1, "x", &changes).await;
+    refused(&mut run, "the check did not decide within 1 s").await;
 }
