@@ -372,8 +372,16 @@ async fn by_sbatch_the_token_is_in_no_script_and_no_argv() {
     let folder = tempfile::tempdir().unwrap();
     runner_folder(folder.path());
     let app = App::start().await;
-    let environment =
-        format!(", scratch: {}, environment: {{STAND_IN_GITHUB: '{}'}}}}", folder.path().display(), app.github.url());
+    // This sbatch changes no user, which the node's check would find out.
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    let id = folder.path().join("bin/id");
+    std::fs::write(&id, "#!/bin/bash\necho daemon\n").unwrap();
+    std::fs::set_permissions(&id, PermissionsExt::from_mode(0o755)).unwrap();
+    let environment = format!(
+        ", scratch: {0}, environment: {{STAND_IN_GITHUB: '{1}', PATH: '{0}/bin:/usr/bin:/bin'}}}}",
+        folder.path().display(),
+        app.github.url()
+    );
     let text = yaml(folder.path(), &commands(folder.path())).replace("/runner}", &format!("/runner{environment}"));
     let gateway = Gateway::start(folder.path(), &text);
     let (job, _) = app.github.queue_job(ONE, &["a"]).await;
