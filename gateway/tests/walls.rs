@@ -372,12 +372,14 @@ async fn by_sbatch_the_token_is_in_no_script_and_no_argv() {
     let folder = tempfile::tempdir().unwrap();
     runner_folder(folder.path());
     let app = App::start().await;
-    let at = folder.path().display();
-    // Without Slurm nothing runs as the mapped user, which is what the node's check looks at.
-    std::fs::write(folder.path().join("id"), "#!/bin/sh\necho daemon\n").unwrap();
-    std::fs::set_permissions(folder.path().join("id"), PermissionsExt::from_mode(0o755)).unwrap();
+    // This sbatch changes no user, which the node's check would find out.
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    let id = folder.path().join("bin/id");
+    std::fs::write(&id, "#!/bin/bash\necho daemon\n").unwrap();
+    std::fs::set_permissions(&id, PermissionsExt::from_mode(0o755)).unwrap();
     let environment = format!(
-        ", scratch: {at}, environment: {{STAND_IN_GITHUB: '{}', PATH: '{at}:/usr/bin:/bin'}}}}",
+        ", scratch: {0}, environment: {{STAND_IN_GITHUB: '{1}', PATH: '{0}/bin:/usr/bin:/bin'}}}}",
+        folder.path().display(),
         app.github.url()
     );
     let text = yaml(folder.path(), &commands(folder.path())).replace("/runner}", &format!("/runner{environment}"));

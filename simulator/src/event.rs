@@ -99,6 +99,13 @@ pub enum Event {
         /// The app's body, secrets included.
         body: Value,
     },
+    /// The job script told the app that the check on its node refused the job.
+    RefusedAtNode {
+        /// The Slurm job's id.
+        slurm_job: u64,
+        /// What it told.
+        body: Value,
+    },
     /// The Slurm job ended and freed its resources.
     SlurmJobEnded {
         /// The Slurm job's id.

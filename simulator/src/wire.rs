@@ -255,6 +255,10 @@ async fn to_app(
         shared.hold.pass(&launch).await;
         shared.events.emit(Event::Redeeming { slurm_job });
     }
+    if uri.path() == "/gha/runner/refused" && slurm_job != 0 {
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        shared.events.emit(Event::RefusedAtNode { slurm_job, body });
+    }
     let passed = pass(&shared, &app, method, &uri, &headers, body).await;
     if exchange {
         let (status, body) = match &passed {

@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod organizations;
 mod pages;
+mod policy;
 mod races;
 mod real_gateway;
 mod redeem_bad_input;

@@ -296,6 +296,10 @@ fn check_job(job: &Job, own_template: bool) -> Result<(), ConfigError> {
             return Err(invalid(key, "an absolute path of letters, digits and -_./%{}@+"));
         }
     }
+    let hooks = [("job.hooks.started", &job.hooks.started), ("job.hooks.completed", &job.hooks.completed)];
+    if let Some((key, _)) = hooks.iter().find(|(_, hook)| hook.as_ref().is_some_and(|hook| !hook.ends_with(".sh"))) {
+        return Err(invalid(*key, "GitHub's runner takes a script whose name ends in .sh"));
+    }
     job.comment.as_deref().map_or(Ok(()), comment::check)?;
     if !job.output.contains("%j") {
         return Err(invalid("job.output", "needs %j, so that each Slurm job has a file of its own"));

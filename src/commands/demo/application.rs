@@ -28,6 +28,7 @@ impl Application {
         manifest: &Path,
         github: &GitHub,
         wire: &Wire,
+        profiles: &str,
         webhook_secret: &str,
         gateway_secret: &str,
     ) -> anyhow::Result<Self> {
@@ -46,7 +47,7 @@ impl Application {
             ("GATEWAY_URL", &wire.gateway_url()),
             ("GATEWAY_SECRET", gateway_secret),
             ("PUBLIC_URL", &wire.app_url()),
-            ("PROFILES", ""),
+            ("PROFILES", profiles),
             ("ADMIN_TOKEN", &admin_token),
         ] {
             command.env(format!("SPIN_VARIABLE_{name}"), value);

@@ -12,6 +12,7 @@ use gha_slurm_simulator::runner;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use super::policy::ADA;
 use super::process::Process;
 use super::{IDLE_LIMIT, REPOSITORY};
 
@@ -53,6 +54,7 @@ impl Gateway {
         let yaml = format!(
             "listen: 127.0.0.1:0\nghaSharedSecret: {secret}\nbackend: local\nstateDirectory: {place}\n\
              repositories: [{{gitHubURL: 'https://github.com/{REPOSITORY}', slurmUser: demo}}]\n\
+             people: {{table: {{ada-lovelace: {{id: {ADA}, slurmUsers: [ada]}}}}}}\n\
              job: {{runner: {}, scratch: {}, idleSeconds: {}, environment: {{{}: '{github}'}}}}\n",
             under("runner")?,
             under("scratch")?,

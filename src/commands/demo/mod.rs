@@ -6,6 +6,7 @@
 
 mod application;
 mod cluster;
+mod policy;
 mod process;
 mod scenario;
 mod screen;
@@ -54,6 +55,10 @@ pub(crate) enum Scenario {
     LostWebhook,
     /// The gateway is down while jobs are queued; they are launched when it is back.
     GatewayDown,
+    /// A pull request of a fork gets no runner, and is ended on the node where the app alone allows it.
+    Fork,
+    /// A job runs as the Slurm user of the person who started it, and as nobody else's.
+    People,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -127,7 +132,8 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let events = Events::default();
     let github = GitHub::start(&[REPOSITORY], &webhook_secret, events.clone()).await?;
     let wire = Wire::start(events.clone()).await?;
-    let app = Application::start(manifest, &github, &wire, &webhook_secret, &gateway_secret).await?;
+    let profiles = policy::profiles(arguments.scenario);
+    let app = Application::start(manifest, &github, &wire, profiles, &webhook_secret, &gateway_secret).await?;
     github.set_webhook_url(&format!("{}/api/github/webhooks", app.url));
     screen.party("GitHub (simulated)", &github.url());
     screen.party("app (.wasm files on the host)", &app.url);
@@ -136,6 +142,8 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     let mut happening = events.subscribe();
     let complete = match arguments.scenario {
         Scenario::Workflow => stage.workflow(&mut happening).await?,
+        Scenario::Fork => stage.fork(&mut happening).await?,
+        Scenario::People => stage.people(&mut happening).await?,
         other => stage.play(other, &mut happening).await?,
     };
     if !complete {

@@ -194,6 +194,10 @@ impl<'a> Watcher<'a> {
             Event::JobFinished { job, conclusion } => {
                 self.step(6, "runner → GitHub", &format!("job {job} is done: {conclusion}"));
             }
+            Event::RefusedAtNode { slurm_job, body } => {
+                self.step(6, "node → app", &format!("the check on the node of Slurm job {slurm_job} refused the job"));
+                self.screen.wire(&body);
+            }
             Event::SlurmJobEnded { slurm_job, why } => {
                 self.step(7, "Slurm", &format!("Slurm job {slurm_job} ended: {why}"));
                 self.ended = true;
