@@ -171,11 +171,13 @@ async fn start_runner(Axum(shared): Axum<Arc<Shared>>, headers: HeaderMap, body:
         }
         None => {}
     }
-    // The original's body parser reads JSON of a known length only; all values are strings.
+    // The original's body parser reads JSON of a known length only; all values that it knows are strings.
     let typed = text("content-type") == Some("application/json") && text("content-length").is_some();
     let start: Value = serde_json::from_slice(&body).unwrap_or_default();
     let required = ["gitHubURL", "launcherToken", "runnerLabels", "tokenURL"];
-    let strings = start.as_object().is_some_and(|fields| fields.values().all(Value::is_string));
+    let unknown = |name: &str| matches!(name, "repositoryId" | "runId" | "person");
+    let strings =
+        start.as_object().is_some_and(|fields| fields.iter().all(|(name, value)| value.is_string() || unknown(name)));
     if !typed || !strings || required.iter().any(|name| start[*name].as_str().is_none_or(str::is_empty)) {
         return (StatusCode::INTERNAL_SERVER_ERROR, "Error").into_response();
     }

@@ -107,8 +107,8 @@ fn allowed(app: &AppState, levels: &[RunnerLevel]) -> Vec<Finding> {
     }
     if findings.is_empty() {
         findings.push(Finding::ok(APP, format!("{}: key, permissions and events are correct", app.name)));
+        findings.extend(superfluous(app, levels));
     }
-    findings.extend(superfluous(app, levels));
     findings
 }
 
