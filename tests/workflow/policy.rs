@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::gateway::GatewayProcess;
-use crate::support::{ADMIN_TOKEN, App, REPOSITORY, WEBHOOK_SECRET, json};
+use crate::support::{ADMIN_TOKEN, App, GATEWAY_SECRET, REPOSITORY, WEBHOOK_SECRET, json};
 
 const SECOND: &str = "octo-org/second";
 const FORK: &str = "mallory/simulation";
@@ -47,11 +47,13 @@ labels = ['organization']
 level = 'organization'
 ";
 
+const PEOPLE: &str = "people: {table: {ada-lovelace: {id: 12, slurmUsers: [games]}}, block: [trudy]}";
+
 /// What becomes of a job.
 struct Cluster {
     app: App,
     folder: TempDir,
-    _gateway: GatewayProcess,
+    gateway: GatewayProcess,
 }
 
 impl Cluster {
@@ -61,6 +63,10 @@ impl Cluster {
 
     /// With more of the gateway's configuration.
     async fn start_with(more: &str) -> Self {
+        Self::start_as(more, PEOPLE, PROFILES).await
+    }
+
+    async fn start_as(more: &str, people: &str, profiles: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let events = Events::default();
         let github = GitHub::start(&[REPOSITORY, SECOND], WEBHOOK_SECRET, events.clone()).await.unwrap();
@@ -71,14 +77,14 @@ impl Cluster {
              stateDirectory: {here}/state\nminUid: 1\n\
              repositories: [{{gitHubURL: 'https://github.com/{REPOSITORY}', slurmUser: daemon}},\n  \
                {{gitHubURL: 'https://github.com/{SECOND}', slurmUser: bin}}]\n\
-             people: {{table: {{ada-lovelace: {{id: 12, slurmUsers: [games]}}}}, block: [trudy]}}\n{more}\n\
+             {people}\n{more}\n\
              job: {{runner: {here}/runner, scratch: {here}, output: {here}/output-%j, idleSeconds: 20, environment: \
              {{{}: '{origin}', STAND_IN_STEPS: {here}/steps}}}}\n",
             runner::GITHUB_VARIABLE
         );
         let gateway = GatewayProcess::start(folder.path(), &yaml);
-        let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.url), ("profiles", PROFILES)]).await;
-        Self { app, folder, _gateway: gateway }
+        let app = App::start_beside(github, events, "", &[("gateway_url", &gateway.url), ("profiles", profiles)]).await;
+        Self { app, folder, gateway }
     }
 
     fn steps(&self) -> String {
@@ -353,8 +359,8 @@ async fn slurm_user_by_its_person() {
 async fn slurm_user_by_somebody_else() {
     let cluster = Cluster::start().await;
     let spec = |login: &str| JobSpec { actor: Person::new(login, 66), ..job(&["people", "slurm-user=games"]) };
-    cluster.is_refused_by_the_gateway(spec("mallory"), "may not be").await;
-    cluster.is_refused_by_the_gateway(spec("trudy"), "block").await;
+    cluster.is_refused_by_the_gateway(spec("mallory"), "people of the gateway do not let mallory run as games").await;
+    cluster.is_refused_by_the_gateway(spec("trudy"), "trudy is blocked by people.block of the gateway").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,7 +389,8 @@ async fn slurm_user_me() {
 async fn login_taken_over() {
     let cluster = Cluster::start().await;
     let spec = JobSpec { actor: ada(666), ..job(&["people", "slurm-user=games"]) };
-    cluster.is_refused_by_the_gateway(spec, "id").await;
+    let words = "list Ada-Lovelace as account 12, and this is account 666: another one has the login by now";
+    cluster.is_refused_by_the_gateway(spec, words).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -405,13 +412,6 @@ async fn payload_without_visibility_or_sender() {
     let cluster = Cluster::start().await;
     cluster.app.github.disturb_webhook(WebhookFault::Bare);
     cluster.runs(usual()).await;
-    cluster.app.github.disturb_webhook(WebhookFault::Bare);
-    let spec = JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) };
-    cluster.is_ignored(spec, "the webhook does not say who started the job").await;
-    let cluster = Cluster::start().await;
-    cluster.app.github.set_visibility(REPOSITORY, "public");
-    cluster.app.github.disturb_webhook(WebhookFault::Bare);
-    cluster.denied(usual(), "the repository is public").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -429,4 +429,145 @@ async fn run_not_shown() {
         cluster.app.github.fail(Endpoint::Run, Fault::Status(404));
     }
     cluster.denied(usual(), "GitHub does not show the workflow run").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn push_internal() {
+    let cluster = Cluster::start().await;
+    cluster.app.github.set_visibility(REPOSITORY, "internal");
+    cluster.runs(usual()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn made_public_while_queued() {
+    let cluster = Cluster::start().await;
+    // The job script has to ask again.
+    cluster.app.github.fail(Endpoint::Run, Fault::Status(502));
+    let (job, delivery) = cluster.app.github.queue(usual()).await;
+    cluster.app.github.set_visibility(REPOSITORY, "public");
+    assert_eq!(delivery.unwrap().answer["decision"], "launched");
+    cluster.is_denied(job, "the repository is public").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fork_with_an_allowed_branch() {
+    let cluster = Cluster::start_with("policy: {forks: allow, branches: [main, 'f*', 'a*']}").await;
+    let spec = JobSpec { branch: "main".to_owned(), ..of_fork("pull_request", job(&["open"])) };
+    cluster.refused_at_the_node(spec, "the policy (branches) does not allow a fork: main").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slurm_user_rerun_by_somebody_else() {
+    let cluster = Cluster::start().await;
+    let first = cluster.runs(JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) }).await;
+    let (_, delivery) = cluster.app.github.rerun_job(first, Person::new("grace", 13)).await;
+    let reason = delivery.unwrap().answer["reason"].to_string();
+    assert!(reason.contains("people of the gateway do not let grace run as games"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slurm_user_of_another_actor() {
+    let cluster = Cluster::start().await;
+    let spec =
+        JobSpec { actor: Person::new("grace", 13), sender: Some(ada(12)), ..job(&["people", "slurm-user=games"]) };
+    cluster.denied(spec, "the job names a Slurm user, and grace started it").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slurm_user_by_somebody_else_told_by_the_app() {
+    let profiles = format!("[people]\nada-lovelace = {{id = 12, slurm_users = ['games']}}\n{PROFILES}");
+    let cluster = Cluster::start_as("", PEOPLE, &profiles).await;
+    let spec = JobSpec { actor: Person::new("mallory", 66), ..job(&["people", "slurm-user=games"]) };
+    cluster.is_ignored(spec, "mallory at GitHub may not run jobs as this Slurm user").await;
+    // An end is seen whoever caused it.
+    let (queued, delivery) = {
+        cluster.app.github.fail(Endpoint::Run, Fault::Status(502));
+        cluster.app.github.queue(JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) }).await
+    };
+    assert_eq!(delivery.unwrap().answer["decision"], "launched");
+    cluster.app.github.set_visibility(REPOSITORY, "public");
+    let ended = cluster.app.github.cancel_job(queued).await.unwrap();
+    assert_eq!(ended.answer["decision"], "recorded", "{}", ended.answer);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slurm_user_without_people() {
+    let cluster = Cluster::start_as("", "", PROFILES).await;
+    let spec = JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) };
+    cluster.is_refused_by_the_gateway(spec, "a workflow names no Slurm user here").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn account_renamed() {
+    let cluster = Cluster::start().await;
+    let spec = JobSpec { actor: Person::new("hopper", 12), ..job(&["people", "slurm-user=games"]) };
+    cluster.is_refused_by_the_gateway(spec, "it is called hopper now: change the entry").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocked_person() {
+    let cluster = Cluster::start().await;
+    let spec = JobSpec { actor: Person::new("Trudy", 14), ..usual() };
+    cluster.is_refused_by_the_gateway(spec, "is blocked by people.block of the gateway").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_not_answering() {
+    let cluster = Cluster::start_as("", "people: {command: [/bin/false]}", PROFILES).await;
+    let spec = JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) };
+    let (_, delivery) = cluster.app.github.queue(spec).await;
+    let answer = delivery.unwrap().answer;
+    assert_eq!(
+        (&answer["decision"], &answer["reason"]),
+        (&Value::from("deferred"), &Value::from("the gateway failed (503)"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repository_not_mapped() {
+    let cluster = Cluster::start().await;
+    cluster.app.github.add_repository("lab/site");
+    let spec = JobSpec::new("lab/site", &["self-hosted", "slurm"]);
+    cluster.is_refused_by_the_gateway(spec, "no Slurm user is mapped to https://github.com/lab/site").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repository_created_anew() {
+    let cluster = Cluster::start().await;
+    let path = cluster.folder.path().join("gateway.yaml");
+    let pinned = std::fs::read_to_string(&path).unwrap().replacen(
+        "slurmUser: daemon}",
+        "slurmUser: daemon, repositoryId: 424242}",
+        1,
+    );
+    std::fs::write(&path, pinned).unwrap();
+    let reload = format!("{}/api/reload", cluster.gateway.url);
+    let reloaded = cluster.app.client.post(reload).header("auth-token", GATEWAY_SECRET).send().await.unwrap();
+    assert_eq!(reloaded.status(), 200);
+    cluster.is_refused_by_the_gateway(usual(), "is repository 424242 for the gateway, and this is repository").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn payload_without_visibility_of_a_public_repository() {
+    let cluster = Cluster::start().await;
+    cluster.app.github.set_visibility(REPOSITORY, "public");
+    cluster.app.github.disturb_webhook(WebhookFault::Bare);
+    cluster.denied(usual(), "the repository is public").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slurm_user_without_sender() {
+    let cluster = Cluster::start().await;
+    cluster.app.github.disturb_webhook(WebhookFault::Bare);
+    let spec = JobSpec { actor: ada(12), ..job(&["people", "slurm-user=games"]) };
+    cluster.is_ignored(spec, "the webhook does not say who started the job").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_environment() {
+    let cluster = Cluster::start().await;
+    let forged = [("GITHUB_REPOSITORY", SECOND), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_ACTOR", "octocat")];
+    let env = forged.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let spec = JobSpec { env, ..of_fork("pull_request", job(&["open"])) };
+    cluster.refused_at_the_node(spec, "the policy (forks) does not allow it").await;
 }

@@ -13,6 +13,8 @@ use gha_slurm_protocol::identity::LaunchId;
 use serde_json::json;
 
 const TURN_SECONDS: u64 = 2;
+/// How long until GitHub may show a workflow run that it has just made.
+const YOUNG_WAIT_SECONDS: u64 = 10;
 /// How long until somebody may have fixed what only a person can.
 const FIX_SECONDS: u64 = 60;
 /// Waits from here on are spread, so that not all who wait come back at once.
@@ -31,6 +33,8 @@ pub(crate) enum Denied {
     Gone(LaunchId, String),
     /// The rules of this profile do not allow the workflow run.
     NotAllowed(LaunchId, String, Denial),
+    /// GitHub does not show the workflow run, and may soon.
+    NotShownYet,
     /// GitHub gives none.
     GitHub(LaunchId, GitHubError),
     Setting(SettingError),
@@ -78,7 +82,7 @@ impl Denied {
             Self::Gone(..) => Some(RedemptionOutcome::Gone),
             Self::NotAllowed(..) => Some(RedemptionOutcome::Denied),
             Self::Setting(_) => Some(RedemptionOutcome::Failed),
-            Self::UnderWay | Self::GitHub(..) | Self::Store(_) => None,
+            Self::UnderWay | Self::NotShownYet | Self::GitHub(..) | Self::Store(_) => None,
         }
     }
 }
@@ -97,6 +101,11 @@ impl From<Denied> for Answer {
             Denied::UnderWay => {
                 Self::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
             }
+            Denied::NotShownYet => Self::try_again(
+                YOUNG_WAIT_SECONDS,
+                "GitHub does not show the workflow run yet; the launch token stays valid",
+            )
+            .at(Level::Info),
             Denied::Gone(id, why) => Self::new(410, json!({"error": why, "launch": id})),
             Denied::NotAllowed(id, profile, denial) => {
                 let error = format!("{denial} (profile {profile}, {})", denial.key());

@@ -14,6 +14,9 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use crate::denied::Denied;
 use crate::redeem::Wanted;
 
+/// A run that GitHub does not show is one that it does not show for so long after its webhook.
+const YOUNG_SECONDS: u64 = 30;
+
 /// Judges the run of the job that a launch would serve; `attempt` is the attempt to redeem it. A denial is a fact of the job:
 /// it gets no other launch.
 pub(crate) fn judge<P: Platform>(
@@ -37,6 +40,7 @@ pub(crate) fn judge<P: Platform>(
             Ok(()) => return Ok(()),
             Err(denial) => denial,
         },
+        Ok(None) if is_young(platform, requested) => return Err(Denied::NotShownYet),
         Ok(None) => Denial::NoRun,
         Err(error) => {
             ledger.launch(id).redemptions().record_failed_at_github(attempt, &error)?;
@@ -56,6 +60,11 @@ pub(crate) fn judge<P: Platform>(
         record(platform, &record_of);
     }
     Err(Denied::NotAllowed(id, requested.profile.clone(), denial))
+}
+
+/// Whether a run is so new that not all of GitHub may know it.
+fn is_young<P: Platform>(platform: &P, requested: &Requested) -> bool {
+    requested.at.saturating_add(YOUNG_SECONDS) > platform.unix_seconds()
 }
 
 /// What GitHub says of a job's run, or said before; `None` where it does not show it.

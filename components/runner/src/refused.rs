@@ -72,9 +72,11 @@ fn note<P: Platform>(platform: &P, id: LaunchId, refusal: &Refusal) -> Result<An
         record(platform, &refused);
     }
     // Where the refused job is of the run that the launch was made for, its own job is refused as well, for the same reason.
-    let requested = ledger.job(id.job).view()?.requested;
-    let own_run = requested.and_then(|requested| requested.run_id);
-    if facts.took()?.is_none() && facts.lost()?.is_none() && run_id.is_some() && *run_id != own_run {
+    // Otherwise no launch of the job that took the runner is good for the robbed one: it is for whom this node refuses.
+    let view = ledger.job(id.job).view()?;
+    let waits = view.waiting(platform.unix_seconds()).is_some();
+    let own_run = view.requested.and_then(|requested| requested.run_id);
+    if waits && facts.lost()?.is_none() && run_id.is_some() && *run_id != own_run {
         facts.record_lost(LostReason::RefusedAtNode)?;
     }
     Ok(Answer::new(200, json!({"recorded": true, "launch": id})))

@@ -16,7 +16,7 @@ use gha_slurm_core::lifecycle::{
     write_down,
 };
 use gha_slurm_core::ports::{Platform, StoreError};
-use gha_slurm_core::profile::{Match, Wanted};
+use gha_slurm_core::profile::{Match, NotOurs, Starter, Wanted};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
@@ -140,25 +140,44 @@ impl<P: Platform> Receiver<'_, P> {
             labels: &job.labels,
             repository: &event.repository.full_name,
             public: event.repository.is_public(),
-            person: event.sender.as_ref().and_then(Sender::known),
+            starter: Starter::Told(event.sender.as_ref().and_then(Sender::known)),
         });
-        let found = match (found, &event.action) {
-            (Ok(_), Action::Other(_)) => {
-                return Ok(Decision::Ignored.because("this action starts and ends no job").about(job.id));
+        match found {
+            Ok(found) => self.follow(event, delivery, Some(found)),
+            // What its profile says now, and of whoever caused this event, changes nothing of a job that was taken.
+            Err(NotOurs::Repository { .. } | NotOurs::Public { .. } | NotOurs::Dynamic { .. })
+                if self.is_known(job.id)? =>
+            {
+                self.follow(event, delivery, None)
             }
-            (Ok(found), Action::Queued | Action::Waiting) => Some(found),
-            (Ok(_), Action::InProgress | Action::Completed) => None,
             // GitHub may give a runner of ours to a job that none was launched for.
-            (Err(_), Action::InProgress | Action::Completed) if self.is_on_ours(event)? => None,
-            (Err(not_ours), _) => return Ok(Decision::Ignored.because(not_ours.to_string()).about(job.id)),
-        };
+            Err(_) if self.is_on_ours(event)? => self.follow(event, delivery, None),
+            Err(not_ours) => Ok(Decision::Ignored.because(not_ours.to_string()).about(job.id)),
+        }
+    }
+
+    /// Does what follows from an event of a job of ours; `found` is its profile, where that is still to be looked up.
+    fn follow(
+        &self,
+        event: &WorkflowJobEvent,
+        delivery: Option<DeliveryId>,
+        found: Option<Match>,
+    ) -> Result<Verdict, Unhandled> {
+        if let Action::Other(_) = event.action {
+            return Ok(Decision::Ignored.because("this action starts and ends no job").about(event.workflow_job.id));
+        }
         // Before anything is written: what is stored under a wrong setting would fail later, unseen.
         let destination = Destination::read(self.platform, BUDGET)?;
-        let verdict = match found {
-            Some(found) => self.queued(event, delivery, found, &destination),
-            None => self.closed(event, delivery, &destination),
+        let verdict = match &event.action {
+            Action::Queued | Action::Waiting => self.queued(event, delivery, found, &destination),
+            _ => self.closed(event, delivery, &destination),
         }?;
         Ok(verdict.followed_by(retry_overdue(self.platform, &destination)))
+    }
+
+    /// Whether the job was taken before.
+    fn is_known(&self, job: JobId) -> Result<bool, StoreError> {
+        Ok(Ledger(self.platform).job(job).requested()?.is_some())
     }
 
     /// Whether the job's runner is one that was launched here.
@@ -170,7 +189,7 @@ impl<P: Platform> Receiver<'_, P> {
         &self,
         event: &WorkflowJobEvent,
         delivery: Option<DeliveryId>,
-        found: Match,
+        found: Option<Match>,
         destination: &Destination,
     ) -> Result<Verdict, Unhandled> {
         let job = &event.workflow_job;
@@ -192,9 +211,10 @@ impl<P: Platform> Receiver<'_, P> {
         }
         let news = delivery.as_ref().is_none_or(|delivery| !view.knows(delivery));
         let (known, held) = (view.requested.is_some(), view.held.is_some());
-        let requested = match view.requested {
-            Some(requested) => requested,
-            None => self.request(event, delivery.clone(), found)?,
+        let requested = match (view.requested, found) {
+            (Some(requested), _) => requested,
+            (None, Some(found)) => self.request(event, delivery.clone(), found)?,
+            (None, None) => return ignored("the job was deleted meanwhile"),
         };
         if event.holds() {
             if held {

@@ -43,7 +43,7 @@ impl Config {
         if self.template.is_some() {
             found.push((
                 "jobTemplate",
-                "no check runs at the node: a job that GitHub gives to a runner of another's runs all the same, and                  neither policy nor people are enforced; the built-in job script checks each job before its first step"
+                "no check runs at the node: a job that GitHub gives to a runner of another's runs all the same, and neither policy nor people are enforced; the built-in job script checks each job before its first step"
                     .to_owned(),
             ));
         }

@@ -222,11 +222,12 @@ judge() {
     function judge_branch(fork,    ref, head) {
         head = ENVIRON["GITHUB_HEAD_REF"] ""
         ref = given("GITHUB_REF")
-        # A branch of a fork, and a tag, may have the name of any branch.
-        if (head != "") {
-            ref = (fork ? "a fork: " : "") given("GITHUB_HEAD_REF")
-        } else if (substr(ref, 1, 11) == "refs/heads/") ref = substr(ref, 12)
-        if (!any("branch", ref)) refuse("the policy (branches) does not allow " shown(ref))
+        # A branch of a fork, and a tag, may have the name of any branch. No branch has a colon in its name.
+        if (head != "") ref = (fork ? ":fork:" : "") given("GITHUB_HEAD_REF")
+        else if (substr(ref, 1, 11) == "refs/heads/") ref = substr(ref, 12)
+        if (any("branch", ref)) return
+        sub(/^:fork:/, "a fork: ", ref)
+        refuse("the policy (branches) does not allow " shown(ref))
     }
     function judge_workflow(repository,    workflow, at) {
         workflow = given("GITHUB_WORKFLOW_REF")

@@ -388,7 +388,9 @@ in_place() { TMPDIR=$work/tmp GHA_SLURM_WORK=$work exec setsid "${container[@]}"
 
 # The listener takes more environment from this file, which a site may have for a hook of its own.
 refuse_other_hooks() {
-    if grep -qs '^ACTIONS_RUNNER_HOOK_JOB_' "$1/.env"; then
+    # As .NET reads lines, and perhaps with a byte order mark.
+    if tr '\r' '\n' 2>/dev/null <"$1/.env" | 
+        LC_ALL=C grep -E $'^(\xef\xbb\xbf)?[[:space:]]*ACTIONS_RUNNER_HOOK_JOB_' >/dev/null; then
         say "the runner's .env names a hook, which would be in place of the gateway's check: name it in job.hooks.started" \
             "or job.hooks.completed of the gateway's configuration"
         exit 1

@@ -92,7 +92,7 @@ impl Stage<'_> {
 
         self.screen.heading("Mallory asks for the same Slurm user");
         let (job, delivery) = self.github.queue(by("mallory", MALLORY, OF_ADA)).await;
-        let refused = delivery.is_some_and(|delivery| says(&delivery.answer, "may not be"));
+        let refused = delivery.is_some_and(|delivery| says(&delivery.answer, "do not let mallory run as ada"));
         self.github.cancel_job(job).await;
         self.show_what_happened(happening).await;
 

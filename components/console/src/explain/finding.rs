@@ -59,6 +59,8 @@ pub(super) enum Finding {
     RunnerStarting { runner: String, slurm_job: SlurmJobId, age: u64 },
     /// All its launches were lost, for these reasons.
     GivenUp { lost: Vec<(LaunchId, String)> },
+    /// A runner took it, and the check on its node ended it before its first step, for this reason.
+    EndedAtNode { reason: String, slurm_job: SlurmJobId },
     /// It is running; in which Slurm job, if the runner is one of this application's.
     Running { runner: Option<String>, slurm_job: Option<SlurmJobId>, age: u64 },
     /// It ended.

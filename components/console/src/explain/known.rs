@@ -81,6 +81,9 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
             let lost = detail.launches.iter().filter_map(|launch| Some((launch.launch, launch.lost.clone()?)));
             Finding::GivenUp { lost: lost.collect() }
         }
+        State::Running if let Some(reason) = serving.and_then(|launch| launch.refused_at_node.clone()) => {
+            Finding::EndedAtNode { reason, slurm_job: id_of(serving) }
+        }
         State::Running => {
             let slurm_job = serving.map(|launch| id_of(Some(launch)));
             Finding::Running { runner: job.runner.clone(), slurm_job, age }

@@ -157,7 +157,7 @@ fn tell(finding: &Finding) -> Told {
             Cause::LabelRefused,
             format!("Profile {profile} cannot serve the label {label}: {problem}."),
             vec![format!("The job's labels are {labels}.")],
-            &["Ask for less in runs-on, or raise the limit in the profile's \"dynamic\" section."],
+            &["Change the label in runs-on, or what the profile's \"dynamic\" section allows."],
         ),
         Finding::NoWebhook { profile } => told(
             Cause::NoWebhook,
@@ -213,6 +213,16 @@ fn tell(finding: &Finding) -> Told {
             &[
                 "Fix what ended the launches, then re-run the job on GitHub: a re-run is a new job.",
                 "Until it expires, any idle runner with the job's labels may still take it.",
+            ],
+        ),
+        Finding::EndedAtNode { reason, slurm_job } => told(
+            Cause::Denied,
+            format!("The job was ended on its node before its first step: {reason}."),
+            vec![format!("It was Slurm job {}.", number(slurm_job))],
+            &[
+                "The gateway's configuration decides this (policy, people, repositories). Change it there, or use a workflow \
+                 that it allows.",
+                "GitHub fails the job when it has missed the runner for about 10 min. A re-run is judged anew.",
             ],
         ),
         Finding::Running { runner, slurm_job, age } => {

@@ -69,6 +69,10 @@ pub(super) const FAMILIES: &[Family] = &[
         "Redemptions that were refused, by outcome. An estimate: one in 64 is counted, as 64.",
     ),
     counter(
+        "gha_slurm_jobs_refused_at_the_node_total",
+        "Jobs that the gateway's check on a compute node ended before their first step.",
+    ),
+    counter(
         "gha_slurm_suspicions_total",
         "What looks like an attack: launches whose token came again after its credential was handed out.",
     ),

@@ -1,7 +1,7 @@
 //! Runner credentials, and the tokens on the way to them, which are kept until shortly before they expire.
 //!
 //! Signing an App JWT costs most of a redemption's time, and GitHub limits the rate of calls; with warm caches a
-//! redemption makes one call, for a credential that is this launch's alone. What is kept is sealed: of the components that
+//! redemption makes one call, for a credential that is this launch's alone, and one more for the first job of a workflow run. What is kept is sealed: of the components that
 //! share the store, only those that have the App's key can read it. What does not open, or an earlier build kept in clear,
 //! is fetched anew.
 //!

@@ -333,6 +333,11 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
         })
     }
 
+    /// That it was queued, if it was.
+    pub fn requested(&self) -> Result<Option<Requested>, StoreError> {
+        self.read(JobFact::Requested)
+    }
+
     /// Records that it was queued, in the journal as well.
     pub fn record_requested(&self, fact: &Requested) -> Result<(), StoreError> {
         self.write(vec![encode(&self.of(JobFact::Requested), fact)?], false)

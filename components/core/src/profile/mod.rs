@@ -108,8 +108,17 @@ pub struct Wanted<'a> {
     pub repository: &'a RepositoryName,
     /// Whether that is public; `None` where it is not known, so that only GitHub's answer at the redemption decides.
     pub public: Option<bool>,
-    /// Who queued it, where that is known.
-    pub person: Option<(PersonId, &'a str)>,
+    /// Who started it.
+    pub starter: Starter<'a>,
+}
+
+/// Who started a job.
+#[derive(Debug, Clone, Copy)]
+pub enum Starter<'a> {
+    /// It does not matter here: what only that person may have counts as allowed.
+    NotAsked,
+    /// The ID and the login, if the webhook told both.
+    Told(Option<(PersonId, &'a str)>),
 }
 
 /// What is wrong with the text of the profiles.
@@ -131,7 +140,7 @@ pub enum ProfileError {
 impl<'a> Wanted<'a> {
     /// What is known by a job's labels and repository alone.
     pub fn of(labels: &'a LabelSet, repository: &'a RepositoryName) -> Self {
-        Self { labels, repository, public: None, person: None }
+        Self { labels, repository, public: None, starter: Starter::NotAsked }
     }
 }
 
@@ -266,7 +275,7 @@ impl Profiles {
             };
             match refused {
                 Some(why) => drop(refusal.get_or_insert(why)),
-                None => return profile.resolve(&asks, &self.1, wanted.person),
+                None => return profile.resolve(&asks, &self.1, wanted.starter),
             }
         }
         Err(refusal.unwrap_or_else(|| match labels.iter().find(|label| !is_label(label)) {
@@ -379,7 +388,7 @@ impl Profile {
     }
 
     /// What a job gets by its dynamic labels, or the label that is refused.
-    fn resolve(&self, asks: &[Ask<'_>], people: &People, person: Option<(PersonId, &str)>) -> Result<Match, NotOurs> {
+    fn resolve(&self, asks: &[Ask<'_>], people: &People, starter: Starter<'_>) -> Result<Match, NotOurs> {
         let resources = Resources {
             partition: self.partition.clone(),
             cpus: self.cpus,
@@ -394,13 +403,15 @@ impl Profile {
             let refused =
                 |problem| NotOurs::Dynamic { profile: self.name.clone(), label: ask.label().to_owned(), problem };
             ask.apply(&mut asked).map_err(refused)?;
-            if let (Some(user), true) = (&asked.slurm_user, ask.names_a_user()) {
+            if let (Some(user), true, Starter::Told(person)) = (&asked.slurm_user, ask.names_a_user(), starter) {
                 people.check_person(person, user).map_err(refused)?;
             }
         }
         let Asked { resources, slurm_user } = asked;
         let mut rules = self.rules();
-        rules.person = slurm_user.as_ref().and(person).map(|(id, _)| id);
+        if let (Some(_), Starter::Told(Some((id, _)))) = (&slurm_user, starter) {
+            rules.person = Some(id);
+        }
         Ok(Match {
             profile: self.name.clone(),
             resources,

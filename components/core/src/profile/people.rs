@@ -96,7 +96,7 @@ mod tests {
     use gha_slurm_protocol::identity::RepositoryName;
 
     use crate::identity::PersonId;
-    use crate::profile::{Match, NotOurs, Profiles, Wanted};
+    use crate::profile::{Match, NotOurs, Profiles, Starter, Wanted};
 
     const PROFILE: &str = "[[profile]]\nname = 'p'\nlabels = ['slurm']\n[profile.dynamic]\nslurm_users = ['ada', 'lab-*']\n\
                            accounts = ['Physics']\nqoses = ['high']\n";
@@ -106,7 +106,7 @@ mod tests {
         let profiles = Profiles::parse(&format!("{people}\n{PROFILE}")).unwrap();
         let person = person.map(|(id, login)| (PersonId(id), login));
         let labels = labels.iter().collect();
-        profiles.find(Wanted { labels: &labels, repository: &repository, public: Some(false), person })
+        profiles.find(Wanted { starter: Starter::Told(person), ..Wanted::of(&labels, &repository) })
     }
 
     fn problem(found: Result<Match, NotOurs>) -> String {
