@@ -85,7 +85,9 @@ async fn send(
         if fault == Some(WebhookFault::Bare) {
             payload.remove("sender");
             let repository = payload.get_mut("repository").and_then(Value::as_object_mut);
-            repository.into_iter().for_each(|repository| drop(repository.remove("visibility")));
+            repository.into_iter().for_each(|repository| {
+                repository.retain(|name, _| name != "visibility" && name != "private");
+            });
         }
         let delivery = Delivery {
             id: 0,
