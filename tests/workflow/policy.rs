@@ -178,7 +178,7 @@ impl Cluster {
 
     async fn explained(&self, job: u64, cause: &str) -> Value {
         let mut told = Value::Null;
-        // A run that GitHub does not show may be new for half a minute.
+        // A run that GitHub does not show may be new for a while.
         for _ in 0..600 {
             let path = format!("explain?repository={REPOSITORY}&id={job}");
             let (_, body) = self.api(&path).await;
@@ -198,7 +198,7 @@ impl Cluster {
 
     /// What all Slurm jobs printed.
     fn output(&self) -> String {
-        let Ok(files) = std::fs::read_dir(self.folder.path().join("state/jobs")) else { return String::new() };
+        let Ok(files) = std::fs::read_dir(self.folder.path().join("state/local")) else { return String::new() };
         files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap_or_default()).collect()
     }
 }
@@ -396,7 +396,11 @@ async fn login_taken_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn job_of_another_slurm_users_repository() {
     let cluster = Cluster::start().await;
-    cluster.app.github.set_permissions(&[("organization_self_hosted_runners", "write"), ("actions", "read")]);
+    cluster.app.github.set_permissions(&[
+        ("organization_self_hosted_runners", "write"),
+        ("actions", "read"),
+        ("metadata", "read"),
+    ]);
     cluster.app.github.disturb_webhook(WebhookFault::Lost);
     let (robber, _) = cluster.app.github.queue(JobSpec::new(SECOND, &["organization"])).await;
     let (robbed, delivery) = cluster.app.github.queue(job(&["organization"])).await;

@@ -14,7 +14,7 @@ use serde_json::json;
 
 const TURN_SECONDS: u64 = 2;
 /// How long until GitHub may show a workflow run that it has just made.
-const YOUNG_WAIT_SECONDS: u64 = 10;
+const YOUNG_WAIT_SECONDS: u64 = 5;
 /// How long until somebody may have fixed what only a person can.
 const FIX_SECONDS: u64 = 60;
 /// Waits from here on are spread, so that not all who wait come back at once.
