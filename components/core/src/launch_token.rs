@@ -57,6 +57,9 @@ pub enum TokenError {
     Store(#[from] StoreError),
 }
 
+/// How far a token's time of issue lies in the past, as GitHub has it of an App's JWT.
+const BACKDATED_SECONDS: u64 = 5 * 60;
+
 /// Issues and verifies the launch tokens of one audience, which is the URL where they are redeemed.
 pub struct LaunchTokens<'a, P> {
     platform: &'a P,
@@ -80,8 +83,10 @@ impl<'a, P: Store + Clock> LaunchTokens<'a, P> {
             .with_audience(&self.audience)
             .with_jwt_id(id);
         let now = Duration::from_secs(self.platform.unix_seconds());
-        claims.issued_at = Some(now);
-        claims.invalid_before = Some(now);
+        // The Slurm job may start at once, and meet a replica whose clock is behind this one's.
+        let begin = now.saturating_sub(Duration::from_secs(BACKDATED_SECONDS));
+        claims.issued_at = Some(begin);
+        claims.invalid_before = Some(begin);
         claims.expires_at = Some(now + Duration::from_secs(LIFETIME_SECONDS));
         let token = signing_key(self.platform, root)?.sign(claims).map_err(refused)?;
         Ok(Secret::new(token))
@@ -168,7 +173,9 @@ mod tests {
         }
         platform.seconds.set(start + LIFETIME_SECONDS + CLOCK_TOLERANCE_SECONDS + 1);
         assert_refused(tokens.verify(token.expose()), "expired");
-        platform.seconds.set(start - CLOCK_TOLERANCE_SECONDS - 1);
+        platform.seconds.set(start - BACKDATED_SECONDS);
+        assert_eq!(tokens.verify(token.expose()), Ok(id()), "by a clock that is behind");
+        platform.seconds.set(start - BACKDATED_SECONDS - CLOCK_TOLERANCE_SECONDS - 1);
         assert_refused(tokens.verify(token.expose()), "not yet valid");
     }
 

@@ -6,7 +6,7 @@
 use gha_slurm_core::audit::{Record, record};
 use gha_slurm_core::github::client::GitHubError;
 use gha_slurm_core::github::credentials::{Credentials, Reach};
-use gha_slurm_core::ledger::{Ledger, Requested};
+use gha_slurm_core::ledger::{FailureKind, Ledger, Requested};
 use gha_slurm_core::policy::{Denial, Run};
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_protocol::identity::{JobId, LaunchId};
@@ -40,7 +40,11 @@ pub(crate) fn judge<P: Platform>(
             Ok(()) => return Ok(()),
             Err(denial) => denial,
         },
-        Ok(None) if is_young(platform, requested) => return Err(Denied::NotShownYet),
+        Ok(None) if is_young(platform, requested) => {
+            let why = "GitHub does not show the workflow run yet";
+            ledger.launch(id).redemptions().record_failed(attempt, FailureKind::Away, why)?;
+            return Err(Denied::NotShownYet);
+        }
         Ok(None) => Denial::NoRun,
         Err(error) => {
             ledger.launch(id).redemptions().record_failed_at_github(attempt, &error)?;

@@ -562,6 +562,40 @@ proptest! {
     }
 }
 
+/// A Slurm job that starts at once meets a replica whose clock is two minutes behind that of the one that launched it; the
+/// gateway is an original one, which tells nobody that it ended.
+#[test]
+fn a_launch_by_a_clock_that_is_ahead_is_good_at_once() {
+    use Act::{Ahead, Assign, Deliver, DeliverTwice, Finish, Nameless, Queue, Run, Tick, Wait};
+    let acts = [
+        Queue(0),
+        Deliver(0),
+        Queue(0),
+        Nameless,
+        Deliver(0),
+        Queue(0),
+        Deliver(0),
+        Queue(0),
+        Deliver(0),
+        Run(0),
+        Assign(0, 0),
+        Deliver(0),
+        Queue(0),
+        Run(0),
+        Run(1),
+        Wait(2000),
+        Nameless,
+        Assign(0, 0),
+        Queue(0),
+        Finish(0),
+        Ahead(true),
+        DeliverTwice(1),
+        Nameless,
+        Tick,
+    ];
+    holds(&acts, None, true, true).unwrap();
+}
+
 #[test]
 fn a_hundred_thousand_jobs_leave_nothing_behind() {
     let history = History::new(Some(50), false);
