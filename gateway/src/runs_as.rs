@@ -4,6 +4,9 @@
 //! the launch has to be let be that user ([`crate::people`]). The person is the app's word; so everything that is decided
 //! by it here is decided again at the node by GitHub's.
 
+#[cfg(test)]
+mod property;
+
 use gha_slurm_protocol::identity::SlurmUser;
 use gha_slurm_protocol::messages::RunnerLevel;
 

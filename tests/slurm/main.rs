@@ -18,7 +18,7 @@ use std::path::Path;
 
 use cluster::Cluster;
 use gha_slurm_simulator::event::Events;
-use gha_slurm_simulator::github::{Endpoint, Fault, GitHub, JobStatus};
+use gha_slurm_simulator::github::{Endpoint, Fault, GitHub, JobSpec, JobStatus, Person};
 use gha_slurm_simulator::runner;
 use optional::trials;
 use serde_json::Value;
@@ -26,6 +26,7 @@ use support::gateway::GatewayProcess;
 use support::{App, LABELS, REPOSITORY, WEBHOOK_SECRET};
 
 const USER: &str = "ghaslurm1";
+const ADAS_USER: &str = "ghaslurm2";
 const PROFILES: &str = "[[profile]]
 name = 'all'
 labels = ['self-hosted', 'slurm']
@@ -33,6 +34,14 @@ partition = 'big'
 cpus = 2
 memory = '300M'
 time_limit = '20'
+[profile.dynamic]
+slurm_users = ['*']
+
+[[profile]]
+name = 'open'
+labels = ['open']
+partition = 'big'
+forks = 'allow'
 ";
 
 struct Site {
@@ -58,6 +67,7 @@ impl Site {
         let yaml = format!(
             "listen: 127.0.0.1:0\nghaSharedSecret: gateway-secret-of-the-tests\nstateDirectory: {here}\n\
              slurmUsers: {{{USER}: {{repositories: ['https://github.com/{REPOSITORY}'], partitions: [big]}}}}\n\
+             people: {{table: {{ada-lovelace: {{id: 12, slurmUsers: [{ADAS_USER}]}}}}}}\n\
              slurmrestd: {{url: '{}', jwtKeyFile: {}}}\n\
              job: {{runner: {here}/runner, scratch: {here}/scratch, idleSeconds: 30, environment: {{{}: '{}'}}}}\n",
             cluster.rest,
@@ -136,6 +146,10 @@ async fn the_whole_workflow_on_a_real_slurm() {
         println!("== the runner's name is {name}");
         from_queued_to_completed(&site, name == "taken").await;
     }
+    println!("== a person's Slurm user");
+    a_person_runs_as_her_own_slurm_user(&site).await;
+    println!("== fork");
+    a_forks_job_is_ended_before_its_first_step(&site).await;
     println!("== stolen runner");
     a_stolen_runner_starves_nobody(&site).await;
     println!("== cancelled");
@@ -169,6 +183,44 @@ async fn from_queued_to_completed(site: &Site, name_is_taken: bool) {
     let log = Site::log(&slurm_job);
     assert!(log.contains("Running job: build") && !log.contains("eyJhbGci"), "{log}");
     assert!(site.scratch_is_empty(), "its folder is gone");
+}
+
+async fn a_person_runs_as_her_own_slurm_user(site: &Site) {
+    let label = format!("slurm-user={ADAS_USER}");
+    let by = |login: &str, id| JobSpec {
+        actor: Person::new(login, id),
+        ..JobSpec::new(REPOSITORY, &["self-hosted", "slurm", &label])
+    };
+    let (job, delivery) = site.app.github.queue(by("Ada-Lovelace", 12)).await;
+    assert_eq!(delivery.unwrap().answer["decision"], "launched");
+    let slurm_job = site.slurm_job(job).await;
+    assert_eq!(site.done(job).await, format!("gha-slurm-{job}-1"));
+    site.ends(&slurm_job, "COMPLETED").await;
+    let shown = site.cluster.job(&slurm_job);
+    assert!(shown.contains(&format!("UserId={ADAS_USER}(")) && shown.contains("Ada-Lovelace"), "{shown}");
+    let before = site.launches();
+    let (_, delivery) = site.app.github.queue(by("mallory", 66)).await;
+    let answer = delivery.unwrap().answer;
+    assert!(answer["reason"].as_str().unwrap().contains("do not let mallory run as"), "{answer}");
+    assert_eq!(site.launches(), before);
+}
+
+async fn a_forks_job_is_ended_before_its_first_step(site: &Site) {
+    let spec = JobSpec {
+        event: "pull_request".to_owned(),
+        fork: Some("mallory/simulation".to_owned()),
+        actor: Person::new("mallory", 66),
+        ..JobSpec::new(REPOSITORY, &["open"])
+    };
+    let (job, delivery) = site.app.github.queue(spec).await;
+    assert_eq!(delivery.unwrap().answer["decision"], "launched");
+    let slurm_job = site.slurm_job(job).await;
+    site.ends(&slurm_job, "FAILED").await;
+    assert!(site.cluster.job(&slurm_job).contains("ExitCode=83:0"), "{}", site.cluster.job(&slurm_job));
+    let (log, of_job) = (Site::log(&slurm_job), site.app.github.log(job).join("\n"));
+    assert!(log.contains("the policy (forks) does not allow it"), "{log}");
+    assert!(of_job.contains("##[error]") && !of_job.contains("Running step"), "{of_job}");
+    site.app.github.lose_runner(&format!("gha-slurm-{job}-1")).await;
 }
 
 async fn a_stolen_runner_starves_nobody(site: &Site) {
