@@ -125,8 +125,8 @@ async fn tokens_of_github_are_asked_for_once() {
         assert_eq!(status, 200, "{body}");
         assert!(body["encoded_jit_config"].is_string());
     }
-    // The token of the installation, and a credential for each launch.
-    assert_eq!(app.github.requests().len(), 1 + 3, "{:?}", app.github.requests());
+    // The tokens of the installation, one to see runs and one to register runners; a look at each run, and a credential.
+    assert_eq!(app.github.requests().len(), 2 + 3 + 3, "{:?}", app.github.requests());
 }
 
 #[tokio::test(flavor = "multi_thread")]
