@@ -178,8 +178,7 @@ impl Cluster {
 
     async fn explained(&self, job: u64, cause: &str) -> Value {
         let mut told = Value::Null;
-        // A run that GitHub does not show may be new for a while.
-        for _ in 0..600 {
+        for _ in 0..100 {
             let path = format!("explain?repository={REPOSITORY}&id={job}");
             let (_, body) = self.api(&path).await;
             told = body["jobs"][0].clone();
@@ -432,7 +431,12 @@ async fn run_not_shown() {
     for _ in 0..100 {
         cluster.app.github.fail(Endpoint::Run, Fault::Status(404));
     }
-    cluster.denied(usual(), "GitHub does not show the workflow run").await;
+    let (job, _) = cluster.app.github.queue(usual()).await;
+    // It may be new; after five minutes it is denied.
+    let words = "GitHub does not show the workflow run yet";
+    cluster.app.within_seconds(30, "the job script is told", || cluster.output().contains(words)).await;
+    assert_eq!(cluster.steps(), "");
+    cluster.app.github.cancel_job(job).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ const IMPORTS: &[&str] = &[
 ];
 
 /// docs/performance.md tells what is in it.
-const LARGEST: usize = 680_000;
+const LARGEST: usize = 780_000;
 /// 4 MiB in pages of 64 KiB, as .cargo/config.toml has it.
 const INITIAL_PAGES: u64 = 64;
 

@@ -14,7 +14,7 @@ use serde_json::json;
 
 const TURN_SECONDS: u64 = 2;
 /// How long until GitHub may show a workflow run that it has just made.
-const YOUNG_WAIT_SECONDS: u64 = 5;
+const YOUNG_WAIT_SECONDS: u64 = 10;
 /// How long until somebody may have fixed what only a person can.
 const FIX_SECONDS: u64 = 60;
 /// Waits from here on are spread, so that not all who wait come back at once.
@@ -33,6 +33,8 @@ pub(crate) enum Denied {
     Gone(LaunchId, String),
     /// The rules of this profile do not allow the workflow run.
     NotAllowed(LaunchId, String, Denial),
+    /// While it was redeemed, the launch became another job's, which has to be judged first.
+    ServesAnother,
     /// GitHub does not show the workflow run, and may soon.
     NotShownYet,
     /// GitHub gives none.
@@ -82,7 +84,7 @@ impl Denied {
             Self::Gone(..) => Some(RedemptionOutcome::Gone),
             Self::NotAllowed(..) => Some(RedemptionOutcome::Denied),
             Self::Setting(_) => Some(RedemptionOutcome::Failed),
-            Self::UnderWay | Self::NotShownYet | Self::GitHub(..) | Self::Store(_) => None,
+            Self::UnderWay | Self::ServesAnother | Self::NotShownYet | Self::GitHub(..) | Self::Store(_) => None,
         }
     }
 }
@@ -100,6 +102,10 @@ impl From<Denied> for Answer {
             }
             Denied::UnderWay => {
                 Self::try_again(TURN_SECONDS, "this launch is being redeemed by another request").at(Level::Info)
+            }
+            Denied::ServesAnother => {
+                Self::try_again(TURN_SECONDS, "the launch serves another job now; the launch token stays valid")
+                    .at(Level::Info)
             }
             Denied::NotShownYet => Self::try_again(
                 YOUNG_WAIT_SECONDS,

@@ -15,7 +15,7 @@ use crate::denied::Denied;
 use crate::redeem::Wanted;
 
 /// A run that GitHub does not show is one that it does not show for so long after its webhook.
-const YOUNG_SECONDS: u64 = 15;
+const YOUNG_SECONDS: u64 = 5 * 60;
 
 /// Judges the run of the job that a launch would serve; `attempt` is the attempt to redeem it. A denial is a fact of the job:
 /// it gets no other launch.

@@ -17,7 +17,7 @@ use gha_slurm_core::counters::{Counter, Suspicion};
 use gha_slurm_core::github::client::{ExpiringToken, GitHub, GitHubError, JitConfig};
 use gha_slurm_core::github::credentials::{Credentials, Reach};
 use gha_slurm_core::launch_token::{LaunchTokens, TokenError};
-use gha_slurm_core::ledger::{Claim, Ledger, Requested, Stops};
+use gha_slurm_core::ledger::{Claim, FailureKind, Ledger, Requested, Stops};
 use gha_slurm_core::lifecycle::{Chain, Need};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
@@ -140,8 +140,19 @@ fn exchange<P: Platform>(
         }
     };
     // While GitHub was asked the job may have been cancelled, its launch stopped or its token revoked.
-    if let Err(denied) = check_key().map_err(Denied::from).and_then(|()| check(platform, id).map(drop)) {
-        let for_good = matches!(denied, Denied::Gone(..) | Denied::InvalidToken(_) | Denied::NotAllowed(..));
+    let still = check_key().map_err(Denied::from).and_then(|()| match check(platform, id)?.job {
+        job if job == wanted.job => Ok(()),
+        // By swaps it would serve another one now, whose run was not judged.
+        _ => {
+            facts.redemptions().record_failed(attempt, FailureKind::Away, "the launch serves another job now")?;
+            Err(Denied::ServesAnother)
+        }
+    });
+    if let Err(denied) = still {
+        let for_good = matches!(
+            denied,
+            Denied::Gone(..) | Denied::InvalidToken(_) | Denied::NotAllowed(..) | Denied::ServesAnother
+        );
         if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (for_good, credential) {
             // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
             let _ = credentials.remove_runner(Reach::from(requested), runner);

@@ -9,7 +9,7 @@ use gha_slurm_core::audit::{Record, record};
 use gha_slurm_core::counters::Counter;
 use gha_slurm_core::identity::RunId;
 use gha_slurm_core::launch_token::LaunchTokens;
-use gha_slurm_core::ledger::{Ledger, LostReason};
+use gha_slurm_core::ledger::{End, Ledger, LostReason};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::text::Text;
@@ -70,6 +70,8 @@ fn note<P: Platform>(platform: &P, id: LaunchId, refusal: &Refusal) -> Result<An
             run: run_id.map(|run| run.0),
         };
         record(platform, &refused);
+        // The job script tells it as the last thing that it does: the place in a line is free.
+        facts.record_ended(End::Slurm("the check on its node refused the job".to_owned()))?;
     }
     // Where the refused job is of the run that the launch was made for, its own job is refused as well, for the same reason.
     // Otherwise no launch of the job that took the runner is good for the robbed one: it is for whom this node refuses.

@@ -75,7 +75,7 @@ pub struct Policy {
     pub forks: bool,
     /// Events; any when there is none. The same goes for the lists below.
     pub events: Vec<Pattern>,
-    /// Branches and tags by their short name.
+    /// Branches by their short name, tags as `refs/tags/NAME`.
     pub branches: Vec<Pattern>,
     /// Workflow files by their path in the repository.
     pub workflows: Vec<Pattern>,

@@ -23,7 +23,7 @@ use thiserror::Error;
 use self::command::Command;
 use self::file::TableFile;
 pub use self::groups::Groups;
-use self::table::{Allowance, Table};
+use self::table::{Allowance, Refusal, Table};
 use crate::config::{ConfigError, Mapping, Pattern, RepositoryUrl};
 use crate::launch::Rejected;
 
@@ -137,11 +137,18 @@ impl People {
         self.refuse_blocked(wish.person)?;
         let mut refusal = match self.table.ask(wish, mapping) {
             Ok(granted) => return Ok(granted),
+            // Nothing overrules an id: another account has the login by now.
+            Err(refusal @ (Refusal::OtherId(..) | Refusal::OtherLogin(..))) => {
+                return Err(denied("slurmUser", refusal.words(wish)).into());
+            }
             Err(refusal) => refusal,
         };
         if let Some(table) = self.table_of_file().await.map_err(NotAllowed::Unavailable)? {
             match table.ask(wish, mapping) {
                 Ok(granted) => return Ok(granted),
+                Err(of_file @ (Refusal::OtherId(..) | Refusal::OtherLogin(..))) => {
+                    return Err(denied("slurmUser", of_file.words(wish)).into());
+                }
                 // The one that says more.
                 Err(of_file) => refusal = refusal.max(of_file),
             }
@@ -206,6 +213,9 @@ impl People {
             all.map(|(login, allowance)| (allowance.id(), login.as_str().to_ascii_lowercase())).collect();
         all.sort_unstable();
         all.dedup();
+        let known: Vec<String> = all.iter().filter(|(id, _)| *id != 0).map(|(_, login)| login.clone()).collect();
+        // What has an id in one place goes by it.
+        all.retain(|(id, login)| *id != 0 || !known.contains(login));
         all
     }
 }

@@ -168,6 +168,24 @@ async fn the_table_is_asked_before_the_command() {
 }
 
 #[tokio::test]
+async fn nothing_overrules_an_id() {
+    let config = config("table: {ada: {id: 4711, slurmUsers: [ada]}}, command: [/bin/echo, '{login}']");
+    assert_eq!(words(ask(&config, ("ada", 4711), "ada", SIM).await), "https://github.com/octo/*");
+    let taken_over = words(ask(&config, ("ada", 12), "ada", SIM).await);
+    assert!(taken_over.contains("another one has the login by now"), "{taken_over}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("people.yaml");
+    std::fs::write(&file, "ada: ada\n").unwrap();
+    let config =
+        self::config(&format!("table: {{ada: {{id: 4711, slurmUsers: [ada, lab]}}}}, file: {}", file.display()));
+    let taken_over = words(ask(&config, ("ada", 12), "ada", SIM).await);
+    assert!(taken_over.contains("another one has the login by now"), "{taken_over}");
+    let people = config.people.as_ref().unwrap();
+    let all = people.all_of(&"ada".parse().unwrap(), &[RepositoryUrl::parse(SIM).unwrap()], &config.mapping).await;
+    assert_eq!(all, [(4711, "ada".to_owned())]);
+}
+
+#[tokio::test]
 async fn only_who_may_everywhere_is_named_beside_the_launchs_person() {
     let config = config(
         "table: {ada: lab, bob: {id: 5, slurmUsers: [lab], repositories: ['https://github.com/octo/sim']}, \

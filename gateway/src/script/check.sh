@@ -8,7 +8,10 @@
 # When a hook fails, the job's steps with `if: always()` still run. So a refused job is killed: the job script does that,
 # or else this one, which never returns before. Whatever is missing, malformed or unknown is refused. Values are only
 # compared, never evaluated.
+# Where the runner finds no bash, it takes another shell, which cannot decide: the runner's whole group ends.
+[ -n "${BASH_VERSION:-}" ] || kill -KILL 0
 set +e -fu
+set +o pipefail
 here=${BASH_SOURCE[0]%/*}
 fifo=${here%/*}/said
 said=''

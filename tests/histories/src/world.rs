@@ -107,6 +107,8 @@ pub(crate) struct World {
     /// Webhooks that a job is held back, received after it was not any more.
     pub(crate) late_holds: usize,
     pub(crate) credentials: BTreeMap<String, u32>,
+    /// How many launches of each job were lost to a job that the node refused.
+    pub(crate) refusals: BTreeMap<u64, usize>,
     /// How many launches each job had when it was denied.
     pub(crate) denials: BTreeMap<u64, usize>,
     /// How often each webhook failed, by guid.
@@ -223,6 +225,7 @@ impl World {
         let runner = self.runners.remove(index);
         self.listed.retain(|listed| listed.name != runner.name);
         self.adversities += 1;
+        *self.refusals.entry(LaunchId::of_runner(&runner.name).unwrap().job.0).or_default() += 1;
         let of_runner =
             |job: &&mut SlurmJob| LaunchId::of_runner(&runner.name).unwrap().to_string() == job.start["launch"];
         let slurm_job = self.slurm.iter_mut().find(of_runner).unwrap();

@@ -182,7 +182,7 @@ fn a_run_that_github_does_not_show_is_denied() {
     scene.github("/actions/runs/1", 404, json!({"message": "Not Found"}));
     scene.github("/repositories/7", 200, json!({"id": 7}));
     assert_eq!(scene.redeem_jit("1-1").status, 503, "it may be too new");
-    scene.pass(30);
+    scene.pass(5 * 60);
     assert_eq!(rule(&scene.redeem_jit("1-1")), "run");
     assert_eq!(Ledger(&scene.platform).job(JobId(1)).view().unwrap().denied.unwrap().denial, Denial::NoRun);
 }

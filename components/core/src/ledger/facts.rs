@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Attempts, End, Ended, Entry, Ledger, encode, read, write};
+use super::{Attempts, Course, End, Ended, Entry, Ledger, encode, read, write};
 use crate::identity::{DeliveryId, InstallationId, PersonId, RepositoryId, RunId, RunnerId};
 use crate::policy::{Denial, Rules};
 use crate::ports::{Clock, Store, StoreError};
@@ -419,8 +419,13 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
     /// Every key that was ever written for this job and its launches.
     pub fn keys(&self) -> Result<Vec<String>, StoreError> {
         let mut all: Vec<String> = JobFact::ALL.iter().map(|fact| self.of(*fact)).collect();
-        for number in 1..=super::MAX_LAUNCHES {
-            all.extend(Ledger(self.store).launch(LaunchId { job: self.job, number }).keys()?);
+        for number in Course::numbers() {
+            let launch = Ledger(self.store).launch(LaunchId { job: self.job, number });
+            all.extend(launch.keys()?);
+            // Few jobs ever have more.
+            if number >= super::MAX_LAUNCHES && launch.lost()?.is_none() {
+                break;
+            }
         }
         Ok(all)
     }

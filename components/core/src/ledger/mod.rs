@@ -41,6 +41,36 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 /// The most launches of one job. More would not help where three did not.
 pub const MAX_LAUNCHES: u32 = 3;
 
+/// So many of a job's launches may be lost to jobs that a node refused, beside those: each such loss takes one of these jobs
+/// out of GitHub's queue, so nobody starves another one by jobs that must not run.
+const MAX_REFUSED: u32 = 10;
+
+/// No launch of a job has a higher number.
+const HIGHEST_LAUNCH: u32 = MAX_LAUNCHES + MAX_REFUSED - 1;
+
+/// A job's launches one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    refused: u32,
+    otherwise: u32,
+}
+
+impl Course {
+    /// The numbers that launches may have.
+    pub(crate) fn numbers() -> std::ops::RangeInclusive<u32> {
+        1..=HIGHEST_LAUNCH
+    }
+
+    /// Whether another launch follows the one that was lost so.
+    pub(crate) fn goes_on(&mut self, lost: &LostReason) -> bool {
+        match lost {
+            LostReason::RefusedAtNode => self.refused += 1,
+            _ => self.otherwise += 1,
+        }
+        self.refused < MAX_REFUSED && self.otherwise < MAX_LAUNCHES
+    }
+}
+
 /// How long facts are kept: as long as GitHub keeps deliveries.
 pub const RETENTION_SECONDS: u64 = 3 * 24 * 60 * 60;
 

@@ -7,7 +7,7 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Ended, Failure, Launched, Ledger, Lost, MAX_LAUNCHES, RefusedAtNode, View};
+use super::{Course, Ended, Failure, Launched, Ledger, Lost, RefusedAtNode, View};
 use crate::ports::{Clock, Store, StoreError};
 
 /// A job with its launches.
@@ -116,7 +116,7 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
         let mut values = Values::default();
         let mut wanted: Vec<String> = jobs.iter().flat_map(|job| JOB.map(|fact| keys::job(*job, fact))).collect();
         let mut open: Vec<LaunchId> = jobs.iter().map(|job| LaunchId { job: *job, number: 1 }).collect();
-        for number in 1..=MAX_LAUNCHES {
+        for number in Course::numbers() {
             for launch in &open {
                 wanted.extend(LAUNCH.map(|fact| keys::launch(*launch, fact)));
                 wanted.extend(ATTEMPTS.map(|what| keys::attempt_next(&keys::launch_attempts(*launch, what))));
@@ -148,11 +148,14 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
         let fact = |fact| keys::job(job, fact);
         let view = view(job, values)?;
         let mut launches: Vec<LaunchRecord> = Vec::new();
-        for number in 1..=MAX_LAUNCHES {
-            if launches.last().is_some_and(|launch| launch.lost.is_none()) {
+        let mut course = Course::default();
+        for number in Course::numbers() {
+            let launch = self.launch_record(LaunchId { job, number }, values)?;
+            let goes_on = launch.lost.as_ref().is_some_and(|lost| course.goes_on(&lost.reason));
+            launches.push(launch);
+            if !goes_on {
                 break;
             }
-            launches.push(self.launch_record(LaunchId { job, number }, values)?);
         }
         Ok(JobRecord { job, view, confirmed: values.read(&fact(JobFact::Confirmed))?, launches })
     }

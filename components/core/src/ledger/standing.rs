@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{self, JobFact, LaunchFact};
 use super::records::Values;
-use super::{Finished, JitRunner, Launched, Ledger, MAX_LAUNCHES, encode};
+use super::{Course, Finished, JitRunner, Launched, Ledger, encode};
 use crate::ports::{Clock, Store, StoreError};
 
 /// The launch's Slurm job is over.
@@ -126,12 +126,15 @@ impl<P: Store + Clock> Ledger<'_, P> {
     /// for each; nearly every job has one.
     pub fn standings(&self, job: JobId) -> Result<Vec<Standing>, StoreError> {
         let mut found: Vec<Standing> = Vec::new();
-        for number in 1..=MAX_LAUNCHES {
+        let mut course = Course::default();
+        for number in Course::numbers() {
+            let launch = LaunchId { job, number };
+            found.extend(self.standings_of(&[launch])?);
             // The next one was made only if this one is lost.
-            if found.last().is_some_and(|before| !before.lost) {
-                break;
+            match self.launch(launch).lost()? {
+                Some(lost) if course.goes_on(&lost.reason) => {}
+                _ => break,
             }
-            found.extend(self.standings_of(&[LaunchId { job, number }])?);
         }
         Ok(found)
     }

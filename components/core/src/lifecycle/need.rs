@@ -7,8 +7,7 @@
 
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
-use crate::ledger::MAX_LAUNCHES;
-use crate::ledger::{Ledger, Requested, Started};
+use crate::ledger::{Course, Ledger, Requested, Started};
 use crate::lifecycle::SUBMISSION_LEASE;
 use crate::ports::{Clock, Store, StoreError};
 
@@ -38,10 +37,13 @@ pub enum Chain {
 impl<P: Store + Clock> Need<'_, P> {
     /// The launch that is a job's own now: the first that is not lost. `None` when it had all that it may have.
     pub fn own_launch(&self, job: JobId) -> Result<Option<LaunchId>, StoreError> {
-        for number in 1..=MAX_LAUNCHES {
+        let mut course = Course::default();
+        for number in Course::numbers() {
             let launch = LaunchId { job, number };
-            if Ledger(self.0).launch(launch).lost()?.is_none() {
-                return Ok(Some(launch));
+            match Ledger(self.0).launch(launch).lost()? {
+                None => return Ok(Some(launch)),
+                Some(lost) if course.goes_on(&lost.reason) => {}
+                Some(_) => break,
             }
         }
         Ok(None)
