@@ -63,11 +63,11 @@ pub struct Profile {
     pub max_running_per_repository: Option<u32>,
     /// What a workflow may request with dynamic labels such as slurm-cpus=8; null means nothing.
     pub dynamic: Option<DynamicLimits>,
-    /// Whether jobs of public repositories may run; null means as in [defaults], or else false.
+    /// Whether jobs of public repositories may run; null means by the table of defaults, or else false.
     pub public: Option<bool>,
-    /// Whether code of forks may run; null means as in [defaults], or else never.
+    /// Whether code of forks may run; null means by the table of defaults, or else never.
     pub forks: Option<Forks>,
-    /// Events that may cause a run, such as push or pull_request*; null means as in [defaults], or else any.
+    /// Events that may cause a run, such as push or pull_request*; null means by the table of defaults, or else any.
     pub events: Option<Vec<String>>,
     /// Branches or tags that a run may be for.
     pub branches: Option<Vec<String>>,
