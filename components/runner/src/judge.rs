@@ -63,6 +63,8 @@ pub(crate) fn judge<P: Platform>(
         };
         record(platform, &record_of);
     }
+    // The job script ends with this answer: no job counts on the launch from now on, also none that has it by swaps.
+    ledger.launch(id).record_withdrawn()?;
     Err(Denied::NotAllowed(id, requested.profile.clone(), denial))
 }
 

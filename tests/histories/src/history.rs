@@ -597,6 +597,15 @@ fn a_launch_by_a_clock_that_is_ahead_is_good_at_once() {
     holds(&acts, None, true, true).unwrap();
 }
 
+/// By swaps, a job waits for the launch of a fork's job, whose Slurm job ends with a denial; nobody tells of that end.
+#[test]
+fn a_job_that_waits_for_the_launch_of_a_denied_one_gets_another() {
+    use Act::{Deliver, Queue, QueueFork, QueueGated, Wait};
+    let acts =
+        [Wait(1), QueueGated(1), QueueFork(1), Queue(0), Deliver(0), Deliver(2), Act::Die(0), Queue(1), Deliver(4)];
+    holds(&acts, None, false, true).unwrap();
+}
+
 #[test]
 fn a_hundred_thousand_jobs_leave_nothing_behind() {
     let history = History::new(Some(50), false);
