@@ -606,6 +606,58 @@ fn a_job_that_waits_for_the_launch_of_a_denied_one_gets_another() {
     holds(&acts, None, false, true).unwrap();
 }
 
+/// A job that GitHub held back while it stood in line never had that launch: it has three others.
+#[test]
+fn what_was_never_submitted_is_no_launch_of_the_three() {
+    use Act::{
+        Ahead, Approve, Cancel, Crash, Deliver, Fail, Finish, Kill, Nameless, Queue, QueueGated, Refuse, Run, Strange,
+        Tick, Wait,
+    };
+    let acts = [
+        Queue(0),
+        Wait(1),
+        Queue(0),
+        Strange(0),
+        Finish(0),
+        Approve(0),
+        Ahead(false),
+        Cancel(0),
+        Queue(0),
+        Deliver(0),
+        Nameless,
+        Approve(0),
+        Run(0),
+        Queue(0),
+        Refuse(2),
+        QueueGated(0),
+        Approve(0),
+        Finish(0),
+        Deliver(0),
+        Deliver(7),
+        Queue(0),
+        Crash(0),
+        Deliver(3),
+        Deliver(6),
+        Deliver(3),
+        Queue(0),
+        Queue(0),
+        Queue(0),
+        Deliver(0),
+        Wait(1),
+        Wait(301),
+        Fail(4),
+        Tick,
+        Deliver(3),
+        Queue(0),
+        Kill(0),
+        Queue(0),
+        Queue(0),
+        Queue(0),
+        Queue(0),
+    ];
+    holds(&acts, Some(1), false, false).unwrap();
+}
+
 #[test]
 fn a_hundred_thousand_jobs_leave_nothing_behind() {
     let history = History::new(Some(50), false);

@@ -72,6 +72,11 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         Ok(self.store.increment(&keys::attempt(&self.key, 1), 1)? == 1)
     }
 
+    /// Whether there was ever one.
+    pub fn any(&self) -> Result<bool, StoreError> {
+        Ok(self.store.get(&keys::attempt(&self.key, 1))?.is_some())
+    }
+
     /// A step of the store that is worth nothing but the time that it takes.
     pub fn touch_first(&self) -> Result<(), StoreError> {
         self.store.increment(&keys::attempt(&self.key, 1), 0).map(drop)

@@ -213,6 +213,8 @@ pub enum LostReason {
     RunnerTaken,
     /// Its runner took another job, or it was withdrawn before that was known, and no other launch is the job's by swaps.
     Unserved,
+    /// GitHub held its job back before it was ever submitted.
+    Held,
     /// Its runner registered and took no job.
     Idle,
     /// The check on its node refused the job that its runner took.
@@ -229,6 +231,7 @@ impl fmt::Display for LostReason {
         match self {
             Self::RunnerTaken => f.write_str("its runner took another job"),
             Self::Unserved => f.write_str("no launch serves the job any more"),
+            Self::Held => f.write_str("GitHub held the job back before it was submitted"),
             Self::Idle => f.write_str("its runner registered and took no job"),
             Self::RefusedAtNode => f.write_str("the check on its node refused the job that its runner took"),
             Self::SlurmJobEnded(state) => write!(f, "its Slurm job ended before its runner started: {state}"),

@@ -41,18 +41,18 @@ use gha_slurm_protocol::identity::{JobId, LaunchId};
 /// The most launches of one job. More would not help where three did not.
 pub const MAX_LAUNCHES: u32 = 3;
 
-/// So many of a job's launches may be lost to jobs that a node refused, beside those: each such loss takes one of these jobs
-/// out of GitHub's queue, so nobody starves another one by jobs that must not run.
-const MAX_REFUSED: u32 = 10;
+/// So many of a job's launches may be lost for nothing of the launch's own, beside those: to a job that a node refused, which
+/// is out of GitHub's queue by that, so that nobody starves another one by jobs that must not run; or unsubmitted.
+const MAX_FREE: u32 = 10;
 
 /// No launch of a job has a higher number.
-const HIGHEST_LAUNCH: u32 = MAX_LAUNCHES + MAX_REFUSED - 1;
+const HIGHEST_LAUNCH: u32 = MAX_LAUNCHES + MAX_FREE - 1;
 
 /// A job's launches one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    refused: u32,
-    otherwise: u32,
+    free: u32,
+    counted: u32,
 }
 
 impl Course {
@@ -64,10 +64,10 @@ impl Course {
     /// Whether another launch follows the one that was lost so.
     pub(crate) fn goes_on(&mut self, lost: &LostReason) -> bool {
         match lost {
-            LostReason::RefusedAtNode => self.refused += 1,
-            _ => self.otherwise += 1,
+            LostReason::RefusedAtNode | LostReason::Held => self.free += 1,
+            _ => self.counted += 1,
         }
-        self.refused < MAX_REFUSED && self.otherwise < MAX_LAUNCHES
+        self.free < MAX_FREE && self.counted < MAX_LAUNCHES
     }
 }
 

@@ -36,7 +36,10 @@ pub fn release<P: Platform>(
         && Ledger(platform).launch(own).withdrawn()?
         && !need.served(job)?
     {
-        Ledger(platform).launch(own).record_lost(LostReason::Unserved)?;
+        let facts = Ledger(platform).launch(own);
+        // An attempt that died or whose answer was lost may have made a Slurm job.
+        let submitted = facts.launched()?.is_some() || facts.submissions().any()?;
+        facts.record_lost(if submitted { LostReason::Unserved } else { LostReason::Held })?;
     }
     advance(platform, destination, job, requested, Patience::AtOnce)
 }
