@@ -27,14 +27,7 @@ pub(crate) fn judge<P: Platform>(
     wanted: &Wanted,
 ) -> Result<(), Denied> {
     let ledger = Ledger(platform);
-    let swapped;
-    let requested = match wanted.job == id.job {
-        true => &wanted.requested,
-        false => {
-            swapped = ledger.job(wanted.job).view()?.requested;
-            swapped.as_ref().unwrap_or(&wanted.requested)
-        }
-    };
+    let requested = wanted.waiting();
     let denial = match ask(platform, credentials, wanted.job, requested)? {
         Ok(Some(run)) => match requested.rules.judge(&run, requested.repository_id) {
             Ok(()) => return Ok(()),

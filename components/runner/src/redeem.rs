@@ -44,12 +44,12 @@ pub fn redeem<P: Platform>(platform: &P, request: &Request) -> Answer {
     if request.method != "POST" {
         return Answer::method_not_allowed("POST");
     }
-    if request.path().ends_with("/refused") {
-        return refused(platform, request);
-    }
     let Some(token) = request.bearer() else {
         return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
     };
+    if request.path().ends_with("/refused") {
+        return refused(platform, token, &request.body);
+    }
     let (named, redeemed) = match Settings(platform).redeem_url() {
         Ok(audience) => {
             let tokens = LaunchTokens::new(platform, audience.as_str());
@@ -149,12 +149,12 @@ fn exchange<P: Platform>(
         }
     });
     if let Err(denied) = still {
-        let for_good = matches!(
+        let nobody_starts_it = matches!(
             denied,
             Denied::Gone(..) | Denied::InvalidToken(_) | Denied::NotAllowed(..) | Denied::ServesAnother
         );
-        if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (for_good, credential) {
-            // Nobody will ever start it. Should that fail, GitHub forgets the runner after a day.
+        if let (true, Credential::Jit(JitConfig { runner: Some(runner), .. })) = (nobody_starts_it, credential) {
+            // Should that fail, GitHub forgets the runner after a day.
             let _ = credentials.remove_runner(Reach::from(requested), runner);
         }
         return Err(denied);
@@ -189,6 +189,15 @@ pub(crate) struct Wanted {
     pub(crate) requested: Requested,
     /// The job that waits for it by swaps within its pool; most often its own.
     pub(crate) job: JobId,
+    /// That job's request, if it is another job than the launch's own.
+    swapped: Option<Requested>,
+}
+
+impl Wanted {
+    /// The request of the job that waits for it.
+    pub(crate) fn waiting(&self) -> &Requested {
+        self.swapped.as_ref().unwrap_or(&self.requested)
+    }
 }
 
 /// What the launch is for, if it may get a credential by what is known now.
@@ -210,11 +219,11 @@ fn check<P: Platform>(platform: &P, id: LaunchId) -> Result<Wanted, Denied> {
     let view = ledger.job(id.job).view()?;
     if let (Some(job), Some(requested)) = (waiting, &view.requested) {
         // In an organization, the job that waits for it by swaps may be of another repository.
-        let waits = if job == id.job { None } else { ledger.job(job).view()?.requested };
-        let of = [Some(requested), waits.as_ref()].into_iter().flatten();
+        let swapped = if job == id.job { None } else { ledger.job(job).requested()? };
+        let of = [Some(requested), swapped.as_ref()].into_iter().flatten();
         let repositories: Vec<_> = of.map(|requested| &requested.repository).collect();
         let Some(stopped) = Stops(platform).stopped_each(&repositories)?.into_iter().flatten().next() else {
-            return Ok(Wanted { requested: requested.clone(), job });
+            return Ok(Wanted { requested: requested.clone(), job, swapped });
         };
         // Its Slurm job ends, and the job gets another launch after the stop.
         facts.record_withdrawn()?;

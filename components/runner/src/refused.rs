@@ -14,12 +14,11 @@ use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::text::Text;
 use gha_slurm_edge::answer::Answer;
-use gha_slurm_edge::request::Request;
 use gha_slurm_protocol::identity::LaunchId;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::denied::{Denied, unauthorized};
+use crate::denied::Denied;
 
 /// What the job script tells.
 #[derive(Debug, Deserialize)]
@@ -32,20 +31,14 @@ struct Refusal {
 }
 
 /// Answers one such report.
-pub(crate) fn refused<P: Platform>(platform: &P, request: &Request) -> Answer {
-    let Some(token) = request.bearer() else {
-        return unauthorized("Authorization must carry the launch token", "Bearer realm=\"gha-slurm\"");
-    };
-    let Ok(refusal) = serde_json::from_slice::<Refusal>(&request.body) else {
+pub(crate) fn refused<P: Platform>(platform: &P, token: &str, body: &[u8]) -> Answer {
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(body) else {
         return Answer::error(400, "the body must be JSON with the field reason");
     };
     let noted = match Settings(platform).redeem_url() {
         Ok(audience) => {
-            let tokens = LaunchTokens::new(platform, audience.as_str());
-            tokens.verify(token).map_err(Denied::from).and_then(|id| {
-                tokens.check_key(token)?;
-                note(platform, id, &refusal)
-            })
+            let verified = LaunchTokens::new(platform, audience.as_str()).verify(token).map_err(Denied::from);
+            verified.and_then(|id| note(platform, id, &refusal))
         }
         Err(error) => Err(error.into()),
     };

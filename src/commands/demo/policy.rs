@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use gha_slurm_simulator::event::Event;
-use gha_slurm_simulator::github::{JobSpec, JobStatus, Person, WebhookFault};
+use gha_slurm_simulator::github::{JobSpec, Person, WebhookFault};
 use serde_json::Value;
 use tokio::sync::broadcast::Receiver;
 
+use super::scenario::DEADLINE;
 use super::story::Watcher;
 use super::{REPOSITORY, Scenario, Stage, cluster};
 
@@ -16,9 +17,6 @@ const MALLORY: u64 = 66;
 
 const LABELS: &[&str] = &["self-hosted", "slurm"];
 const OF_ADA: &[&str] = &["people", "slurm-user=ada"];
-const DEADLINE: Duration = Duration::from_secs(60);
-/// Between two ticks, while something has to be repaired.
-const PACE: Duration = Duration::from_secs(2);
 
 const PROFILES: &str = "
 [[profile]]
@@ -151,21 +149,9 @@ impl Stage<'_> {
 
     /// Shows what happens, with a tick now and then, until a job has succeeded.
     async fn until_success(&self, job: u64, happening: &mut Receiver<Event>) -> anyhow::Result<bool> {
-        let mut watcher = Watcher::new(self.screen);
-        let done = async {
-            let success = JobStatus::Completed("success".to_owned());
-            loop {
-                while let Ok(event) = tokio::time::timeout(PACE, happening.recv()).await {
-                    watcher.show(event?);
-                }
-                if self.github.job(job).is_some_and(|job| job.status == success) {
-                    return anyhow::Ok(());
-                }
-                self.screen.note("    the periodic repair runs (POST /internal/tick)");
-                self.app.tick().await?;
-            }
-        };
-        tokio::time::timeout(DEADLINE, done).await.map_or(Ok(false), |done| done.map(|()| true))
+        tokio::time::timeout(DEADLINE, self.until_done(&[job], happening))
+            .await
+            .map_or(Ok(false), |done| done.map(|()| true))
     }
 
     fn summary(&self, all: &[(bool, &str)]) -> bool {

@@ -10,7 +10,7 @@ use super::story::Watcher;
 use super::{REPOSITORY, Scenario, Stage};
 
 const LABELS: &[&str] = &["self-hosted", "slurm"];
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 /// Between two ticks, while something has to be repaired.
 const PACE: Duration = Duration::from_secs(2);
 
@@ -72,7 +72,7 @@ impl Stage<'_> {
     }
 
     /// Shows what happens, with a tick now and then, until all jobs are done.
-    async fn until_done(&self, jobs: &[u64], happening: &mut Receiver<Event>) -> anyhow::Result<()> {
+    pub(super) async fn until_done(&self, jobs: &[u64], happening: &mut Receiver<Event>) -> anyhow::Result<()> {
         let mut watcher = Watcher::new(self.screen);
         loop {
             while let Ok(event) = tokio::time::timeout(PACE, happening.recv()).await {

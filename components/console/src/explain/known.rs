@@ -56,10 +56,13 @@ fn find<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Finding, StoreE
     Ok(match job.state {
         State::Unconfirmed => Finding::Unconfirmed { age },
         State::Held => Finding::Held { age },
-        State::Denied => match &job.why {
-            Some(Why::Denied(denial)) => Finding::Denied { denial: denial.clone(), profile: job.profile.clone(), age },
-            _ => Finding::Denied { denial: Denial::NoRun, profile: job.profile.clone(), age },
-        },
+        State::Denied => {
+            let denial = match &job.why {
+                Some(Why::Denied(denial)) => denial.clone(),
+                _ => Denial::NoRun,
+            };
+            Finding::Denied { denial, profile: job.profile.clone(), age }
+        }
         State::InLine => match &job.why {
             Some(Why::AtCap(cap)) => Finding::AtCap { cap: cap.clone(), place: detail.place, age },
             _ => Finding::Submitting { age },

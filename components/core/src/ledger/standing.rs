@@ -131,6 +131,9 @@ impl<P: Store + Clock> Ledger<'_, P> {
             let launch = LaunchId { job, number };
             found.extend(self.standings_of(&[launch])?);
             // The next one was made only if this one is lost.
+            if found.last().is_none_or(|standing| !standing.lost) {
+                break;
+            }
             match self.launch(launch).lost()? {
                 Some(lost) if course.goes_on(&lost.reason) => {}
                 _ => break,
