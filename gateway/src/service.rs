@@ -288,12 +288,12 @@ impl Service {
         let job_id = job.map(|job| job.to_string());
         let Some(id) = job else {
             let state = if cancelled { "CANCELLED" } else { UNKNOWN };
-            return Ok(SlurmJob { job_id, state: state.to_owned(), reason: None });
+            return Ok(SlurmJob { job_id, state: state.to_owned(), reason: None, starts_in: None, position: None });
         };
         let name = key.slurm_name();
         let found = self.backend.state(OwnJob { id, user: &user, name: &name }).await?;
         let State { state, reason } = found.unwrap_or(State { state: UNKNOWN.to_owned(), reason: None });
-        Ok(SlurmJob { job_id, state, reason })
+        Ok(SlurmJob { job_id, state, reason, starts_in: None, position: None })
     }
 
     /// Drops what is older than any launch.

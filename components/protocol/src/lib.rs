@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod amounts;
+pub mod exchange;
 pub mod hex;
 pub mod identity;
 pub mod labels;

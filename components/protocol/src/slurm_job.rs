@@ -13,6 +13,12 @@ pub struct SlurmJob {
     /// Slurm's reason for that state, such as `Resources`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many seconds from now Slurm expects to start it: an estimate, and only of one that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_in: Option<u64>,
+    /// Its place among the Slurm jobs that wait for its partition, from 1, where Slurm shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u32>,
 }
 
 impl SlurmJob {
