@@ -1,7 +1,7 @@
 //! The walls of the repository: which crate may use which, read from `cargo metadata`. Arrows point down only:
 //!
 //! ```text
-//! components/webhook runner tick setup console → adapter, overview → edge → core → protocol ← gateway
+//! components/webhook runner cluster tick setup console → adapter, overview → edge → core → protocol ← gateway
 //! ```
 //!
 //! The simulator uses nothing of ours, so that it cannot repeat a mistake of ours. What the gateway links is what an
@@ -21,6 +21,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What of ours each crate may use. One component uses no other: what two of them need is below them.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("cluster", COMPONENT),
     ("webhook", COMPONENT),
     ("runner", COMPONENT),
     ("tick", COMPONENT),

@@ -4,7 +4,7 @@
 //! names and values of the fields are a stable interface: fields may be added, none changes its meaning. `audit` names
 //! the event, `time` is in seconds of Unix time. No record holds a secret.
 
-use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId, RepositoryName};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ pub enum Door {
     Tick,
     /// The setup in the browser.
     Setup,
+    /// The exchange with gateways that fetch.
+    Cluster,
 }
 
 /// What kind of credential a launch token was exchanged for.
@@ -78,6 +80,9 @@ pub enum Record<'a> {
         /// The Slurm user that the workflow names, if it does.
         #[serde(skip_serializing_if = "Option::is_none")]
         slurm_user: Option<&'a str>,
+        /// The cluster, where it has a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cluster: Option<&'a ClusterName>,
         /// The Slurm job, if the gateway told it.
         #[serde(skip_serializing_if = "Option::is_none")]
         slurm_job: Option<&'a str>,
@@ -191,6 +196,7 @@ mod tests {
             profile: "cpu",
             run: Some(7),
             slurm_user: None,
+            cluster: None,
             slurm_job: Some("17"),
         };
         let redeemed = Record::Redemption { repository: &repository, job, launch, credential: CredentialKind::Jit };

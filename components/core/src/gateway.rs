@@ -58,14 +58,15 @@ impl GatewayError {
     }
 }
 
-/// Submits launches, as many at once as are given. `Ok` is the Slurm job's ID, if the gateway tells it.
+/// Submits launches, each at its gateway, as many at once as are given. `Ok` is the Slurm job's ID, if the gateway tells it.
 pub fn start_runners(
     http: &impl Http,
-    gateway: &GatewaySettings,
-    launches: &[StartRunner],
+    launches: &[(&GatewaySettings, StartRunner)],
     deadline: Duration,
 ) -> Vec<Result<Option<String>, GatewayError>> {
-    let request = |launch| request(gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline);
+    let request = |(gateway, launch): &(&GatewaySettings, StartRunner)| {
+        request(gateway, HttpMethod::Post, "runner/start", encode(launch)?, deadline)
+    };
     send_many(http, launches.iter().map(request).collect()).into_iter().map(|response| accepted(&response?)).collect()
 }
 

@@ -1,8 +1,9 @@
 //! The keys of launch tokens: a pair a day, of which the store holds the public half alone.
 //!
-//! The private half is derived from the gateway's secret, which webhook and tick have, and a random salt. So whoever reads
-//! the store can sign nothing, and neither can the runner, which verifies, nor the gateway, which lacks the salt. A
-//! gateway secret that was changed makes another pair at the next launch; what the old one signed stays valid.
+//! The private half is derived from a random salt and the secret that the app shares with the gateways of the cluster: where
+//! they are called, webhook and tick have it; where they fetch, it comes with each of their requests and is kept nowhere. So
+//! whoever reads the store can sign nothing, and neither can the runner, which verifies, nor a gateway, which lacks the salt.
+//! A secret that was changed makes another pair at the next launch; what the old one signed stays valid.
 //!
 //! A key is named by its day and by a number that a counter hands out, so replicas that make the day's key at once make
 //! two, and both hold. It signs on its day, and its tokens live for a day: after that it is dead, by its name alone, and
@@ -10,10 +11,12 @@
 //! numbers go on, so that none ever comes back.
 
 use ed25519_compact::{KeyPair, Seed};
+use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::secret::Secret;
 use jwt_simple::prelude::{Ed25519KeyPair, Ed25519PublicKey};
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Definitions;
 use crate::launch_token::{CLOCK_TOLERANCE_SECONDS, LIFETIME_SECONDS};
 use crate::ledger::{encode, keys, read, write};
 use crate::ports::{Clock, Random, Store, StoreError};
@@ -62,15 +65,16 @@ struct Current {
     public: [u8; 32],
 }
 
-/// The key pair that signs now: today's, made if there is none yet that `root` can use.
+/// The key pair that signs for a cluster now: today's, made if there is none yet that `root` can use.
 pub(crate) fn signing_key<P: Store + Clock + Random>(
     platform: &P,
+    cluster: &ClusterName,
     root: &Secret,
 ) -> Result<Ed25519KeyPair, StoreError> {
     let now = platform.unix_seconds();
     let today = now / DAY_SECONDS;
     // A value of an earlier build is none of ours.
-    let current = platform.get(&keys::signing_key_current())?;
+    let current = platform.get(&keys::signing_key_current(cluster))?;
     if let Some(current) = current.and_then(|bytes| serde_json::from_slice::<Current>(&bytes).ok())
         && current.name.day >= today
         && current.name.lives(now)
@@ -86,7 +90,7 @@ pub(crate) fn signing_key<P: Store + Clock + Random>(
     // The key before its name: whoever reads the name finds the key.
     platform.set_many(&[
         encode(&keys::signing_key(name.day, name.number), &current.public)?,
-        encode(&keys::signing_key_current(), &current)?,
+        encode(&keys::signing_key_current(cluster), &current)?,
     ])?;
     pair(root, &current).ok_or_else(|| StoreError("a key pair that was made is none".to_owned()))
 }
@@ -137,9 +141,10 @@ pub fn forget_dead<P: Store + Clock>(store: &P) -> Result<(), StoreError> {
 
 /// Deletes every key that lives, so that no launch token that was issued so far is honoured any more. The next launch
 /// makes another key.
-pub fn revoke_all<P: Store + Clock>(store: &P) -> Result<(), StoreError> {
-    // The name before the keys: nobody signs with a key that is gone.
-    store.delete(&keys::signing_key_current())?;
+pub fn revoke_all<P: Store + Clock>(store: &P, clusters: &Definitions) -> Result<(), StoreError> {
+    // The names before the keys: nobody signs with a key that is gone.
+    let names: Vec<_> = clusters.iter().map(|cluster| keys::signing_key_current(&cluster.name)).collect();
+    store.delete_many(&names)?;
     let today = store.unix_seconds() / DAY_SECONDS;
     for day in today.saturating_sub(2)..=today.saturating_add(1) {
         let all = keys_of(store, day)?;
@@ -169,6 +174,10 @@ mod tests {
         Secret::new("the-secret-that-gateway-and-app-share")
     }
 
+    fn sign(platform: &Memory) -> Result<Ed25519KeyPair, StoreError> {
+        signing_key(platform, &ClusterName::default(), &root())
+    }
+
     fn name_of(pair: &Ed25519KeyPair) -> String {
         use jwt_simple::prelude::EdDSAKeyPairLike;
         pair.key_id().clone().unwrap()
@@ -183,10 +192,10 @@ mod tests {
     fn a_key_signs_for_a_day_and_dies_with_its_last_token() {
         let platform = Memory::new();
         at_noon(&platform, 0);
-        let first = name_of(&signing_key(&platform, &root()).unwrap());
-        assert_eq!(name_of(&signing_key(&platform, &root()).unwrap()), first, "one a day");
+        let first = name_of(&sign(&platform).unwrap());
+        assert_eq!(name_of(&sign(&platform).unwrap()), first, "one a day");
         at_noon(&platform, 1);
-        assert_ne!(name_of(&signing_key(&platform, &root()).unwrap()), first);
+        assert_ne!(name_of(&sign(&platform).unwrap()), first);
         assert!(verifying_key(&platform, &first).unwrap().is_some(), "its tokens are not a day old");
         forget_dead(&platform).unwrap();
         assert!(verifying_key(&platform, &first).unwrap().is_some(), "nor is it deleted before");
@@ -202,7 +211,7 @@ mod tests {
         let platform = Memory::new();
         for day in 0..365 {
             at_noon(&platform, day);
-            signing_key(&platform, &root()).unwrap();
+            sign(&platform).unwrap();
             forget_dead(&platform).unwrap();
         }
         assert!(platform.keys().len() <= 2 + 2 * 3, "{:?}", platform.keys());
@@ -211,8 +220,8 @@ mod tests {
     #[test]
     fn another_gateway_secret_makes_another_key_and_what_the_old_one_signed_stays() {
         let platform = Memory::new();
-        let old = name_of(&signing_key(&platform, &root()).unwrap());
-        let new = name_of(&signing_key(&platform, &Secret::new("another-secret")).unwrap());
+        let old = name_of(&sign(&platform).unwrap());
+        let new = name_of(&signing_key(&platform, &ClusterName::default(), &Secret::new("another-secret")).unwrap());
         assert_ne!(old, new);
         for kid in [old, new] {
             assert!(verifying_key(&platform, &kid).unwrap().is_some(), "{kid}");
@@ -224,17 +233,17 @@ mod tests {
         let platform = Memory::new();
         let midnight = (1_800_000_000 / DAY_SECONDS + 1) * DAY_SECONDS;
         platform.seconds.set(midnight + 1);
-        let ahead = name_of(&signing_key(&platform, &root()).unwrap());
+        let ahead = name_of(&sign(&platform).unwrap());
         platform.seconds.set(midnight - CLOCK_TOLERANCE_SECONDS + 1);
-        assert_eq!(name_of(&signing_key(&platform, &root()).unwrap()), ahead, "of a replica that is behind");
+        assert_eq!(name_of(&sign(&platform).unwrap()), ahead, "of a replica that is behind");
         assert!(verifying_key(&platform, &ahead).unwrap().is_some());
     }
 
     #[test]
     fn what_an_earlier_build_left_is_no_key() {
         let platform = Memory::new();
-        platform.set(&keys::signing_key_current(), b"0123456789abcdef").unwrap();
-        assert!(signing_key(&platform, &root()).is_ok());
+        platform.set(&keys::signing_key_current(&ClusterName::default()), b"0123456789abcdef").unwrap();
+        assert!(sign(&platform).is_ok());
     }
 
     #[test]

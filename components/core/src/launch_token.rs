@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use gha_slurm_protocol::identity::{LaunchId, RepositoryName};
+use gha_slurm_protocol::identity::{ClusterName, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use jwt_simple::prelude::{
@@ -72,9 +72,14 @@ impl<'a, P: Store + Clock> LaunchTokens<'a, P> {
         Self { platform, audience: audience.into() }
     }
 
-    /// Signs a token for `id` that is valid for [`LIFETIME_SECONDS`] from now, with a key that is derived from `root`: the
-    /// secret that the app shares with the gateway.
-    pub fn issue(&self, root: &Secret, id: LaunchId, launch: Launch) -> Result<Secret, TokenError>
+    /// Signs a token for `id` that is valid for [`LIFETIME_SECONDS`] from now, with the key of a cluster, which is derived from
+    /// the secret that the app shares with its gateways.
+    pub fn issue(
+        &self,
+        (cluster, secret): (&ClusterName, &Secret),
+        id: LaunchId,
+        launch: Launch,
+    ) -> Result<Secret, TokenError>
     where
         P: Random,
     {
@@ -88,7 +93,7 @@ impl<'a, P: Store + Clock> LaunchTokens<'a, P> {
         claims.issued_at = Some(begin);
         claims.invalid_before = Some(begin);
         claims.expires_at = Some(now + Duration::from_secs(LIFETIME_SECONDS));
-        let token = signing_key(self.platform, root)?.sign(claims).map_err(refused)?;
+        let token = signing_key(self.platform, cluster, secret)?.sign(claims).map_err(refused)?;
         Ok(Secret::new(token))
     }
 
@@ -132,6 +137,7 @@ mod tests {
     use jwt_simple::prelude::{Ed25519KeyPair, HS256Key, JWTClaims, MACLike};
 
     use super::*;
+    use crate::cluster::Definitions;
     use crate::launch_keys::revoke_all;
     use crate::ledger::keys;
     use crate::testing::Memory;
@@ -165,7 +171,7 @@ mod tests {
     fn what_was_issued_comes_back_until_it_expires() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let token = tokens.issue(&root(), id(), launch()).unwrap();
+        let token = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         let start = platform.seconds.get();
         for later in [0, LIFETIME_SECONDS] {
             platform.seconds.set(start + later);
@@ -183,7 +189,7 @@ mod tests {
     fn another_audience_key_or_algorithm_is_refused() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let token = tokens.issue(&root(), id(), launch()).unwrap();
+        let token = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         assert_refused(LaunchTokens::new(&platform, "https://other.example").verify(token.expose()), "audience");
         assert_refused(LaunchTokens::new(&Memory::new(), AUDIENCE).verify(token.expose()), "foreign key");
 
@@ -210,10 +216,10 @@ mod tests {
     fn the_keys_of_two_replicas_that_raced_both_stay_valid() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let first = tokens.issue(&root(), id(), launch()).unwrap();
+        let first = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         // The other replica had also seen that there was no current key.
-        platform.delete(&keys::signing_key_current()).unwrap();
-        let second = tokens.issue(&root(), id(), launch()).unwrap();
+        platform.delete(&keys::signing_key_current(&ClusterName::default())).unwrap();
+        let second = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         for token in [first, second] {
             assert_eq!(tokens.verify(token.expose()), Ok(id()));
         }
@@ -223,10 +229,10 @@ mod tests {
     fn revoking_refuses_what_is_out_and_the_next_token_is_good() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let out = tokens.issue(&root(), id(), launch()).unwrap();
-        revoke_all(&platform).unwrap();
+        let out = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
+        revoke_all(&platform, &Definitions::parse("", 1).unwrap()).unwrap();
         assert_refused(tokens.verify(out.expose()), "revoked");
-        let next = tokens.issue(&root(), id(), launch()).unwrap();
+        let next = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         assert!(tokens.verify(next.expose()).is_ok());
         assert_refused(tokens.verify(out.expose()), "no key comes back");
     }
@@ -235,7 +241,7 @@ mod tests {
     fn a_reader_of_the_store_can_sign_nothing() {
         let platform = Memory::new();
         let tokens = LaunchTokens::new(&platform, AUDIENCE);
-        let token = tokens.issue(&root(), id(), launch()).unwrap();
+        let token = tokens.issue((&ClusterName::default(), &root()), id(), launch()).unwrap();
         let kid = Token::decode_metadata(token.expose()).unwrap().key_id().unwrap().to_owned();
         // All that the store holds, as the key of the algorithm that needs no private half.
         for (key, value) in platform.values() {

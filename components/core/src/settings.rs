@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 use url::{Host, Url};
 
+use crate::cluster::{Clusters, Definitions};
 use crate::ports::{StoreError, Variables};
 use crate::profile::Profiles;
 
@@ -42,6 +43,10 @@ pub enum SettingError {
 }
 
 const GITHUB_API_URL: &str = "github_api_url";
+/// The variables of the gateways that are called: the host of each must stand in `allowed_outbound_hosts`.
+const GATEWAYS: [(&str, &str); 3] =
+    [("gateway_url", "gateway_secret"), ("gateway_url_2", "gateway_secret_2"), ("gateway_url_3", "gateway_secret_3")];
+const MOST_GATEWAYS: u8 = GATEWAYS.len() as u8;
 const REGISTRATION_TOKENS: &str = "registration_tokens";
 /// A token that somebody types or a program sends is no shorter.
 const MIN_TOKEN: usize = 16;
@@ -51,6 +56,7 @@ const MIN_KEY: usize = 32;
 fn how_to_set(name: &str) -> String {
     let example = match name {
         "profiles" => "profiles=@profiles.toml".to_owned(),
+        "clusters" => "clusters=@clusters.toml".to_owned(),
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
         REGISTRATION_TOKENS => "registration_tokens=never".to_owned(),
         _ => format!("{name}=VALUE"),
@@ -172,17 +178,36 @@ impl<V: Variables> Settings<'_, V> {
         }
     }
 
-    /// `gateway_url` and `gateway_secret`
-    pub fn gateway(&self) -> Result<GatewaySettings, SettingError> {
-        let url = self.base_url("gateway_url")?;
-        let secret = self.required("gateway_secret")?;
+    /// `gateway_url` and `gateway_secret`, or those of the gateway of that number.
+    pub fn gateway(&self, number: u8) -> Result<GatewaySettings, SettingError> {
+        let [first, ..] = GATEWAYS;
+        let named = GATEWAYS.get(usize::from(number.saturating_sub(1)));
+        let (url_name, secret_name) = named.copied().unwrap_or(first);
+        let url = self.base_url(url_name)?;
+        // Nobody's (RFC 6761), what stands in spin.toml where nothing is set: allowed_outbound_hosts takes no empty host.
+        if matches!(url.host(), Some(Host::Domain(host)) if host.ends_with(".invalid")) {
+            return Err(SettingError::new(url_name, "is not set"));
+        }
+        let secret = self.required(secret_name)?;
         if !secret.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(SettingError::new(
-                "gateway_secret",
+                secret_name,
                 "must consist of printable ASCII characters without spaces, because it is sent in a header",
             ));
         }
         Ok(GatewaySettings { url, secret: Secret::new(secret) })
+    }
+
+    /// `clusters` as it is configured; blank means one that is pushed to.
+    pub fn cluster_definitions(&self) -> Result<Definitions, SettingError> {
+        let text = self.read("clusters")?.unwrap_or_default();
+        Definitions::parse(&text, MOST_GATEWAYS)
+            .map_err(|error| SettingError::new("clusters", format!("is malformed: {error}")))
+    }
+
+    /// The clusters, for a component that calls gateways.
+    pub fn clusters(&self) -> Result<Clusters, SettingError> {
+        self.cluster_definitions()?.with_gateways(|number| self.gateway(number))
     }
 
     /// `public_url`, where the application is reached; ending with `/`.
@@ -347,9 +372,9 @@ mod tests {
                 Settings(memory).trusted_proxies().err()
             }),
             ("gateway_url", &["", "gateway", "ftp://gateway", "http://user@gateway", "http://gateway/?q"], |memory| {
-                Settings(memory).gateway().err()
+                Settings(memory).gateway(1).err()
             }),
-            ("gateway_secret", &["", "two words", "line\nbreak", "ä"], |memory| Settings(memory).gateway().err()),
+            ("gateway_secret", &["", "two words", "line\nbreak", "ä"], |memory| Settings(memory).gateway(1).err()),
             ("public_url", &["", "app.example"], |memory| Settings(memory).redeem_url().err()),
             ("profiles", &["[[profile]]"], |memory| Settings(memory).profiles().err()),
             ("github_app_id", &["", "1 2", "a/b"], |memory| Settings(memory).github().err()),

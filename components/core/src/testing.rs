@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::ledger::keys;
+use gha_slurm_protocol::labels::LabelSet;
+use gha_slurm_protocol::resources::Resources;
+
+use crate::identity::RepositoryId;
+use crate::ledger::{Requested, keys};
+use crate::policy::Rules;
 use crate::ports::{
     Audit, Clock, Http, HttpRequest, HttpResponse, Random, SendError, Store, StoreError, VariableError, Variables,
 };
+use crate::profile::RegisteredAt;
+use crate::text::Text;
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
 type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;
@@ -225,6 +232,35 @@ impl Http for Memory {
     fn send_many(&self, requests: &[HttpRequest]) -> Vec<Result<HttpResponse, SendError>> {
         self.batches.borrow_mut().push(requests.len());
         requests.iter().map(|request| self.send(request)).collect()
+    }
+}
+
+/// What was asked for by a job of no particular kind.
+pub fn requested() -> Requested {
+    Requested {
+        repository_id: RepositoryId(7),
+        repository: "octo/repo".to_owned().try_into().unwrap(),
+        html_url: "https://github.com/octo/repo".parse().unwrap(),
+        installation: None,
+        labels: LabelSet::default(),
+        run_attempt: 1,
+        profile: "cpu".to_owned(),
+        max_running: None,
+        max_running_per_repository: None,
+        clusters: Vec::new(),
+        person_id: None,
+        run_id: None,
+        rules: Rules::default(),
+        slurm_user: None,
+        registered_at: RegisteredAt::Repository,
+        resources: Resources::default(),
+        name: Text::default(),
+        workflow: Text::default(),
+        branch: Text::default(),
+        person: Text::default(),
+        delivery: None,
+        created_at: 1_800_000_000,
+        at: 1_800_000_000,
     }
 }
 

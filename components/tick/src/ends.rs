@@ -6,11 +6,15 @@
 
 use std::time::Duration;
 
-use gha_slurm_core::gateway::{GatewayError, slurm_jobs};
-use gha_slurm_core::ledger::{End, Ledger, Requested, Standing, View};
+use std::collections::BTreeMap;
+
+use gha_slurm_core::cluster::Reach;
+use gha_slurm_core::gateway::slurm_jobs;
+use gha_slurm_core::ledger::{End, Ledger, Requested, Standing, Told, View};
 use gha_slurm_core::lifecycle::{Fault, start_line};
 use gha_slurm_core::ports::Platform;
-use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_core::settings::GatewaySettings;
+use gha_slurm_protocol::identity::{ClusterName, LaunchId};
 
 use crate::run::Tick;
 
@@ -74,11 +78,30 @@ impl<P: Platform> Tick<'_, P> {
 
     /// Asks what was collected, and does what follows from the answers.
     pub(crate) fn ask_for_ends(&mut self) -> Result<(), Fault> {
-        let mut questions = std::mem::take(&mut self.questions);
         let mut ended = Vec::new();
-        while !questions.is_empty() && !self.gateway_fails && !self.late() {
-            let some: Vec<Question> = questions.drain(..questions.len().min(self.pace.width())).collect();
-            ended.extend(self.ask_some(some)?);
+        let mut by_gateway: BTreeMap<ClusterName, (GatewaySettings, Vec<Question>)> = BTreeMap::new();
+        for question in std::mem::take(&mut self.questions) {
+            let cluster = self.destination.clusters.of_launch(self.platform, question.launch, &question.requested)?;
+            match cluster.map(|cluster| (&cluster.name, &cluster.reach)) {
+                Some((name, Reach::Push(gateway))) => {
+                    let (_, questions) =
+                        by_gateway.entry(name.clone()).or_insert_with(|| (gateway.clone(), Vec::new()));
+                    questions.push(question);
+                }
+                // Its gateway tells of ends by itself, if there still is one.
+                _ if question.unheard => {
+                    Ledger(self.platform).launch(question.launch).record_ended(End::Unheard)?;
+                    ended.push(question);
+                }
+                _ => {}
+            }
+        }
+        for (cluster, (gateway, mut questions)) in by_gateway {
+            while !questions.is_empty() && !self.failing.contains(&cluster) && !self.late() {
+                let width = questions.len().min(self.pace.width(&cluster));
+                let some: Vec<Question> = questions.drain(..width).collect();
+                ended.extend(self.ask_some(&cluster, &gateway, some)?);
+            }
         }
         for question in &ended {
             self.report.ended += 1;
@@ -97,34 +120,40 @@ impl<P: Platform> Tick<'_, P> {
         Ok(())
     }
 
-    /// Asks at once; those whose Slurm job is over.
-    fn ask_some(&mut self, questions: Vec<Question>) -> Result<Vec<Question>, Fault> {
+    /// Asks a gateway at once; those whose Slurm job is over.
+    fn ask_some(
+        &mut self,
+        cluster: &ClusterName,
+        gateway: &GatewaySettings,
+        questions: Vec<Question>,
+    ) -> Result<Vec<Question>, Fault> {
         let platform = self.platform;
         let launches: Vec<LaunchId> = questions.iter().map(|question| question.launch).collect();
         Ledger(platform).record_all_asked(&launches)?;
         let deadline = self.destination.deadline(platform, DEADLINE);
-        let answers = slurm_jobs(platform, &self.destination.gateway, &launches, deadline);
+        let answers = slurm_jobs(platform, gateway, &launches, deadline);
         let away = answers.iter().filter(|answer| matches!(answer, Err(error) if error.is_away())).count();
-        self.pace.learn(answers.len(), away);
+        self.pace.learn(cluster, answers.len(), away);
         let mut ended = Vec::new();
         for (question, answer) in questions.into_iter().zip(answers) {
+            let facts = Ledger(platform).launch(question.launch);
             let how = match answer {
                 Ok(Some(found)) if found.is_over() => End::Slurm(found.state),
                 Ok(None) if question.unheard => End::Unheard,
-                Ok(_) => continue,
+                Ok(Some(found)) => {
+                    facts.record_told(&Told::now(&found, platform))?;
+                    continue;
+                }
+                Ok(None) => continue,
                 Err(error) => {
-                    self.no_answer(&error);
+                    self.failing.insert(cluster.clone());
+                    self.report.problem(error);
                     continue;
                 }
             };
-            Ledger(platform).launch(question.launch).record_ended(how)?;
+            facts.record_ended(how)?;
             ended.push(question);
         }
         Ok(ended)
-    }
-
-    fn no_answer(&mut self, error: &GatewayError) {
-        self.gateway_fails = true;
-        self.report.problem(error);
     }
 }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::github::credentials::Credentials;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
-use gha_slurm_core::ledger::{Bucket, Entry, Ledger, LostReason, Requested, View, keys, read, write};
+use gha_slurm_core::ledger::{Bucket, Entry, Ledger, LostReason, Requested, Standing, View, keys, read, write};
 use gha_slurm_core::lifecycle::{
-    Fault, Need, Patience, Progress, advance, advance_all, ours, settle, withdraw_unneeded,
+    Fault, Need, Patience, Progress, advance, advance_all, cancel_moved, move_on, ours, settle, withdraw_unneeded,
 };
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
@@ -126,8 +126,23 @@ impl<P: Platform> Tick<'_, P> {
         // A job that was never requested has no launch.
         let Some(requested) = requested else { return Ok(done) };
         let launches = ledger.standings(job)?;
+        self.cancel_moved(&requested, &launches)?;
         let all_ended = self.see_ends(&ledger.job(job).view()?, &requested, &launches);
         Ok(self.remove_runners(&launches, &requested)? && all_ended && done)
+    }
+
+    /// Has clusters that were silent cancel what they may have made of launches that were moved to others.
+    fn cancel_moved(&mut self, requested: &Requested, launches: &[Standing]) -> Result<(), Fault> {
+        if requested.clusters.len() < 2 {
+            return Ok(());
+        }
+        for launch in launches.iter().filter(|launch| launch.lost) {
+            let lost = Ledger(self.platform).launch(launch.id).lost()?;
+            if lost.is_some_and(|lost| lost.reason == LostReason::Moved) {
+                cancel_moved(self.platform, &self.destination, launch.id)?;
+            }
+        }
+        Ok(())
     }
 
     fn repair_job(&mut self, job: JobId, mut view: View) -> Result<bool, Fault> {
@@ -163,7 +178,12 @@ impl<P: Platform> Tick<'_, P> {
             Some(own) if Ledger(platform).launch(own).launched()?.is_some() => {
                 return self.check_launched(job, &view, &requested);
             }
-            Some(_) => self.submissions.push((job, requested)),
+            Some(_) => {
+                if move_on(platform, &self.destination, job, &requested)? {
+                    self.report.moved += 1;
+                }
+                self.submissions.push((job, requested));
+            }
             None => {}
         }
         Ok(false)

@@ -6,6 +6,7 @@
 //! Every step may be done again at any time and by several replicas at once. A run is bounded in time, and the next one
 //! goes on where it stopped.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use gha_slurm_core::github::client::GitHub;
@@ -17,7 +18,7 @@ use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
 use gha_slurm_overview::digest;
-use gha_slurm_protocol::identity::JobId;
+use gha_slurm_protocol::identity::{ClusterName, JobId};
 use serde_json::json;
 
 use crate::ends::Question;
@@ -55,6 +56,8 @@ pub(crate) struct Report {
     pub(crate) redelivered: u64,
     pub(crate) removed: u64,
     pub(crate) deleted: u64,
+    /// Launches that left a silent cluster.
+    pub(crate) moved: u64,
     /// Slurm jobs that were found to be over.
     pub(crate) ended: u64,
     /// Whether time ran out before all was done.
@@ -86,6 +89,7 @@ impl From<Report> for Answer {
                 "removed": report.removed,
                 "deleted": report.deleted,
                 "ended": report.ended,
+                "moved": report.moved,
                 "more": report.more,
                 "problems": report.problems,
             }),
@@ -101,7 +105,7 @@ pub(crate) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
         platform,
         destination,
         github,
-        gateway_fails: false,
+        failing: HashSet::new(),
         pace: Pace::default(),
         submissions: Vec::new(),
         questions: Vec::new(),
@@ -137,8 +141,8 @@ pub(crate) struct Tick<'a, P> {
     pub(crate) platform: &'a P,
     pub(crate) destination: Destination,
     pub(crate) github: GitHub<'a, P>,
-    /// The gateway did not answer a question: it gets no more of them in this run.
-    pub(crate) gateway_fails: bool,
+    /// Clusters whose gateway did not answer a question: they get no more of them in this run.
+    pub(crate) failing: HashSet<ClusterName>,
     /// How many calls of the gateway are on the way at once.
     pub(crate) pace: Pace,
     /// Jobs whose launch is to be submitted, collected to be submitted together.

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use gha_slurm_core::cluster::NoCluster;
 use gha_slurm_core::counters::{Counter, WebhookOutcome};
 use gha_slurm_core::github::credentials::forget;
 use gha_slurm_core::identity::{DeliveryId, RepositoryId};
@@ -71,6 +72,8 @@ enum Unhandled {
     Setting(#[from] SettingError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Unplaced(#[from] NoCluster),
 }
 
 impl From<BadPage> for Unhandled {
@@ -87,7 +90,7 @@ impl Unhandled {
         match self {
             Self::Signature(_) => WebhookOutcome::Unauthorized,
             Self::Malformed(_) => WebhookOutcome::Malformed,
-            Self::Setting(_) | Self::Store(_) => WebhookOutcome::Failed,
+            Self::Setting(_) | Self::Store(_) | Self::Unplaced(_) => WebhookOutcome::Failed,
         }
     }
 }
@@ -98,7 +101,8 @@ impl From<Unhandled> for Answer {
             Unhandled::Signature(error) => Self::error(401, error.to_string()),
             Unhandled::Malformed(error) => Self::error(400, error.to_string()),
             Unhandled::Setting(error) => error.into(),
-            Unhandled::Store(error) => error.into(),
+            Unhandled::Store(error) | Unhandled::Unplaced(NoCluster::Store(error)) => error.into(),
+            Unhandled::Unplaced(error) => SettingError::new("profiles", error.to_string()).into(),
         }
     }
 }
@@ -213,7 +217,10 @@ impl<P: Platform> Receiver<'_, P> {
         let (known, held) = (view.requested.is_some(), view.held.is_some());
         let requested = match (view.requested, found) {
             (Some(requested), _) => requested,
-            (None, Some(found)) => self.request(event, delivery.clone(), found)?,
+            (None, Some(found)) => match self.request(event, delivery.clone(), found, destination) {
+                Err(Unhandled::Unplaced(error @ NoCluster::TooMuch(_))) => return ignored(&error.to_string()),
+                request => request?,
+            },
             (None, None) => return ignored("the job was deleted meanwhile"),
         };
         if event.holds() {
@@ -261,8 +268,10 @@ impl<P: Platform> Receiver<'_, P> {
         event: &WorkflowJobEvent,
         delivery: Option<DeliveryId>,
         found: Match,
+        destination: &Destination,
     ) -> Result<Requested, Unhandled> {
         let job = &event.workflow_job;
+        let clusters = found.placement.order(self.platform, &destination.clusters, job.id, &found.resources)?;
         let now = self.platform.unix_seconds();
         let settings = Settings(self.platform);
         Ok(Requested {
@@ -275,6 +284,7 @@ impl<P: Platform> Receiver<'_, P> {
             profile: found.profile,
             max_running: found.max_running,
             max_running_per_repository: found.max_running_per_repository,
+            clusters,
             resources: found.resources,
             name: job.name.clone(),
             workflow: job.workflow_name.clone(),
@@ -327,6 +337,7 @@ impl<P: Platform> Receiver<'_, P> {
 #[derive(Debug, Clone, Copy)]
 enum Decision {
     Launched,
+    Offered,
     Deferred,
     Duplicate,
     Recorded,
@@ -343,7 +354,7 @@ impl Decision {
         match self {
             Self::Ignored => Some(WebhookOutcome::Ignored),
             Self::Duplicate => Some(WebhookOutcome::Duplicate),
-            Self::Launched | Self::Deferred | Self::Recorded => None,
+            Self::Launched | Self::Offered | Self::Deferred | Self::Recorded => None,
         }
     }
 }
@@ -388,6 +399,9 @@ impl Verdict {
             }
             Progress::LaunchedBefore(id) => Decision::Duplicate.because("the job was launched before").with_launch(*id),
             Progress::UnderWay(id) => Decision::Duplicate.because("the job is being launched").with_launch(*id),
+            Progress::Offered(id, cluster) => Decision::Offered
+                .because(format!("profile {}; cluster {cluster} fetches it", requested.profile))
+                .with_launch(*id),
             // It is tried again.
             Progress::Deferred(id, delay) => {
                 Decision::Deferred.because(delay.to_string()).with_launch(*id).at(Level::Warn)
@@ -413,6 +427,7 @@ impl From<Verdict> for Answer {
     fn from(verdict: Verdict) -> Self {
         let (status, decision) = match verdict.decision {
             Decision::Launched => (200, "launched"),
+            Decision::Offered => (202, "offered"),
             Decision::Deferred => (202, "deferred"),
             Decision::Duplicate => (200, "duplicate"),
             Decision::Recorded => (200, "recorded"),

@@ -3,6 +3,7 @@
 // clippy.toml lets tests panic; what they share is part of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use gha_slurm_core::cluster::Definitions;
 use gha_slurm_core::launch_keys::revoke_all;
 use gha_slurm_core::ledger::{Scope, Stops};
 use gha_slurm_core::testing::Memory;
@@ -31,7 +32,7 @@ fn no_credential_is_handed_out_after_a_stop_or_a_revocation_that_came_in_between
         Stops(platform).stop(&Scope::Repository(repository)).unwrap();
     };
     assert_eq!(redeemed_while(stop_one), (410, 1));
-    assert_eq!(redeemed_while(|platform| revoke_all(platform).unwrap()), (401, 1));
+    assert_eq!(redeemed_while(|platform| revoke_all(platform, &Definitions::parse("", 1).unwrap()).unwrap()), (401, 1));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use gha_slurm_core::audit::{Record, record};
 use gha_slurm_core::launch_keys::revoke_all;
 use gha_slurm_core::ledger::{Scope, Stops};
 use gha_slurm_core::ports::Platform;
+use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::request::Request;
@@ -121,8 +122,12 @@ pub(super) fn answer<P: Platform>(platform: &P, request: &Request, order: Order)
             return Answer::error(400, "repository: launch tokens are revoked for all repositories at once");
         }
         Order::Revoke => {
+            let clusters = match Settings(platform).cluster_definitions() {
+                Ok(clusters) => clusters,
+                Err(error) => return error.into(),
+            };
             record(platform, &Record::Revocation { client });
-            revoke_all(platform)
+            revoke_all(platform, &clusters)
         }
     };
     if let Err(error) = done {

@@ -1,5 +1,6 @@
 //! A job that left facts here.
 
+use gha_slurm_core::cluster::Reach;
 use gha_slurm_core::gateway::slurm_job;
 use gha_slurm_core::ledger::{FailureKind, Ledger};
 use gha_slurm_core::lifecycle::retry_at;
@@ -15,8 +16,17 @@ use super::{Explanation, GATEWAY_DEADLINE, words};
 
 /// What the gateway says about a launch's Slurm job, if it can be asked.
 pub(crate) fn ask_gateway<P: Platform>(platform: &P, launch: LaunchId) -> Result<Option<SlurmJob>, String> {
-    let gateway = Settings(platform).gateway().map_err(|error| error.to_string())?;
-    slurm_job(platform, &gateway, launch, GATEWAY_DEADLINE).map_err(|error| error.to_string())
+    let clusters = Settings(platform).clusters().map_err(|error| error.to_string())?;
+    let requested = Ledger(platform).job(launch.job).requested().map_err(|error| error.to_string())?;
+    let Some(requested) = requested else { return Ok(None) };
+    let cluster = clusters.of_launch(platform, launch, &requested).map_err(|error| error.to_string())?;
+    match cluster.map(|cluster| &cluster.reach) {
+        Some(Reach::Push(gateway)) => {
+            slurm_job(platform, gateway, launch, GATEWAY_DEADLINE).map_err(|error| error.to_string())
+        }
+        // What it tells by itself stands in the launch's facts.
+        Some(Reach::Fetch | Reach::Elsewhere) | None => Ok(None),
+    }
 }
 
 pub(super) fn explain<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Explanation, StoreError> {

@@ -1,7 +1,5 @@
 use gha_slurm_core::ledger::{FailureKind, Ledger, Requested, Scope, Stops};
-use gha_slurm_core::policy::Rules;
 use gha_slurm_core::ports::{Clock, Store};
-use gha_slurm_core::profile::RegisteredAt;
 use gha_slurm_core::testing::Memory;
 use gha_slurm_core::text::Text;
 use gha_slurm_edge::answer::Answer;
@@ -39,28 +37,16 @@ fn page(platform: &Memory, target: &str) -> (u16, String) {
 fn requested(platform: &Memory, label: &str, profile: &str) -> Requested {
     let repository = "octo-org/solver".to_owned().try_into().unwrap();
     Requested {
-        repository_id: gha_slurm_core::identity::RepositoryId(7),
         html_url: "https://github.com/octo-org/solver".parse().unwrap(),
         repository,
-        installation: None,
         labels: ["slurm", label].iter().collect(),
-        run_attempt: 1,
         profile: profile.to_owned(),
-        max_running: None,
-        max_running_per_repository: None,
-        person_id: None,
-        run_id: None,
-        rules: Rules::default(),
-        slurm_user: None,
-        registered_at: RegisteredAt::default(),
-        resources: gha_slurm_protocol::resources::Resources::default(),
         name: Text::of(label),
         workflow: Text::of(label),
         branch: Text::of(label),
-        person: Text::default(),
-        delivery: None,
         created_at: platform.unix_seconds(),
         at: platform.unix_seconds(),
+        ..gha_slurm_core::testing::requested()
     }
 }
 

@@ -167,7 +167,8 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         Ok(read::<u64>(self.store, &keys::attempt_next(&self.key))?.unwrap_or(1).max(1))
     }
 
-    fn failure(&self, attempt: u64) -> Result<Option<Failure>, StoreError> {
+    /// How an attempt failed, if it did.
+    pub fn failure(&self, attempt: u64) -> Result<Option<Failure>, StoreError> {
         read(self.store, &keys::attempt_failed(&self.key, attempt))
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use gha_slurm_protocol::hex::hex;
-use gha_slurm_protocol::identity::{JobId, LaunchId, Person, RepositoryName, SlurmUser};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId, Person, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::resources::Resources;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ pub struct Requested {
     /// How many of them may be of one repository; `None` is no limit.
     #[serde(default)]
     pub max_running_per_repository: Option<u32>,
+    /// The clusters that it may go to, in the order in which they are tried; empty where there is only one.
+    #[serde(default)]
+    pub clusters: Vec<ClusterName>,
     /// What it asks of Slurm.
     pub resources: Resources,
     /// Its name in its workflow. Strangers choose it, as they do the next two; nothing is decided by it.
@@ -215,6 +218,8 @@ pub enum LostReason {
     Unserved,
     /// GitHub held its job back before it was ever submitted.
     Held,
+    /// It was not submitted, and its cluster was silent: it goes to another one.
+    Moved,
     /// Its runner registered and took no job.
     Idle,
     /// The check on its node refused the job that its runner took.
@@ -232,6 +237,7 @@ impl fmt::Display for LostReason {
             Self::RunnerTaken => f.write_str("its runner took another job"),
             Self::Unserved => f.write_str("no launch serves the job any more"),
             Self::Held => f.write_str("GitHub held the job back before it was submitted"),
+            Self::Moved => f.write_str("its cluster was silent, so the job goes to another one"),
             Self::Idle => f.write_str("its runner registered and took no job"),
             Self::RefusedAtNode => f.write_str("the check on its node refused the job that its runner took"),
             Self::SlurmJobEnded(state) => write!(f, "its Slurm job ended before its runner started: {state}"),
@@ -454,8 +460,8 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
 /// Facts and claims of one launch.
 #[derive(Debug)]
 pub struct LaunchFacts<'a, P> {
-    store: &'a P,
-    launch: LaunchId,
+    pub(super) store: &'a P,
+    pub(super) launch: LaunchId,
 }
 
 impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
@@ -622,7 +628,7 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         self.read(LaunchFact::Ticket)
     }
 
-    fn of(&self, fact: LaunchFact) -> String {
+    pub(super) fn of(&self, fact: LaunchFact) -> String {
         keys::launch(self.launch, fact)
     }
 
@@ -634,7 +640,7 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         Ok(all)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, fact: LaunchFact) -> Result<Option<T>, StoreError> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(&self, fact: LaunchFact) -> Result<Option<T>, StoreError> {
         read(self.store, &self.of(fact))
     }
 }
@@ -648,30 +654,7 @@ mod tests {
     fn a_job_that_was_released_is_not_over_before_a_day_after_that() {
         let platform = Memory::new();
         let queued = platform.unix_seconds();
-        let requested = Requested {
-            repository_id: RepositoryId(7),
-            repository: "octo/repo".to_owned().try_into().unwrap(),
-            html_url: "https://github.com/octo/repo".parse().unwrap(),
-            installation: None,
-            labels: LabelSet::default(),
-            run_attempt: 1,
-            profile: "cpu".to_owned(),
-            max_running: None,
-            max_running_per_repository: None,
-            person_id: None,
-            run_id: None,
-            rules: Rules::default(),
-            slurm_user: None,
-            registered_at: RegisteredAt::Repository,
-            resources: Resources::default(),
-            name: Text::default(),
-            workflow: Text::default(),
-            branch: Text::default(),
-            person: Text::default(),
-            delivery: None,
-            created_at: queued,
-            at: queued,
-        };
+        let requested = Requested { created_at: queued, at: queued, ..crate::testing::requested() };
         let facts = Ledger(&platform).job(JobId(1));
         facts.record_held(None, Some(&requested)).unwrap();
         let released = queued + 20 * 60 * 60;

@@ -3,7 +3,7 @@
 //! [`SCHEMA`] is the same list as patterns. docs/store.md is checked against it, and the store in memory that tests use
 //! refuses a key that no pattern knows.
 
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId};
 
 use super::Bucket;
 use crate::identity::{RepositoryId, RunId};
@@ -22,7 +22,11 @@ pub const SCHEMA: &[&str] = &[
     "job/J/confirmed",
     "job/J/asked",
     "job/J/denied",
+    "launch/L/cluster",
     "launch/L/submit/ATTEMPTS",
+    "launch/L/offered",
+    "launch/L/lease/ATTEMPTS",
+    "launch/L/leased",
     "launch/L/launched",
     "launch/L/redeem/ATTEMPTS",
     "launch/L/commit",
@@ -36,12 +40,18 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/cancel/ATTEMPTS",
     "launch/L/cancelled",
     "launch/L/asked",
+    "launch/L/slurm",
     "launch/L/removing",
     "launch/L/removed",
     "launch/L/ended",
     "launch/L/refused",
     "launch/L/ticket",
     "run/R/A",
+    "cluster/CLUSTER/orders",
+    "cluster/CLUSTER/order/N",
+    "cluster/CLUSTER/last",
+    "cluster/CLUSTER/low",
+    "cluster/CLUSTER/heard",
     "line/PROFILE",
     "line/PROFILE/T",
     "line/PROFILE/T/met",
@@ -88,7 +98,7 @@ pub const SCHEMA: &[&str] = &[
     "setup/state/H",
     "setup/state/H/exchange/ATTEMPTS",
     "doctor/R",
-    "key/current",
+    "key/current/CLUSTER",
     "key/DAY",
     "key/DAY/N",
     "key/cleaned",
@@ -177,6 +187,14 @@ impl JobFact {
 /// A fact, a claim or a hint of a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaunchFact {
+    /// The cluster that it is for, where its job may go to several.
+    Cluster,
+    /// It waits for a gateway that fetches.
+    Offered,
+    /// Which gateway has its lease.
+    Leased,
+    /// What Slurm said of its Slurm job last.
+    Slurm,
     /// The gateway took it.
     Launched,
     /// The right to hand out its credential.
@@ -213,7 +231,11 @@ pub enum LaunchFact {
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
+        Self::Cluster,
+        Self::Offered,
+        Self::Leased,
+        Self::Slurm,
         Self::Launched,
         Self::Commit,
         Self::Redeemed,
@@ -234,6 +256,10 @@ impl LaunchFact {
 
     fn word(self) -> &'static str {
         match self {
+            Self::Cluster => "cluster",
+            Self::Offered => "offered",
+            Self::Leased => "leased",
+            Self::Slurm => "slurm",
             Self::Launched => "launched",
             Self::Commit => "commit",
             Self::Redeemed => "redeemed",
@@ -257,8 +283,10 @@ impl LaunchFact {
 /// What is attempted for a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaunchAttempts {
-    /// To submit it at the gateway.
+    /// To submit it at the gateway, or to offer it to one that fetches.
     Submit,
+    /// To have a gateway that fetches submit it.
+    Lease,
     /// To get a credential for it.
     Redeem,
     /// To have its Slurm job cancelled.
@@ -267,11 +295,12 @@ pub enum LaunchAttempts {
 
 impl LaunchAttempts {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Submit, Self::Redeem, Self::Cancel];
+    pub const ALL: [Self; 4] = [Self::Submit, Self::Lease, Self::Redeem, Self::Cancel];
 
     fn word(self) -> &'static str {
         match self {
             Self::Submit => "submit",
+            Self::Lease => "lease",
             Self::Redeem => "redeem",
             Self::Cancel => "cancel",
         }
@@ -316,6 +345,31 @@ pub fn attempt_failed(base: &str, number: u64) -> String {
 /// `ATTEMPTS/K/met`: when somebody else met the claim.
 pub fn attempt_met(base: &str, number: u64) -> String {
     format!("{base}/{number}/met")
+}
+
+/// `cluster/CLUSTER/orders`: how many orders a cluster that fetches ever had.
+pub fn cluster_orders(cluster: &ClusterName) -> String {
+    format!("{PREFIX}/cluster/{cluster}/orders")
+}
+
+/// `cluster/CLUSTER/order/N`
+pub fn cluster_order(cluster: &ClusterName, number: i64) -> String {
+    format!("{PREFIX}/cluster/{cluster}/order/{number}")
+}
+
+/// `cluster/CLUSTER/last`: the last order (a hint).
+pub fn cluster_last(cluster: &ClusterName) -> String {
+    format!("{PREFIX}/cluster/{cluster}/last")
+}
+
+/// `cluster/CLUSTER/low`: the first order that may be open (a hint).
+pub fn cluster_low(cluster: &ClusterName) -> String {
+    format!("{PREFIX}/cluster/{cluster}/low")
+}
+
+/// `cluster/CLUSTER/heard`: when a cluster was last heard of.
+pub fn cluster_heard(cluster: &ClusterName) -> String {
+    format!("{PREFIX}/cluster/{cluster}/heard")
 }
 
 /// `line/PROFILE`: how many tickets were drawn.
@@ -548,9 +602,9 @@ pub fn doctor(name: &str) -> String {
     format!("{PREFIX}/doctor/{name}")
 }
 
-/// `key/current`: the key pair that signs launch tokens, without its private half.
-pub fn signing_key_current() -> String {
-    format!("{PREFIX}/key/current")
+/// `key/current/CLUSTER`: the key pair that signs the launch tokens of a cluster, without its private half.
+pub fn signing_key_current(cluster: &ClusterName) -> String {
+    format!("{PREFIX}/key/current/{cluster}")
 }
 
 /// `key/DAY`: how many key pairs a day has.

@@ -8,6 +8,7 @@
 //! an absent one, because a fact that counts as absent is acted upon.
 
 mod attempts;
+mod clusters;
 mod deliveries;
 mod facts;
 mod journal;
@@ -18,6 +19,7 @@ mod standing;
 mod stops;
 
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
+pub use self::clusters::{Heard, HeardGateway, Leased, Numbered, Offered, OnTheWay, Order, Orders, Told};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
     DeniedRun, Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, RefusedAtNode, Requested,
@@ -64,7 +66,7 @@ impl Course {
     /// Whether another launch follows the one that was lost so.
     pub(crate) fn goes_on(&mut self, lost: &LostReason) -> bool {
         match lost {
-            LostReason::RefusedAtNode | LostReason::Held => self.free += 1,
+            LostReason::RefusedAtNode | LostReason::Held | LostReason::Moved => self.free += 1,
             _ => self.counted += 1,
         }
         self.free < MAX_FREE && self.counted < MAX_LAUNCHES

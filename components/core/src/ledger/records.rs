@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId};
 use serde::de::DeserializeOwned;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
-use super::{Course, Ended, Failure, Launched, Ledger, Lost, RefusedAtNode, View};
+use super::{Course, Ended, Failure, Launched, Leased, Ledger, Lost, Offered, RefusedAtNode, Told, View};
 use crate::ports::{Clock, Store, StoreError};
 
 /// A job with its launches.
@@ -28,6 +28,14 @@ pub struct JobRecord {
 pub struct LaunchRecord {
     /// Its id.
     pub id: LaunchId,
+    /// The cluster that it is for, where its job may go to several and that was written down.
+    pub cluster: Option<ClusterName>,
+    /// It waits for a gateway that fetches.
+    pub offered: Option<Offered>,
+    /// Which gateway has its lease, or had it.
+    pub leased: Option<Leased>,
+    /// What Slurm said of its Slurm job last.
+    pub told: Option<Told>,
     /// The gateway took it.
     pub launched: Option<Launched>,
     /// Its credential was handed out.
@@ -95,7 +103,11 @@ const JOB: [JobFact; 7] = [
     JobFact::Denied,
     JobFact::Confirmed,
 ];
-const LAUNCH: [LaunchFact; 10] = [
+const LAUNCH: [LaunchFact; 14] = [
+    LaunchFact::Cluster,
+    LaunchFact::Offered,
+    LaunchFact::Leased,
+    LaunchFact::Slurm,
     LaunchFact::Launched,
     LaunchFact::Redeemed,
     LaunchFact::Replayed,
@@ -171,6 +183,10 @@ impl<'a, P: Store + Clock> Ledger<'a, P> {
         let fact = |fact| keys::launch(id, fact);
         Ok(LaunchRecord {
             id,
+            cluster: values.read(&fact(LaunchFact::Cluster))?,
+            offered: values.read(&fact(LaunchFact::Offered))?,
+            leased: values.read(&fact(LaunchFact::Leased))?,
+            told: values.read(&fact(LaunchFact::Slurm))?,
             launched: values.read(&fact(LaunchFact::Launched))?,
             redeemed: values.read(&fact(LaunchFact::Redeemed))?,
             replayed: values.read(&fact(LaunchFact::Replayed))?,

@@ -55,6 +55,8 @@ pub enum Leftover {
 pub struct Standing {
     /// Its id.
     pub id: LaunchId,
+    /// Whether it waits for a gateway that fetches.
+    pub offered: bool,
     /// The gateway took it.
     pub launched: Option<Launched>,
     /// When its credential was handed out, in seconds of Unix time.
@@ -108,7 +110,8 @@ impl Standing {
     }
 }
 
-const FACTS: [LaunchFact; 10] = [
+const FACTS: [LaunchFact; 11] = [
+    LaunchFact::Offered,
     LaunchFact::Launched,
     LaunchFact::Redeemed,
     LaunchFact::Runner,
@@ -160,6 +163,7 @@ impl<P: Store + Clock> Ledger<'_, P> {
             let has = |fact| values.has(&key(fact));
             standings.push(Standing {
                 id: *id,
+                offered: has(LaunchFact::Offered),
                 launched: values.read(&key(LaunchFact::Launched))?,
                 redeemed: values.read(&key(LaunchFact::Redeemed))?,
                 runner: values.read(&key(LaunchFact::Runner))?,

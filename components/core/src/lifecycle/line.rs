@@ -48,7 +48,8 @@ struct Living {
 struct Drawer {
     launch: LaunchId,
     repository: RepositoryId,
-    launched: bool,
+    /// It was submitted, or waits for its cluster to fetch it.
+    handed_on: bool,
 }
 
 /// Places given away so far in a walk along the line.
@@ -126,21 +127,21 @@ impl<'a, P: Store + Clock> Line<'a, P> {
         write(self.store, &keys::line_ticket_refused(&self.profile, ticket), &self.store.unix_seconds())
     }
 
-    /// Launches that stand in the line and are not launched, the first ones first, at most `limit`.
+    /// Launches that stand in the line and were not handed on, the first ones first, at most `limit`.
     pub(super) fn waiting(&self, limit: usize) -> Result<Vec<LaunchId>, StoreError> {
         let mut waiting = Vec::new();
         self.walk(|living, _, _| {
-            waiting.extend(living.drawn_by.filter(|by| !by.launched).map(|by| by.launch));
+            waiting.extend(living.drawn_by.filter(|by| !by.handed_on).map(|by| by.launch));
             waiting.len() < limit
         })?;
         Ok(waiting)
     }
 
-    /// Launches that have a place and are not launched, the first ones first, at most `limit`.
+    /// Launches that have a place and were not handed on, the first ones first, at most `limit`.
     pub(super) fn next(&self, limit: usize) -> Result<Vec<LaunchId>, StoreError> {
         let mut next = Vec::new();
         self.walk(|living, place, given| {
-            next.extend(living.drawn_by.filter(|by| place && !by.launched).map(|by| by.launch));
+            next.extend(living.drawn_by.filter(|by| place && !by.handed_on).map(|by| by.launch));
             next.len() < limit && given.all < self.places
         })?;
         Ok(next)
@@ -224,8 +225,8 @@ impl<'a, P: Store + Clock> Line<'a, P> {
             let Some(requested) = view.requested.as_ref() else { continue };
             // The second of two that drew for one launch at once has the place.
             if standing.ticket == Some(ticket) && takes_place(&standing, view.waiting(now).is_some()) {
-                let launched = standing.launched.is_some();
-                let drawer = Drawer { launch: standing.id, repository: requested.repository_id, launched };
+                let handed_on = standing.launched.is_some() || standing.offered;
+                let drawer = Drawer { launch: standing.id, repository: requested.repository_id, handed_on };
                 living.push(Living { ticket, drawn_by: Some(drawer) });
             }
         }
@@ -302,7 +303,7 @@ mod tests {
             .filter(|index| {
                 let launch = LaunchId { job: JobId(*index as u64), number: 1 };
                 let repository = RepositoryId(repositories[*index]);
-                let drawn_by = Some(Drawer { launch, repository, launched: false });
+                let drawn_by = Some(Drawer { launch, repository, handed_on: false });
                 line.place(Living { ticket: *index as i64, drawn_by }, &mut given)
             })
             .collect()

@@ -7,21 +7,28 @@
 //! does what is still to be done.
 
 mod gate;
+mod lease;
 mod line;
+mod moving;
 mod need;
+mod offer;
 mod overdue;
 mod pace;
 mod progress;
+mod report;
 mod settle;
 mod submit;
 
 pub use self::gate::{hold, release};
+pub use self::lease::{LEASE_SECONDS, Leaser, hand_out};
+pub use self::moving::move_on;
 pub use self::need::Chain;
 pub use self::need::Need;
 pub use self::overdue::{retry_all_overdue, retry_overdue};
 pub use self::pace::Pace;
 pub use self::progress::{Delay, Patience, Progress, retry_at};
-pub use self::settle::{ours, settle, withdraw_unneeded};
+pub use self::report::take_report;
+pub use self::settle::{cancel_moved, ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
 pub use self::submit::{
     Destination, WrittenDown, advance, advance_all, begin, place_in_line, start_line, start_waiting, trim_line,

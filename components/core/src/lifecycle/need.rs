@@ -114,7 +114,9 @@ impl<P: Store + Clock> Need<'_, P> {
         if facts.withdrawn()? || facts.lost()?.is_some() || facts.took()?.is_some() {
             return Ok(false);
         }
-        Ok(facts.launched()?.is_some() || facts.submissions().under_way(SUBMISSION_LEASE)?)
+        Ok(facts.launched()?.is_some()
+            || facts.offered()?.is_some()
+            || facts.submissions().under_way(SUBMISSION_LEASE)?)
     }
 
     /// Whether a launch that can still serve is a job's now.

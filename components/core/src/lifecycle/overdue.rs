@@ -76,7 +76,7 @@ pub fn retry_all_overdue<P: Platform>(platform: &P, destination: &Destination, p
     for patience in [Patience::Due, Patience::GatewayIsBack] {
         let Some((low, last)) = Overdue(platform).ends()? else { break };
         let mut from = low;
-        while from <= last && !destination.late(platform) && !pace.stopped() {
+        while from <= last && !destination.late(platform) && !pace.all_stopped(&destination.clusters) {
             let low = read::<i64>(platform, &keys::overdue_low())?.unwrap_or(1);
             let window = Window { low, last, from, most: usize::MAX, patience };
             launched += window.retry(platform, destination, pace)?;
@@ -167,13 +167,16 @@ impl Window {
 
 fn fate(result: Result<Progress, Fault>, now: u64) -> Fate {
     match result {
-        Ok(Progress::Launched(_) | Progress::LaunchedBefore(_) | Progress::GivenUp) => Fate::Gone,
+        // What is offered and then refused is appended again.
+        Ok(Progress::Launched(_) | Progress::Offered(..) | Progress::LaunchedBefore(_) | Progress::GivenUp) => {
+            Fate::Gone
+        }
         Ok(Progress::Deferred(id, Delay::Failed(failure)) | Progress::Refused(id, failure)) => {
             Fate::Due(retry_at(id, &failure))
         }
         Ok(Progress::Deferred(_, Delay::OutOfTime)) => Fate::Stays,
         Ok(
-            Progress::Deferred(_, Delay::Stopped(_))
+            Progress::Deferred(_, Delay::Stopped(_) | Delay::NoCluster(_) | Delay::Elsewhere)
             | Progress::UnderWay(_)
             | Progress::InLine(_)
             | Progress::Unconfirmed,

@@ -4,8 +4,13 @@
 //! the gateway, or the Slurm behind it. So a run begins with some, goes wider while all goes well, and halves what it
 //! sends when the gateway has enough.
 
+use std::collections::HashMap;
+
+use gha_slurm_protocol::identity::ClusterName;
+
 use super::Fault;
 use super::progress::{Delay, Progress};
+use crate::cluster::{Clusters, Reach};
 use crate::ledger::FailureKind;
 
 const FIRST_WIDTH: usize = 16;
@@ -15,49 +20,77 @@ const OF_A_WEBHOOK: usize = 4;
 /// So many rounds of nothing but failures, and the gateway is away for this run.
 const LOST_ROUNDS: u32 = 2;
 
-/// The pace of one run.
+/// The pace of one run, for the gateway of each cluster by itself: one that is away holds up no other.
 #[derive(Debug)]
 pub struct Pace {
-    width: usize,
+    first: usize,
     widest: usize,
+    gateways: HashMap<ClusterName, OfGateway>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct OfGateway {
+    width: usize,
     lost_rounds: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { width: FIRST_WIDTH, widest: WIDEST, lost_rounds: 0 }
+        Self { first: FIRST_WIDTH, widest: WIDEST, gateways: HashMap::new() }
     }
 }
 
 impl Pace {
     /// That of a webhook, which is to be answered first of all.
     pub fn of_a_webhook() -> Self {
-        Self { width: OF_A_WEBHOOK, widest: OF_A_WEBHOOK, lost_rounds: 0 }
+        Self { first: OF_A_WEBHOOK, widest: OF_A_WEBHOOK, gateways: HashMap::new() }
     }
 
-    /// How many may be on the way at once.
-    pub fn width(&self) -> usize {
-        self.width
+    /// How many may be on the way at once to all gateways together.
+    pub fn widest(&self) -> usize {
+        self.widest
     }
 
-    /// Whether the gateway is away, as far as this run is concerned.
-    pub fn stopped(&self) -> bool {
-        self.lost_rounds >= LOST_ROUNDS
+    /// How many may be on the way at once to the gateway of a cluster.
+    pub fn width(&self, cluster: &ClusterName) -> usize {
+        self.gateways.get(cluster).map_or(self.first, |gateway| gateway.width)
+    }
+
+    /// Whether a cluster's gateway is away, as far as this run is concerned.
+    pub fn stopped(&self, cluster: &ClusterName) -> bool {
+        self.gateways.get(cluster).is_some_and(|gateway| gateway.lost_rounds >= LOST_ROUNDS)
+    }
+
+    /// Whether all gateways that are called are away.
+    pub(super) fn all_stopped(&self, clusters: &Clusters) -> bool {
+        clusters.iter().all(|cluster| matches!(cluster.reach, Reach::Push(_)) && self.stopped(&cluster.name))
     }
 
     /// Learns from the results of one round.
-    pub(super) fn observe(&mut self, round: &[Result<Progress, Fault>]) {
-        let away = |result: &&Result<Progress, Fault>| matches!(result, Ok(Progress::Deferred(_, Delay::Failed(failure))) if failure.kind == FailureKind::Away);
-        self.learn(round.len(), round.iter().filter(away).count());
+    pub(super) fn observe<'a>(&mut self, round: impl Iterator<Item = (&'a ClusterName, &'a Result<Progress, Fault>)>) {
+        let mut calls: HashMap<&ClusterName, (usize, usize)> = HashMap::new();
+        for (cluster, result) in round {
+            let (all, failed) = calls.entry(cluster).or_default();
+            let away = matches!(
+                result,
+                Ok(Progress::Deferred(_, Delay::Failed(failure))) if failure.kind == FailureKind::Away
+            );
+            (*all, *failed) = (*all + 1, *failed + usize::from(away));
+        }
+        for (cluster, (all, failed)) in calls {
+            self.learn(cluster, all, failed);
+        }
     }
 
-    /// Learns that of so many calls some failed because the gateway was away or had enough.
-    pub fn learn(&mut self, calls: usize, failed: usize) {
+    /// Learns that of so many calls of a cluster's gateway some failed because it was away or had enough.
+    pub fn learn(&mut self, cluster: &ClusterName, calls: usize, failed: usize) {
         if calls == 0 {
             return;
         }
-        self.width = if failed == 0 { self.widest.min(self.width * 2) } else { (self.width / 2).max(1) };
-        self.lost_rounds = if failed == calls { self.lost_rounds + 1 } else { 0 };
+        let (first, widest) = (self.first, self.widest);
+        let gateway = self.gateways.entry(cluster.clone()).or_insert(OfGateway { width: first, lost_rounds: 0 });
+        gateway.width = if failed == 0 { widest.min(gateway.width * 2) } else { (gateway.width / 2).max(1) };
+        gateway.lost_rounds = if failed == calls { gateway.lost_rounds + 1 } else { 0 };
     }
 }
 
@@ -67,18 +100,20 @@ mod tests {
 
     #[test]
     fn it_widens_while_all_goes_well_and_halves_when_the_gateway_has_enough() {
-        let mut pace = Pace::default();
-        pace.learn(16, 0);
-        pace.learn(32, 0);
-        assert_eq!(pace.width(), 32);
-        pace.learn(32, 1);
-        assert_eq!((pace.width(), pace.stopped()), (16, false));
+        let (mut pace, alps) = (Pace::default(), ClusterName::default());
+        let other: ClusterName = "other".parse().unwrap();
+        pace.learn(&alps, 16, 0);
+        pace.learn(&alps, 32, 0);
+        assert_eq!(pace.width(&alps), 32);
+        pace.learn(&alps, 32, 1);
+        assert_eq!((pace.width(&alps), pace.stopped(&alps)), (16, false));
         for _ in 0..9 {
-            pace.learn(16, 15);
+            pace.learn(&alps, 16, 15);
         }
-        assert_eq!((pace.width(), pace.stopped()), (1, false));
-        pace.learn(1, 1);
-        pace.learn(1, 1);
-        assert!(pace.stopped());
+        assert_eq!((pace.width(&alps), pace.stopped(&alps)), (1, false));
+        pace.learn(&alps, 1, 1);
+        pace.learn(&alps, 1, 1);
+        assert!(pace.stopped(&alps));
+        assert_eq!((pace.width(&other), pace.stopped(&other)), (16, false), "another one goes on");
     }
 }

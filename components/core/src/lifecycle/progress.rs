@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use gha_slurm_protocol::identity::LaunchId;
+use gha_slurm_protocol::identity::{ClusterName, LaunchId};
 
 use crate::ledger::{Failure, FailureKind, Stopped};
 
@@ -17,6 +17,8 @@ const LAST_REFUSED_SECONDS: u64 = 60 * 60;
 pub enum Progress {
     /// The gateway took it now.
     Launched(LaunchId),
+    /// It waits for a gateway of this cluster to fetch it.
+    Offered(LaunchId, ClusterName),
     /// The gateway took it before.
     LaunchedBefore(LaunchId),
     /// Somebody else submits it at this moment.
@@ -40,6 +42,10 @@ pub enum Delay {
     OutOfTime,
     /// The operator stopped launches.
     Stopped(Stopped),
+    /// No cluster of this name is configured (any more).
+    NoCluster(ClusterName),
+    /// Another component of the app calls the gateway of its cluster.
+    Elsewhere,
     /// The last attempt failed.
     Failed(Failure),
 }
@@ -49,6 +55,8 @@ impl fmt::Display for Delay {
         match self {
             Self::OutOfTime => f.write_str("earlier calls took all the time"),
             Self::Stopped(stopped) => stopped.fmt(f),
+            Self::NoCluster(name) => write!(f, "the variable clusters has no cluster {name} any more"),
+            Self::Elsewhere => f.write_str("the periodic repair submits it"),
             Self::Failed(failure) => f.write_str(&failure.why),
         }
     }

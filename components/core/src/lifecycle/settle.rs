@@ -6,12 +6,14 @@ use std::time::Duration;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 
 use super::need::Chain;
-use super::progress::Patience;
+use super::offer::order_cancel;
+use super::progress::{Patience, retry_at};
 use super::submit::{Destination, advance};
 use super::{Fault, Need};
+use crate::cluster::Reach;
 use crate::gateway::cancel_runner;
 use crate::identity::RepositoryId;
-use crate::ledger::{Claim, Ledger, LostReason, Requested, View};
+use crate::ledger::{Claim, Failure, Ledger, LostReason, Requested, View};
 use crate::ports::{Clock, Platform, Store, StoreError};
 use crate::profile::RegisteredAt;
 
@@ -20,6 +22,10 @@ const CANCEL_DEADLINE: Duration = Duration::from_secs(3);
 const LEASE: Duration = Duration::from_secs(60);
 /// After so many refusals the Slurm job is left to end by itself: it gets no credential.
 const MAX_CANCELLATIONS: u64 = 5;
+/// The same where its cluster was silent before: with growing distances, some two hours.
+const MAX_CANCELLATIONS_OF_MOVED: u64 = 16;
+/// An order to cancel that is lost is given again after so long.
+const ORDER_LEASE: Duration = Duration::from_secs(10 * 60);
 
 /// The launch behind a runner's name, when it is one of ours that could serve a job of this repository: its own, or for a
 /// runner of an organization one of the same owner.
@@ -63,6 +69,22 @@ pub fn settle<P: Platform>(platform: &P, destination: &Destination, job: JobId, 
     }
 }
 
+/// Cancels what a cluster may have made of a launch that was moved to another one, once that can be told.
+pub fn cancel_moved<P: Platform>(platform: &P, destination: &Destination, launch: LaunchId) -> Result<(), Fault> {
+    let facts = Ledger(platform).launch(launch);
+    if facts.cancelled()? || destination.late(platform) {
+        return Ok(());
+    }
+    // Nobody waits for it.
+    let waits = |failure: &Failure| {
+        failure.attempt >= MAX_CANCELLATIONS_OF_MOVED || platform.unix_seconds() < retry_at(launch, failure)
+    };
+    if facts.cancellations().last_failure()?.as_ref().is_some_and(waits) {
+        return Ok(());
+    }
+    cancel(platform, destination, launch)
+}
+
 /// Withdraws a launch that nothing waits for, unless its runner registered already: that one ends by itself.
 pub fn withdraw_unneeded<P: Platform>(platform: &P, destination: &Destination, launch: LaunchId) -> Result<(), Fault> {
     let facts = Ledger(platform).launch(launch);
@@ -83,11 +105,32 @@ pub fn withdraw_unneeded<P: Platform>(platform: &P, destination: &Destination, l
     if attempts.last_failure()?.is_some_and(|failure| failure.attempt >= MAX_CANCELLATIONS) {
         return Ok(());
     }
-    let Claim::Won(attempt) = attempts.claim(LEASE)? else { return Ok(()) };
-    let deadline = destination.deadline(platform, CANCEL_DEADLINE);
-    match cancel_runner(platform, &destination.gateway, launch, deadline) {
-        Ok(()) => facts.record_cancelled()?,
-        Err(error) => attempts.record_failed(attempt, error.kind(), &error.to_string())?,
+    cancel(platform, destination, launch)
+}
+
+/// Has the cluster of a launch cancel it, at once or as soon as its gateway asks.
+fn cancel<P: Platform>(platform: &P, destination: &Destination, launch: LaunchId) -> Result<(), Fault> {
+    let ledger = Ledger(platform);
+    let (facts, attempts) = (ledger.launch(launch), ledger.launch(launch).cancellations());
+    let Some(requested) = ledger.job(launch.job).requested()? else { return Ok(()) };
+    let Some(cluster) = destination.clusters.of_launch(platform, launch, &requested)? else { return Ok(()) };
+    match &cluster.reach {
+        // The component that calls it does it.
+        Reach::Elsewhere => {}
+        // An order stands until it is carried out.
+        Reach::Fetch => {
+            if let Claim::Won(_) = attempts.claim(ORDER_LEASE)? {
+                order_cancel(platform, &cluster.name, launch)?;
+            }
+        }
+        Reach::Push(gateway) => {
+            let Claim::Won(attempt) = attempts.claim(LEASE)? else { return Ok(()) };
+            let deadline = destination.deadline(platform, CANCEL_DEADLINE);
+            match cancel_runner(platform, gateway, launch, deadline) {
+                Ok(()) => facts.record_cancelled()?,
+                Err(error) => attempts.record_failed(attempt, error.kind(), &error.to_string())?,
+            }
+        }
     }
     Ok(())
 }

@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use gha_slurm_protocol::identity::{JobId, LaunchId, SlurmUser};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId, SlurmUser};
 use gha_slurm_protocol::messages::StartRunner;
+use gha_slurm_protocol::secret::Secret;
 use url::Url;
 
 use super::line::Line;
+use super::offer::{is_offered, offer};
 use super::overdue::Overdue;
 use super::pace::Pace;
 use super::progress::{Delay, Patience, Progress, retry_at};
 use super::{Fault, Need};
 use crate::audit::{Record, record};
+use crate::cluster::{Cluster, Clusters, Definitions, Reach};
 use crate::gateway::{GatewayError, start_runners};
 use crate::launch_token::{Launch, LaunchTokens};
-use crate::ledger::{Claim, Failure, FailureKind, Ledger, Requested, Stops};
+use crate::ledger::{Claim, Failure, FailureKind, Heard, Ledger, Requested, Stops};
 use crate::ports::{Clock, Platform, Store, StoreError, Variables};
 use crate::settings::{GatewaySettings, SettingError, Settings};
 
@@ -26,14 +29,16 @@ const GATEWAY_DEADLINE: Duration = Duration::from_secs(7);
 pub(super) const SUBMISSION_LEASE: Duration = Duration::from_secs(60);
 /// Steps of the store between the claim of a job's first submission and its request.
 const WRITER_STEPS: usize = 3;
+/// How often it is written down that a gateway answered.
+const HEARD_SECONDS: u64 = 60;
 /// How often a line is looked at again after launches left it.
 const ROUNDS: usize = 8;
 
 /// Where a launch goes and what its token is for; settled before anything is written.
 #[derive(Debug, Clone)]
 pub struct Destination {
-    /// The gateway.
-    pub gateway: GatewaySettings,
+    /// The clusters.
+    pub clusters: Clusters,
     /// Where tokens are redeemed.
     pub redeem: Url,
     /// When whoever asked wants his answer, as the clock has it.
@@ -44,7 +49,17 @@ impl Destination {
     /// Reads it from the variables; calls of the gateway are to end within `budget` from now.
     pub fn read<P: Variables + Clock>(platform: &P, budget: Duration) -> Result<Self, SettingError> {
         let settings = Settings(platform);
-        Ok(Self { gateway: settings.gateway()?, redeem: settings.redeem_url()?, until: platform.now() + budget })
+        Ok(Self { clusters: settings.clusters()?, redeem: settings.redeem_url()?, until: platform.now() + budget })
+    }
+
+    /// The same for a component that calls no gateway.
+    pub fn without_gateways<P: Variables + Clock>(
+        platform: &P,
+        clusters: &Definitions,
+        budget: Duration,
+    ) -> Result<Self, SettingError> {
+        let redeem = Settings(platform).redeem_url()?;
+        Ok(Self { clusters: clusters.without_gateways(), redeem, until: platform.now() + budget })
     }
 
     /// How long a call may take that should take no longer than `at_most`.
@@ -63,7 +78,16 @@ struct Attempt<'a> {
     id: LaunchId,
     number: u64,
     requested: &'a Requested,
-    start: StartRunner,
+    cluster: &'a ClusterName,
+    way: Way<'a>,
+}
+
+/// How a launch gets to its cluster.
+enum Way<'a> {
+    /// The gateway is called.
+    Push(&'a GatewaySettings, Box<StartRunner>),
+    /// It is left for a gateway to fetch.
+    Offer,
 }
 
 /// What a launch needs next.
@@ -117,8 +141,11 @@ pub fn begin<P: Platform>(
 ) -> Result<Progress, Fault> {
     if written == WrittenDown::WithFirstAttempt {
         let id = LaunchId { job, number: 1 };
-        let start = start_of(platform, destination, id, requested)?;
-        return submit_one(platform, destination, Attempt { id, number: 1, requested, start });
+        let cluster = match cluster(platform, destination, id, requested)? {
+            Ok(cluster) => cluster,
+            Err(delay) => return Ok(Progress::Deferred(id, delay)),
+        };
+        return submit_one(platform, destination, attempt(platform, destination, cluster, (id, 1), requested)?);
     }
     advance(platform, destination, job, requested, Patience::AtOnce)
 }
@@ -131,7 +158,7 @@ pub fn advance<P: Platform>(
     requested: &Requested,
     patience: Patience,
 ) -> Result<Progress, Fault> {
-    match prepare(platform, destination, job, requested, patience)? {
+    match prepare(platform, destination, job, requested, patience, None)? {
         Step::Known(progress) => Ok(progress),
         Step::Submit(attempt) => submit_one(platform, destination, *attempt),
     }
@@ -151,12 +178,7 @@ pub fn advance_all<P: Platform>(
     while all.len() < wanted.len() {
         let (mut places, mut attempts) = (Vec::new(), Vec::new());
         for (job, requested) in left.by_ref() {
-            let out_of_time = pace.stopped().then_some(Delay::OutOfTime);
-            let step = match (out_of_time, Need(platform).own_launch(*job)) {
-                (Some(delay), Ok(Some(id))) => Ok(Step::Known(Progress::Deferred(id, delay))),
-                _ => prepare(platform, destination, *job, requested, patience),
-            };
-            match step {
+            match prepare(platform, destination, *job, requested, patience, Some(pace)) {
                 Ok(Step::Known(progress)) => all.push(Ok(progress)),
                 Err(fault) => all.push(Err(fault)),
                 Ok(Step::Submit(attempt)) => {
@@ -165,12 +187,13 @@ pub fn advance_all<P: Platform>(
                     attempts.push(*attempt);
                 }
             }
-            if attempts.len() >= pace.width() {
+            if attempts.len() >= pace.widest() || attempts.last().is_some_and(|last| is_full(&attempts, last, pace)) {
                 break;
             }
         }
+        let pushed: Vec<Option<ClusterName>> = attempts.iter().map(Attempt::pushed).collect();
         let results = submit(platform, destination, attempts);
-        pace.observe(&results);
+        pace.observe(pushed.iter().zip(&results).filter_map(|(cluster, result)| Some((cluster.as_ref()?, result))));
         for (place, result) in places.into_iter().zip(results) {
             if let Some(known) = all.get_mut(place) {
                 *known = result;
@@ -183,10 +206,11 @@ pub fn advance_all<P: Platform>(
 /// Looks up what a job's launch needs, and claims the attempt when it is to be submitted.
 fn prepare<'a, P: Platform>(
     platform: &P,
-    destination: &Destination,
+    destination: &'a Destination,
     job: JobId,
     requested: &'a Requested,
     patience: Patience,
+    pace: Option<&Pace>,
 ) -> Result<Step<'a>, Fault> {
     let known = |progress| Ok(Step::Known(progress));
     let ledger = Ledger(platform);
@@ -197,9 +221,19 @@ fn prepare<'a, P: Platform>(
     }
     // The gateway's answer was lost, and its Slurm job has come for the credential.
     if facts.redeemed()?.is_some() || facts.took()?.is_some() {
-        record_launch(platform, id, requested, None);
+        record_launch(platform, id, requested, None, None);
         facts.record_launched(None)?;
         return known(Progress::LaunchedBefore(id));
+    }
+    let cluster = match cluster(platform, destination, id, requested)? {
+        Ok(cluster) => cluster,
+        Err(delay) => return known(Progress::Deferred(id, delay)),
+    };
+    if matches!(cluster.reach, Reach::Fetch) && is_offered(platform, &cluster.name, id)? {
+        return known(Progress::Offered(id, cluster.name.clone()));
+    }
+    if pace.is_some_and(|pace| pace.stopped(&cluster.name)) {
+        return known(Progress::Deferred(id, Delay::OutOfTime));
     }
     if let Some(stopped) = Stops(platform).stopped(&requested.repository)? {
         return known(Progress::Deferred(id, Delay::Stopped(stopped)));
@@ -232,8 +266,56 @@ fn prepare<'a, P: Platform>(
     if facts.launched()?.is_some() {
         return known(Progress::LaunchedBefore(id));
     }
-    let start = start_of(platform, destination, id, requested)?;
-    Ok(Step::Submit(Box::new(Attempt { id, number, requested, start })))
+    Ok(Step::Submit(Box::new(attempt(platform, destination, cluster, (id, number), requested)?)))
+}
+
+impl Attempt<'_> {
+    /// The cluster whose gateway it calls.
+    fn pushed(&self) -> Option<ClusterName> {
+        matches!(self.way, Way::Push(..)).then(|| self.cluster.clone())
+    }
+}
+
+/// Whether a round has as many calls of the gateway of the last attempt as may be on the way to it at once.
+fn is_full(attempts: &[Attempt<'_>], last: &Attempt<'_>, pace: &Pace) -> bool {
+    let same = |one: &&Attempt<'_>| matches!(one.way, Way::Push(..)) && one.cluster == last.cluster;
+    attempts.iter().filter(same).count() >= pace.width(last.cluster)
+}
+
+/// The cluster of a launch, if it can be reached from here.
+fn cluster<'a, P: Platform>(
+    platform: &P,
+    destination: &'a Destination,
+    id: LaunchId,
+    requested: &Requested,
+) -> Result<Result<&'a Cluster, Delay>, StoreError> {
+    Ok(match destination.clusters.of_launch(platform, id, requested)? {
+        Some(Cluster { reach: Reach::Elsewhere, .. }) => Err(Delay::Elsewhere),
+        Some(cluster) => Ok(cluster),
+        None => Err(Delay::NoCluster(Ledger(platform).cluster_of(id, requested)?.unwrap_or_default())),
+    })
+}
+
+/// The attempt of a claimed number. Its cluster is written down before anybody is told of it.
+fn attempt<'a, P: Platform>(
+    platform: &P,
+    destination: &Destination,
+    cluster: &'a Cluster,
+    (id, number): (LaunchId, u64),
+    requested: &'a Requested,
+) -> Result<Attempt<'a>, Fault> {
+    let facts = Ledger(platform).launch(id);
+    if requested.clusters.len() > 1 && facts.cluster()?.is_none() {
+        facts.record_cluster(&cluster.name)?;
+    }
+    let way = match &cluster.reach {
+        Reach::Push(gateway) => {
+            let start = start_of(platform, destination, id, requested, (&cluster.name, &gateway.secret))?;
+            Way::Push(gateway, Box::new(start))
+        }
+        Reach::Fetch | Reach::Elsewhere => Way::Offer,
+    };
+    Ok(Attempt { id, number, requested, cluster: &cluster.name, way })
 }
 
 fn submit_one<P: Platform>(platform: &P, destination: &Destination, attempt: Attempt<'_>) -> Result<Progress, Fault> {
@@ -248,17 +330,54 @@ fn submit<P: Platform>(
     attempts: Vec<Attempt<'_>>,
 ) -> Vec<Result<Progress, Fault>> {
     let deadline = destination.deadline(platform, GATEWAY_DEADLINE);
-    let (starts, of): (Vec<_>, Vec<_>) =
-        attempts.into_iter().map(|Attempt { id, number, requested, start }| (start, (id, number, requested))).unzip();
-    start_runners(platform, &destination.gateway, &starts, deadline)
-        .into_iter()
-        .zip(of)
-        .map(|(answer, (id, number, requested))| note(platform, id, number, requested, answer))
-        .collect()
+    let several = destination.clusters.iter().count() > 1;
+    let (mut results, mut starts, mut of) = (Vec::with_capacity(attempts.len()), Vec::new(), Vec::new());
+    for Attempt { id, number, requested, cluster, way } in attempts {
+        match way {
+            Way::Push(gateway, start) => {
+                of.push((results.len(), id, number, requested, cluster));
+                results.push(Ok(Progress::UnderWay(id)));
+                starts.push((gateway, *start));
+            }
+            Way::Offer => {
+                let offered = offer(platform, cluster, id, number).map(|()| Progress::Offered(id, cluster.clone()));
+                results.push(offered.map_err(Fault::from));
+            }
+        }
+    }
+    if starts.is_empty() {
+        return results;
+    }
+    for (answer, (place, id, number, requested, cluster)) in
+        start_runners(platform, &starts, deadline).into_iter().zip(of)
+    {
+        let heard = if several && answer.is_ok() { hear(platform, cluster) } else { Ok(()) };
+        let noted = note(platform, (id, number), requested, cluster, answer);
+        if let Some(result) = results.get_mut(place) {
+            *result = noted.and_then(|progress| heard.map(|()| progress).map_err(Fault::from));
+        }
+    }
+    results
+}
+
+/// Where there are several clusters, it is known when each last took a launch.
+fn hear<P: Store + Clock>(platform: &P, cluster: &ClusterName) -> Result<(), StoreError> {
+    let (ledger, at) = (Ledger(platform), platform.unix_seconds());
+    let heard = ledger.heard(cluster)?;
+    if heard.as_ref().is_some_and(|heard| heard.at.saturating_add(HEARD_SECONDS) > at) {
+        return Ok(());
+    }
+    ledger.record_heard(cluster, &Heard { at, ..heard.unwrap_or_default() })
 }
 
 /// Puts a launch that the gateway accepted into the audit log.
-fn record_launch<P: Platform>(platform: &P, id: LaunchId, requested: &Requested, slurm_job: Option<&str>) {
+pub(super) fn record_launch<P: Platform>(
+    platform: &P,
+    id: LaunchId,
+    requested: &Requested,
+    cluster: Option<&ClusterName>,
+    slurm_job: Option<&str>,
+) {
     let launched = Record::Launch {
         repository: &requested.repository,
         person: requested.person.some(),
@@ -267,6 +386,7 @@ fn record_launch<P: Platform>(platform: &P, id: LaunchId, requested: &Requested,
         profile: &requested.profile,
         run: requested.run_id.map(|run| run.0),
         slurm_user: requested.slurm_user.as_ref().map(SlurmUser::as_str),
+        cluster: cluster.filter(|name| **name != ClusterName::default()),
         slurm_job,
     };
     record(platform, &launched);
@@ -275,16 +395,16 @@ fn record_launch<P: Platform>(platform: &P, id: LaunchId, requested: &Requested,
 /// Writes down what came of an attempt.
 fn note<P: Platform>(
     platform: &P,
-    id: LaunchId,
-    attempt: u64,
+    (id, attempt): (LaunchId, u64),
     requested: &Requested,
+    cluster: &ClusterName,
     answer: Result<Option<String>, GatewayError>,
 ) -> Result<Progress, Fault> {
     let facts = Ledger(platform).launch(id);
     let error = match answer {
         Ok(slurm_job) => {
             // First: what the gateway accepted is in the log even if the store fails now.
-            record_launch(platform, id, requested, slurm_job.as_deref());
+            record_launch(platform, id, requested, Some(cluster), slurm_job.as_deref());
             facts.record_launched(slurm_job)?;
             return Ok(Progress::Launched(id));
         }
@@ -292,16 +412,28 @@ fn note<P: Platform>(
     };
     let failure =
         Failure { attempt, at: platform.unix_seconds(), kind: error.kind(), why: error.to_string(), reason: None };
-    let refused = failure.kind == FailureKind::Refused;
-    if refused && let Some(line) = Line::of(platform, requested) {
-        // First: a crash in between costs a place in the line, the other way round it would take one from others.
-        line.refuse(id)?;
-    }
-    facts.submissions().record_failed(attempt, failure.kind, &failure.why)?;
+    note_failed(platform, id, requested, &failure)?;
     if attempt == 1 {
         Overdue(platform).append(id.job, retry_at(id, &failure))?;
     }
+    let refused = failure.kind == FailureKind::Refused;
     Ok(if refused { Progress::Refused(id, failure) } else { Progress::Deferred(id, Delay::Failed(failure)) })
+}
+
+/// Writes down that an attempt failed; what was refused leaves its place in the line.
+pub(super) fn note_failed<P: Platform>(
+    platform: &P,
+    id: LaunchId,
+    requested: &Requested,
+    failure: &Failure,
+) -> Result<(), StoreError> {
+    if failure.kind == FailureKind::Refused
+        && let Some(line) = Line::of(platform, requested)
+    {
+        // First: a crash in between costs a place in the line, the other way round it would take one from others.
+        line.refuse(id)?;
+    }
+    Ledger(platform).launch(id).submissions().record_failed(failure.attempt, failure.kind, &failure.why)
 }
 
 /// Launches what stood in the line of a profile with a limit, now that a place may be free: as many as a webhook has the
@@ -321,20 +453,20 @@ pub fn start_line<P: Platform>(
     let mut launched = 0;
     for _ in 0..ROUNDS {
         let mut wanted = Vec::new();
-        for launch in line.next(pace.width())? {
+        for launch in line.next(pace.widest())? {
             wanted.extend(Need(platform).waiting(launch.job)?.map(|requested| (launch.job, requested)));
         }
         let (mut went, mut left_places) = (0, false);
         for progress in advance_all(platform, destination, &wanted, Patience::Due, pace) {
             match progress? {
-                Progress::Launched(_) => went += 1,
+                Progress::Launched(_) | Progress::Offered(..) => went += 1,
                 // What is refused leaves its place to the next.
                 Progress::Refused(..) => left_places = true,
                 _ => {}
             }
         }
         launched += went;
-        if (went == 0 && !left_places) || pace.stopped() || destination.late(platform) {
+        if (went == 0 && !left_places) || pace.all_stopped(&destination.clusters) || destination.late(platform) {
             break;
         }
     }
@@ -361,11 +493,13 @@ pub fn trim_line<S: Store + Clock>(store: &S, of: &Requested) -> Result<(), Faul
     }
 }
 
-fn start_of<P: Platform>(
+/// What is sent for a launch. Its token is signed with the key of its cluster.
+pub(super) fn start_of<P: Platform>(
     platform: &P,
     destination: &Destination,
     id: LaunchId,
     requested: &Requested,
+    signer: (&ClusterName, &Secret),
 ) -> Result<StartRunner, Fault> {
     let launch = Launch {
         repository_id: requested.repository_id,
@@ -376,7 +510,7 @@ fn start_of<P: Platform>(
         profile: requested.profile.clone(),
     };
     let redeem = &destination.redeem;
-    let token = LaunchTokens::new(platform, redeem.as_str()).issue(&destination.gateway.secret, id, launch)?;
+    let token = LaunchTokens::new(platform, redeem.as_str()).issue(signer, id, launch)?;
     Ok(StartRunner {
         github_url: requested.html_url.as_str().trim_end_matches('/').to_owned(),
         launch_token: token,

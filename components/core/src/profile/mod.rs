@@ -7,6 +7,7 @@
 mod dynamic;
 mod overlap;
 mod people;
+mod placement;
 #[cfg(test)]
 mod property;
 
@@ -17,11 +18,12 @@ pub use self::dynamic::DynamicLimits;
 use self::dynamic::{Ask, Asked};
 pub use self::overlap::Overlap;
 use self::people::People;
+use crate::cluster::{Choose, Placement};
 use crate::identity::PersonId;
 use crate::policy::{Forks, Rules, is_pattern as is_word_pattern};
 use crate::text::clean;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
-use gha_slurm_protocol::identity::{RepositoryName, SlurmUser};
+use gha_slurm_protocol::identity::{ClusterName, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
@@ -42,6 +44,16 @@ pub struct Profile {
     /// Patterns of the repositories that may use it (`owner/name`, `owner/*`); empty means all.
     #[serde(default)]
     pub repositories: Vec<String>,
+    /// The cluster that its jobs go to; null means the first that is configured.
+    pub cluster: Option<ClusterName>,
+    /// Several clusters that they may go to.
+    #[serde(default)]
+    pub clusters: Vec<ClusterName>,
+    /// By what one of them is chosen; null means in their order.
+    pub choose: Option<Choose>,
+    /// A weight for each of them.
+    #[serde(default)]
+    pub weights: Vec<u32>,
     /// Slurm partition.
     pub partition: Option<SlurmName>,
     /// CPUs per task.
@@ -206,6 +218,15 @@ pub struct Match {
     pub slurm_user: Option<SlurmUser>,
     /// Where the runner is registered.
     pub registered_at: RegisteredAt,
+    /// The clusters that it may go to.
+    pub placement: Placement,
+}
+
+/// The dynamic labels of a job.
+struct Asks<'a> {
+    asks: Vec<Ask<'a>>,
+    /// Those that name a cluster, with its name.
+    clusters: Vec<(&'a str, &'a str)>,
 }
 
 /// Where a runner is registered.
@@ -290,7 +311,10 @@ impl Profiles {
     pub fn nearest(&self, labels: &LabelSet) -> Option<(&Profile, Vec<String>)> {
         let lacks = |profile: &Profile| -> Vec<String> {
             let own: LabelSet = profile.labels.iter().collect();
-            let asks = |label: &str| profile.dynamic.as_ref().is_some_and(|limits| limits.ask(label).is_some());
+            let asks = |label: &str| {
+                profile.dynamic.as_ref().is_some_and(|limits| limits.ask(label).is_some())
+                    || profile.cluster_of_label(label).is_some()
+            };
             labels.iter().filter(|label| !own.has(label) && !asks(label)).map(str::to_owned).collect()
         };
         self.0.iter().map(|profile| (profile, lacks(profile))).min_by_key(|(_, lacking)| lacking.len())
@@ -367,6 +391,7 @@ impl Profile {
                 return invalid("runner_group must be the name of a runner group".to_owned());
             }
         }
+        self.check_placement().or_else(invalid)?;
         if let Some(dynamic) = &self.dynamic {
             dynamic.check(self).or_else(invalid)?;
         }
@@ -374,21 +399,30 @@ impl Profile {
     }
 
     /// The dynamic labels among the labels, if all others are this profile's own.
-    fn serves<'a>(&'a self, labels: &'a LabelSet) -> Option<Vec<Ask<'a>>> {
-        let (mut own, mut asks) = (0, Vec::new());
+    fn serves<'a>(&'a self, labels: &'a LabelSet) -> Option<Asks<'a>> {
+        let (mut own, mut asks, mut clusters) = (0, Vec::new(), Vec::new());
         for label in labels.iter() {
             if self.labels.iter().any(|mine| mine.to_lowercase() == label) {
                 own += 1;
+            } else if let Some(cluster) = self.cluster_of_label(label) {
+                clusters.push((label, cluster));
             } else {
                 asks.push(self.dynamic.as_ref()?.ask(label)?);
             }
         }
         // Dynamic labels alone do not say that a job is for this profile.
-        (own > 0).then_some(asks)
+        (own > 0).then_some(Asks { asks, clusters })
     }
 
     /// What a job gets by its dynamic labels, or the label that is refused.
-    fn resolve(&self, asks: &[Ask<'_>], people: &People, starter: Starter<'_>) -> Result<Match, NotOurs> {
+    fn resolve(&self, asks: &Asks<'_>, people: &People, starter: Starter<'_>) -> Result<Match, NotOurs> {
+        let dynamic =
+            |label: &str, problem| NotOurs::Dynamic { profile: self.name.clone(), label: label.to_owned(), problem };
+        let cluster = match asks.clusters.as_slice() {
+            [] => None,
+            [(label, asked)] => Some(self.one_cluster(asked).map_err(|problem| dynamic(label, problem))?),
+            [_, (label, _), ..] => return Err(dynamic(label, "a job names one cluster at most".to_owned())),
+        };
         let resources = Resources {
             partition: self.partition.clone(),
             cpus: self.cpus,
@@ -399,9 +433,8 @@ impl Profile {
             ..Resources::default()
         };
         let mut asked = Asked { resources, slurm_user: None };
-        for ask in asks {
-            let refused =
-                |problem| NotOurs::Dynamic { profile: self.name.clone(), label: ask.label().to_owned(), problem };
+        for ask in &asks.asks {
+            let refused = |problem| dynamic(ask.label(), problem);
             ask.apply(&mut asked).map_err(refused)?;
             if let (Some(user), true, Starter::Told(person)) = (&asked.slurm_user, ask.names_a_user(), starter) {
                 people.check_person(person, user).map_err(refused)?;
@@ -420,6 +453,7 @@ impl Profile {
             rules,
             slurm_user,
             registered_at: self.registered_at(),
+            placement: self.placement(cluster),
         })
     }
 
