@@ -2,7 +2,8 @@
 
 use super::handle::GitHub;
 use super::state::app::INSTALLATION;
-use super::state::fault::{Endpoint, Fault, WebhookFault};
+use super::state::endpoint::Endpoint;
+use super::state::fault::{Fault, WebhookFault};
 use super::state::limit::{Caller, RateLimit};
 use super::state::manifest::covered;
 use super::state::permission::Permissions;
@@ -11,7 +12,12 @@ use super::state::token::TokenLag;
 impl GitHub {
     /// Makes the next call of an endpoint fail; several wait in line.
     pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
-        self.shared.state().faults.push((endpoint, fault));
+        self.fail_after(0, endpoint, fault);
+    }
+
+    /// Makes one call of an endpoint fail, after so many more of its calls have passed.
+    pub fn fail_after(&self, calls: u64, endpoint: Endpoint, fault: Fault) {
+        self.shared.state().faults.add(endpoint, calls, fault);
     }
 
     /// Makes the next webhook go wrong; several wait in line.
@@ -21,7 +27,13 @@ impl GitHub {
 
     /// Refuses a caller's calls by a rate limit, until it ends or is lifted. Others' calls go on.
     pub fn limit(&self, caller: Caller, limit: RateLimit) {
-        self.shared.state().limits.set(caller, limit);
+        self.limit_after(0, caller, limit);
+    }
+
+    /// Refuses a caller's calls by a rate limit after so many more of them. Until a primary limit begins,
+    /// `x-ratelimit-remaining` says how many are left, and calls that are answered 304 do not count.
+    pub fn limit_after(&self, calls: u64, caller: Caller, limit: RateLimit) {
+        self.shared.state().limits.set(caller, calls, limit);
     }
 
     /// Ends a caller's rate limit. The caller was told what to wait for, and has to.

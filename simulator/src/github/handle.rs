@@ -7,6 +7,8 @@ use jwt_simple::prelude::RS256KeyPair;
 use super::api;
 use super::state::app::{App, INSTALLATION};
 use super::state::delivery::Delivery;
+use super::state::endpoint::{Calls, Endpoint};
+use super::state::limit::Caller;
 use super::state::{Shared, State};
 use crate::event::Events;
 use crate::server::{Place, Served};
@@ -98,6 +100,17 @@ impl GitHub {
     /// Every request to the API so far, as method and path.
     pub fn requests(&self) -> Vec<String> {
         self.shared.state().requests.clone()
+    }
+
+    /// How often an endpoint was called so far.
+    pub fn calls(&self, endpoint: Endpoint) -> Calls {
+        self.shared.state().calls.get(&endpoint).copied().unwrap_or_default()
+    }
+
+    /// The caller's calls of this hour that count towards the primary rate limit. GitHub grants 5,000; this one refuses
+    /// none unless it is told to ([`GitHub::limit_after`]).
+    pub fn counted_calls(&self, caller: Caller) -> u64 {
+        self.shared.state().limits.used(caller)
     }
 
     /// The names of the runners in its list, whether online or not.

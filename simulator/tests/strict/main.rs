@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod client;
+mod conditional;
 mod credentials;
 mod deliveries;
 mod gateway;

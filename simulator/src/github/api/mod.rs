@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod caller;
+mod conditional;
 mod groups;
 mod hook;
 mod jobs;

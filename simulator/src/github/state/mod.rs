@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod app;
 pub(crate) mod delivery;
+pub(crate) mod endpoint;
 pub(crate) mod fault;
 pub(crate) mod group;
 pub(crate) mod job;
@@ -20,7 +21,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::account::Person;
 use self::app::App;
 use self::delivery::Delivery;
-use self::fault::{Endpoint, Fault, WebhookFault};
+use self::endpoint::{Calls, Endpoint};
+use self::fault::{Faults, WebhookFault};
 use self::group::Groups;
 use self::job::{Job, JobStatus, run_of};
 use self::limit::Limits;
@@ -71,11 +73,12 @@ pub(crate) struct State {
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) runs: BTreeMap<u64, Run>,
     pub(crate) deliveries: Vec<Delivery>,
-    pub(crate) faults: Vec<(Endpoint, Fault)>,
+    pub(crate) faults: Faults,
     pub(crate) webhook_faults: VecDeque<WebhookFault>,
     pub(crate) limits: Limits,
     pub(crate) habits: Habits,
     pub(crate) requests: Vec<String>,
+    pub(crate) calls: BTreeMap<Endpoint, Calls>,
     pub(crate) last_id: u64,
     /// Seconds.
     pub(crate) clock_ahead: i64,
