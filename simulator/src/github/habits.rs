@@ -1,9 +1,11 @@
 //! What the real GitHub does on a bad day, or on an old server, each to be switched on by a test.
 
+use std::time::Duration;
+
 use super::handle::GitHub;
 use super::state::app::INSTALLATION;
 use super::state::endpoint::Endpoint;
-use super::state::fault::{Fault, WebhookFault};
+use super::state::fault::{DeliveryFault, Fault, WebhookFault};
 use super::state::limit::{Caller, RateLimit};
 use super::state::manifest::covered;
 use super::state::permission::Permissions;
@@ -23,6 +25,27 @@ impl GitHub {
     /// Makes the next webhook go wrong; several wait in line.
     pub fn disturb_webhook(&self, fault: WebhookFault) {
         self.shared.state().webhook_faults.push_back(fault);
+    }
+
+    /// Lets no webhook reach the app, or lets them again: each is recorded as failed without being sent.
+    pub fn miss_webhooks(&self, missed: bool) {
+        self.shared.state().habits.webhooks_missed = missed;
+    }
+
+    /// Gives every delivery its id before it is sent and lists it when the attempt is over, or gives the id then, so
+    /// that ids are listed in their order.
+    pub fn list_late(&self, late: bool) {
+        self.shared.state().habits.listed_late = late;
+    }
+
+    /// Spoils a recorded delivery, for good; a second fault comes on top.
+    pub fn spoil_delivery(&self, id: u64, fault: DeliveryFault) {
+        self.shared.state().deliveries.spoil(id, fault).unwrap();
+    }
+
+    /// Makes every delivery so far older. What is older than three days is neither listed nor shown nor repeated.
+    pub fn age_deliveries(&self, by: Duration) {
+        self.shared.state().deliveries.age(by.as_secs());
     }
 
     /// Refuses a caller's calls by a rate limit, until it ends or is lifted. Others' calls go on.

@@ -85,10 +85,17 @@ impl GitHub {
         self.shared.state().app().map(|app| app.key.to_pem().unwrap())
     }
 
-    /// Where the App's webhooks go.
+    /// Where the App's webhooks go. No host under `.invalid` is ever contacted: the delivery fails at once.
     pub fn set_webhook_url(&self, url: &str) {
         if let Some(app) = self.shared.state().app_mut() {
             app.webhook_url = url.to_owned();
+        }
+    }
+
+    /// Switches the App's webhook off, or on again. While it is off nothing is sent, and no delivery recorded.
+    pub fn set_webhook_active(&self, active: bool) {
+        if let Some(app) = self.shared.state().app_mut() {
+            app.webhook_active = active;
         }
     }
 
@@ -118,9 +125,9 @@ impl GitHub {
         self.shared.state().runners.iter().map(|runner| runner.name.clone()).collect()
     }
 
-    /// Every delivery so far.
+    /// Every delivery that was recorded so far, by its id, and those that GitHub no longer shows.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.shared.state().deliveries.clone()
+        self.shared.state().deliveries.all().cloned().collect()
     }
 
     /// The id of the repository that has this name now.

@@ -24,7 +24,7 @@ pub use self::state::account::Person;
 pub use self::state::app::{APP_ID, INSTALLATION};
 pub use self::state::delivery::Delivery;
 pub use self::state::endpoint::{Calls, Endpoint};
-pub use self::state::fault::{Fault, WebhookFault};
+pub use self::state::fault::{DeliveryFault, Fault, WebhookFault};
 pub use self::state::job::{Job, JobStatus, run_of};
 pub use self::state::limit::{Caller, RateLimit};
 pub use self::state::run::JobSpec;

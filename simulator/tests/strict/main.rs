@@ -14,6 +14,7 @@ mod hooks;
 mod jobs;
 mod limits;
 mod program;
+mod recorded;
 mod repositories;
 mod runners;
 mod runs;

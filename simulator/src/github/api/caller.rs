@@ -57,7 +57,7 @@ impl FromRequestParts<Arc<Shared>> for AsApp {
         };
         // The time rules are checked below, with GitHub's messages.
         let options =
-            VerificationOptions { time_tolerance: Some(Duration::from_days(1)), ..VerificationOptions::default() };
+            VerificationOptions { time_tolerance: Some(Duration::from_days(366)), ..VerificationOptions::default() };
         let jwt = credential(&parts.headers)?;
         let verified = apps.into_iter().find_map(|app| {
             let claims = app.key.public_key().verify_token::<NoCustomClaims>(jwt, Some(options.clone())).ok()?;

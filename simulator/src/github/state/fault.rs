@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
 use super::endpoint::Endpoint;
 
 /// How an endpoint fails.
@@ -68,4 +70,21 @@ pub enum WebhookFault {
     RunnerEmpty,
     /// It has neither the repository's `visibility` nor a `sender`.
     Bare,
+    /// It has its id at once, and this long after the attempt is over it is listed: below ids that were listed before.
+    ListedLate(Duration),
+}
+
+/// What is wrong with a recorded delivery, for good.
+#[derive(Debug, Clone)]
+pub enum DeliveryFault {
+    /// It is listed, but `GET /app/hook/deliveries/{id}` refuses it with this status: 404 or 410.
+    Refused(u16),
+    /// It says that it is of the App with this id.
+    OfApp(u64),
+    /// Its entry in the list, and by itself, has these values in these fields.
+    Entry(Map<String, Value>),
+    /// Its payload is this one. The signature that is shown with it is that of this payload.
+    Payload(Value),
+    /// Its payload has a field more and is so many bytes long; GitHub sends none above 25 MB.
+    PaddedTo(usize),
 }

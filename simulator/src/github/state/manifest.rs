@@ -59,8 +59,7 @@ pub(crate) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hook {
     pub(crate) url: Option<String>,
-    #[serde(default, rename = "active")]
-    _active: Option<bool>,
+    pub(crate) active: Option<bool>,
 }
 
 impl Manifest {

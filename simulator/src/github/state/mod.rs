@@ -20,7 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::account::Person;
 use self::app::App;
-use self::delivery::Delivery;
+use self::delivery::Deliveries;
 use self::endpoint::{Calls, Endpoint};
 use self::fault::{Faults, WebhookFault};
 use self::group::Groups;
@@ -72,7 +72,7 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) runs: BTreeMap<u64, Run>,
-    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) deliveries: Deliveries,
     pub(crate) faults: Faults,
     pub(crate) webhook_faults: VecDeque<WebhookFault>,
     pub(crate) limits: Limits,
@@ -93,6 +93,10 @@ pub(crate) struct Habits {
     pub(crate) no_jit: bool,
     /// An IP allow list without the caller's address.
     pub(crate) address_blocked: bool,
+    /// No webhook reaches the app.
+    pub(crate) webhooks_missed: bool,
+    /// A delivery has its id before it is sent, and is listed after that.
+    pub(crate) listed_late: bool,
 }
 
 impl State {
@@ -172,8 +176,8 @@ impl State {
             }),
         };
         let run_id = spec.run.unwrap_or_else(|| run_of(id));
-        let number = self.runs.values().filter(|run| run.repository_id == repository_id).count() as u64 + 1;
         let created_at = unix_seconds();
+        let number = self.repositories.next_run_number(repository_id);
         let run = self.runs.entry(run_id).or_insert_with(|| Run {
             repository_id,
             number,
