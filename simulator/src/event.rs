@@ -52,6 +52,19 @@ pub enum Event {
         /// Of the runner that it is bound to.
         runner: String,
     },
+    /// The App gave a commit a status.
+    CommitStatus {
+        /// In this repository.
+        repository: String,
+        /// The commit.
+        sha: String,
+        /// `error`, `failure`, `pending` or `success`.
+        state: String,
+        /// What tells it from others of the commit.
+        context: String,
+        /// Its sentence; empty when there is none.
+        description: String,
+    },
     /// A runner registered.
     RunnerRegistered {
         /// Its name.

@@ -9,6 +9,7 @@ use super::state::app::{App, INSTALLATION};
 use super::state::delivery::Delivery;
 use super::state::endpoint::{Calls, Endpoint};
 use super::state::limit::Caller;
+use super::state::status::CommitStatus;
 use super::state::{Shared, State};
 use crate::event::Events;
 use crate::server::{Place, Served};
@@ -128,6 +129,17 @@ impl GitHub {
     /// Every delivery that was recorded so far, by its id, and those that GitHub no longer shows.
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.shared.state().deliveries.all().cloned().collect()
+    }
+
+    /// Every status of a commit so far, in the order in which they came.
+    pub fn commit_statuses(&self) -> Vec<CommitStatus> {
+        self.shared.state().statuses.clone()
+    }
+
+    /// The commit that GitHub says a job is of: `head_sha` of its webhooks, of the job and of its run.
+    pub fn head_sha(&self, job: u64) -> Option<String> {
+        let state = self.shared.state();
+        state.jobs.contains_key(&job).then(|| state.run_of(job).shown_sha().to_owned())
     }
 
     /// The id of the repository that has this name now.

@@ -28,5 +28,6 @@ pub use self::state::fault::{DeliveryFault, Fault, WebhookFault};
 pub use self::state::job::{Job, JobStatus, run_of};
 pub use self::state::limit::{Caller, RateLimit};
 pub use self::state::run::JobSpec;
+pub use self::state::status::CommitStatus;
 pub use self::state::token::TokenLag;
 pub use self::webhook::sign;

@@ -13,7 +13,7 @@ use super::state::app::{App, INSTALLATION};
 use super::state::delivery::{Delivery, Shown};
 use super::state::fault::WebhookFault;
 use super::state::job::Job;
-use super::state::{PAGES, SHA, Shared, State};
+use super::state::{PAGES, Shared, State};
 use crate::clock::rfc3339;
 use crate::event::Event;
 use crate::random::random_text;
@@ -196,7 +196,7 @@ fn job_fields(state: &State, id: u64, fault: Option<WebhookFault>) -> Map<String
         "workflow_job": {
             "id": id, "run_id": job.run, "run_attempt": job.attempt, "name": "build", "workflow_name": "CI",
             "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": run.shown_head().0,
-            "head_sha": SHA, "created_at": rfc3339(job.created_at),
+            "head_sha": run.shown_sha(), "created_at": rfc3339(job.created_at),
             "html_url": format!("{page}/actions/runs/{}/job/{id}", job.run), "steps": [],
         },
     });

@@ -18,3 +18,4 @@ mod recorded;
 mod repositories;
 mod runners;
 mod runs;
+mod statuses;

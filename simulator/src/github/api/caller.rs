@@ -122,6 +122,18 @@ impl Need for WriteRunners {
     const ORGANIZATION: Option<Level> = Some(Level::Write);
 }
 
+/// `statuses: read`
+pub(crate) struct ReadStatuses;
+impl Need for ReadStatuses {
+    const REPOSITORY: (&'static str, Level) = ("statuses", Level::Read);
+}
+
+/// `statuses: write`
+pub(crate) struct WriteStatuses;
+impl Need for WriteStatuses {
+    const REPOSITORY: (&'static str, Level) = ("statuses", Level::Write);
+}
+
 /// An installation token that covers what the path names, and has the permission.
 pub(crate) struct Allowed<N> {
     pub(crate) owner: Owner,

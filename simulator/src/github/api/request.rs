@@ -109,6 +109,8 @@ fn endpoint_of(request: &Request) -> Option<Endpoint> {
         (_, "/actions/runner-groups" | "/actions/runner-groups/{id}") => Some(Endpoint::RunnerGroups),
         (_, "/actions/runs/{id}" | "/actions/runs/{id}/attempts/{attempt}") => Some(Endpoint::Run),
         (_, "/actions/jobs/{id}") => Some(Endpoint::Job),
+        (_, "/statuses/{sha}") => Some(Endpoint::CommitStatus),
+        (_, "/commits/{sha}/statuses") => Some(Endpoint::CommitStatuses),
         (_, "/app") => Some(Endpoint::App),
         (_, "/app/hook/config") => Some(Endpoint::HookConfig),
         (_, "/app-manifests/{code}/conversions") => Some(Endpoint::Conversion),

@@ -22,6 +22,10 @@ pub enum Endpoint {
     Run,
     /// `GET /orgs/{org}/actions/runner-groups`, also one of them
     RunnerGroups,
+    /// `POST /repos/{owner}/{repo}/statuses/{sha}`
+    CommitStatus,
+    /// `GET /repos/{owner}/{repo}/commits/{sha}/statuses`
+    CommitStatuses,
     /// `GET /app/hook/deliveries`
     Deliveries,
     /// `GET /app/hook/deliveries/{id}`

@@ -19,6 +19,7 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("contents", &["read", "write"], &["push", "release"]),
     ("metadata", &["read"], &["star", "watch"]),
     ("organization_self_hosted_runners", &["read", "write"], &[]),
+    ("statuses", &["read", "write"], &["status"]),
 ];
 
 /// The events that an App with these permissions may have.
