@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// GitHub sent a webhook about a job.
+    /// GitHub sends a webhook about a job. One that is missed, or whose host cannot be, is not sent.
     WebhookSent {
         /// The `action`.
         action: String,
@@ -25,6 +25,15 @@ pub enum Event {
         status: u16,
         /// The answer's body.
         body: Value,
+    },
+    /// The app read a delivery about a job from GitHub's list.
+    DeliveryRead {
+        /// The `action`.
+        action: String,
+        /// The job's id.
+        job: u64,
+        /// The payload's size in bytes.
+        bytes: usize,
     },
     /// GitHub refused a request.
     Refused {

@@ -118,7 +118,8 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
         if state.habits.listed_late || matches!(fault, Some(WebhookFault::ListedLate(_))) {
             (delivery.id, delivery.delivered_at) = (state.next_id(), state.now());
         }
-        state.habits.webhooks_missed || fault == Some(WebhookFault::Unreachable)
+        let nowhere = state.app().is_some_and(|app| is_invalid(&app.webhook_url));
+        nowhere || state.habits.webhooks_missed || fault == Some(WebhookFault::Unreachable)
     };
     if let Some(WebhookFault::Late(time)) = fault {
         tokio::time::sleep(time).await;
@@ -152,9 +153,6 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
 async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
     let app = shared.state().app().cloned();
     let Some(app) = app else { return (0, json!({"error": "there is no App"})) };
-    if is_invalid(&app.webhook_url) {
-        return (0, json!({"error": "the host does not exist"}));
-    }
     let mut request = shared.client.post(&app.webhook_url);
     for (name, value) in headers(&app, delivery) {
         request = request.header(name, value);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gha_slurm_simulator::event::Event;
 use gha_slurm_simulator::github::{APP_ID, DeliveryFault, WebhookFault, sign};
 use serde_json::{Map, Value, json};
 
@@ -38,6 +39,7 @@ impl Client {
 #[tokio::test]
 async fn a_host_that_cannot_be_is_not_contacted() {
     let client = Client::new().await;
+    let mut happening = client.events.subscribe();
     for url in ["https://gha-slurm.invalid/api/github/webhooks", "http://invalid/", "http://a.INVALID.:8080/"] {
         client.github.set_webhook_url(url);
         let begun = Instant::now();
@@ -47,6 +49,9 @@ async fn a_host_that_cannot_be_is_not_contacted() {
         assert_eq!((&shown["status"], &shown["status_code"]), (&json!("failed to connect to host"), &json!(0)));
         assert_eq!((&shown["url"], &shown["request"]["payload"]["action"]), (&json!(url), &json!("queued")));
     }
+    let told: Vec<_> = std::iter::from_fn(|| happening.try_recv().ok()).collect();
+    assert!(told.iter().all(|event| !matches!(event, Event::WebhookSent { .. })), "{told:?}");
+    assert_eq!(told.iter().filter(|event| matches!(event, Event::DeliveryRead { .. })).count(), 3);
 }
 
 #[tokio::test]

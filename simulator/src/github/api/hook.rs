@@ -14,6 +14,7 @@ use super::answer::{Answer, Refusal};
 use super::caller::AsApp;
 use super::origin::origin;
 use crate::clock::rfc3339;
+use crate::event::Event;
 use crate::github::state::Shared;
 use crate::github::state::delivery::Delivery;
 use crate::github::webhook::{headers as sent_headers, redeliver as send_again};
@@ -100,6 +101,10 @@ pub(crate) async fn show(Axum(shared): Axum<Arc<Shared>>, AsApp(app): AsApp, Pat
     let mut shown = resource(&delivery);
     shown["url"] = json!(app.webhook_url);
     shown["request"] = json!({"headers": sent, "payload": payload});
+    if let Some(job) = delivery.job {
+        let (action, bytes) = (delivery.action.clone(), delivery.body.len());
+        shared.events.emit(Event::DeliveryRead { action, job, bytes });
+    }
     let answered = delivery.status != 0;
     shown["response"] = json!({"headers": {}, "payload": answered.then(|| delivery.answer.to_string())});
     Ok((StatusCode::OK, Json(shown)))
