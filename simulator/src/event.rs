@@ -6,7 +6,7 @@ use tokio::sync::broadcast;
 /// One thing that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// GitHub sent a webhook about a job.
+    /// GitHub sends a webhook about a job. One that is missed, or whose host cannot be, is not sent.
     WebhookSent {
         /// The `action`.
         action: String,
@@ -25,6 +25,15 @@ pub enum Event {
         status: u16,
         /// The answer's body.
         body: Value,
+    },
+    /// The app read a delivery about a job from GitHub's list.
+    DeliveryRead {
+        /// The `action`.
+        action: String,
+        /// The job's id.
+        job: u64,
+        /// The payload's size in bytes.
+        bytes: usize,
     },
     /// GitHub refused a request.
     Refused {
@@ -51,6 +60,19 @@ pub enum Event {
         repository: String,
         /// Of the runner that it is bound to.
         runner: String,
+    },
+    /// The App gave a commit a status.
+    CommitStatus {
+        /// In this repository.
+        repository: String,
+        /// The commit.
+        sha: String,
+        /// `error`, `failure`, `pending` or `success`.
+        state: String,
+        /// What tells it from others of the commit.
+        context: String,
+        /// Its sentence; empty when there is none.
+        description: String,
     },
     /// A runner registered.
     RunnerRegistered {

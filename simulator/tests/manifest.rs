@@ -110,3 +110,25 @@ async fn a_code_is_good_once_and_for_an_hour_and_comes_with_the_state() {
     visitor.github.expire_codes();
     assert_eq!(visitor.convert(back.split_once("code=").unwrap().1).await.0, 404, "after an hour");
 }
+
+#[tokio::test]
+async fn an_app_may_ask_for_statuses_and_for_a_webhook_that_is_off() {
+    let visitor = Visitor::new().await;
+    for (name, hook, recorded) in [
+        ("off", json!({"url": "https://gha-slurm.invalid/", "active": false}), false),
+        ("none", Value::Null, false),
+        ("on", json!({"url": "https://gha-slurm.invalid/"}), true),
+    ] {
+        let mut manifest = manifest();
+        manifest["hook_attributes"] = hook;
+        manifest["default_permissions"]["statuses"] = json!("write");
+        let (status, page) = visitor.submit("/settings/apps/new", &manifest).await;
+        assert_eq!(status, 200, "{page}");
+        let back = visitor.confirm(&page, name).await.unwrap();
+        let (_, app) = visitor.convert(back.split_once("code=").unwrap().1).await;
+        assert_eq!(app["permissions"]["statuses"], "write");
+        visitor.post(&format!("/apps/{name}/installations/new"), &[]).await;
+        let (_, delivery) = visitor.github.queue_job("octo-org/one", &["x"]).await;
+        assert_eq!(delivery.is_some(), recorded, "{name}");
+    }
+}

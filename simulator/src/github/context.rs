@@ -5,8 +5,9 @@
 use serde_json::{Value, json};
 
 use super::state::account::{Person, account_id};
+use super::state::commit::SHA;
 use super::state::run::{Head, Kind, Run};
-use super::state::{PAGES, SHA, State};
+use super::state::{PAGES, State};
 use crate::clock::rfc3339;
 
 /// `GITHUB_…` of a job.
@@ -32,7 +33,7 @@ pub(crate) fn variables(state: &State, job: u64) -> Vec<(&'static str, String)> 
         ("GITHUB_REF_TYPE", "branch".to_owned()),
         ("GITHUB_HEAD_REF", head),
         ("GITHUB_BASE_REF", base),
-        ("GITHUB_SHA", SHA.to_owned()),
+        ("GITHUB_SHA", run.checked_out()),
         ("GITHUB_WORKFLOW", "CI".to_owned()),
         ("GITHUB_WORKFLOW_REF", format!("{}/{}@{reference}", repository.name, run.file())),
         ("GITHUB_REF", reference),
@@ -82,7 +83,7 @@ pub(crate) fn event(state: &State, job: u64) -> Value {
             json!({"inputs": null, "ref": run.reference(), "workflow": run.file()})
         }
         Kind::OnBranch => json!({
-            "ref": run.reference(), "before": "0".repeat(40), "after": SHA, "forced": false,
+            "ref": run.reference(), "before": "0".repeat(40), "after": run.head_sha, "forced": false,
             "pusher": {"name": run.actor.login, "email": "octocat@example.org"},
         }),
     };
@@ -100,7 +101,7 @@ fn pull_request(state: &State, run: &Run) -> Value {
     let label = format!("{}:{}", user["login"].as_str().unwrap_or("unknown repository"), run.branch);
     json!({
         "number": run.number, "state": "open", "user": run.actor.resource(),
-        "head": {"label": label, "ref": run.branch, "sha": SHA, "user": user, "repo": head},
+        "head": {"label": label, "ref": run.branch, "sha": run.head_sha, "user": user, "repo": head},
         "base": {
             "label": format!("{}:{}", base.owner(), run.base), "ref": run.base, "sha": SHA, "repo": base.resource(),
             "user": Person::owner(base.owner()).resource(),
@@ -115,7 +116,7 @@ fn triggering_run(state: &State, run: &Run) -> Value {
     json!({
         "id": run.number, "name": "CI", "event": event, "status": "completed", "conclusion": "success",
         "created_at": rfc3339(run.created_at),
-        "run_attempt": 1, "path": ".github/workflows/ci.yml", "head_branch": run.branch, "head_sha": SHA,
+        "run_attempt": 1, "path": ".github/workflows/ci.yml", "head_branch": run.branch, "head_sha": run.head_sha,
         "actor": run.actor.resource(), "triggering_actor": run.actor.resource(), "pull_requests": [],
         "repository": repository.resource(), "head_repository": head_repository(state, run, run.head),
     })

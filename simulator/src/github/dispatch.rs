@@ -18,6 +18,9 @@ pub(crate) fn assign(shared: &Arc<Shared>) {
     {
         let mut state = shared.state();
         let state = &mut *state;
+        if !state.runners.iter().any(Runner::is_idle) {
+            return;
+        }
         for (id, job) in &mut state.jobs {
             let Some(repository) = state.repositories.get(job.repository_id) else { continue };
             let groups = &mut state.groups;

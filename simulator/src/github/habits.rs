@@ -1,8 +1,11 @@
 //! What the real GitHub does on a bad day, or on an old server, each to be switched on by a test.
 
+use std::time::Duration;
+
 use super::handle::GitHub;
 use super::state::app::INSTALLATION;
-use super::state::fault::{Endpoint, Fault, WebhookFault};
+use super::state::endpoint::Endpoint;
+use super::state::fault::{DeliveryFault, Fault, WebhookFault};
 use super::state::limit::{Caller, RateLimit};
 use super::state::manifest::covered;
 use super::state::permission::Permissions;
@@ -11,7 +14,12 @@ use super::state::token::TokenLag;
 impl GitHub {
     /// Makes the next call of an endpoint fail; several wait in line.
     pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
-        self.shared.state().faults.push((endpoint, fault));
+        self.fail_after(0, endpoint, fault);
+    }
+
+    /// Makes one call of an endpoint fail, after so many more of its calls have passed.
+    pub fn fail_after(&self, calls: u64, endpoint: Endpoint, fault: Fault) {
+        self.shared.state().faults.add(endpoint, calls, fault);
     }
 
     /// Makes the next webhook go wrong; several wait in line.
@@ -19,9 +27,36 @@ impl GitHub {
         self.shared.state().webhook_faults.push_back(fault);
     }
 
+    /// Lets no webhook reach the app, or lets them again: each is recorded as failed without being sent.
+    pub fn miss_webhooks(&self, missed: bool) {
+        self.shared.state().habits.webhooks_missed = missed;
+    }
+
+    /// Gives every delivery its id before it is sent and lists it when the attempt is over, or gives the id then, so
+    /// that ids are listed in their order.
+    pub fn list_late(&self, late: bool) {
+        self.shared.state().habits.listed_late = late;
+    }
+
+    /// Spoils a recorded delivery, for good; a second fault comes on top.
+    pub fn spoil_delivery(&self, id: u64, fault: DeliveryFault) {
+        self.shared.state().deliveries.spoil(id, fault).unwrap();
+    }
+
+    /// Makes every delivery so far older. What is older than three days is neither listed nor shown nor repeated.
+    pub fn age_deliveries(&self, by: Duration) {
+        self.shared.state().deliveries.age(by.as_secs());
+    }
+
     /// Refuses a caller's calls by a rate limit, until it ends or is lifted. Others' calls go on.
     pub fn limit(&self, caller: Caller, limit: RateLimit) {
-        self.shared.state().limits.set(caller, limit);
+        self.limit_after(0, caller, limit);
+    }
+
+    /// Refuses a caller's calls by a rate limit after so many more of them. Until a primary limit begins,
+    /// `x-ratelimit-remaining` says how many are left, and calls that are answered 304 do not count.
+    pub fn limit_after(&self, calls: u64, caller: Caller, limit: RateLimit) {
+        self.shared.state().limits.set(caller, calls, limit);
     }
 
     /// Ends a caller's rate limit. The caller was told what to wait for, and has to.

@@ -7,6 +7,9 @@ use jwt_simple::prelude::RS256KeyPair;
 use super::api;
 use super::state::app::{App, INSTALLATION};
 use super::state::delivery::Delivery;
+use super::state::endpoint::{Calls, Endpoint};
+use super::state::limit::Caller;
+use super::state::status::CommitStatus;
 use super::state::{Shared, State};
 use crate::event::Events;
 use crate::server::{Place, Served};
@@ -83,10 +86,17 @@ impl GitHub {
         self.shared.state().app().map(|app| app.key.to_pem().unwrap())
     }
 
-    /// Where the App's webhooks go.
+    /// Where the App's webhooks go. No host under `.invalid` is ever contacted: the delivery fails at once.
     pub fn set_webhook_url(&self, url: &str) {
         if let Some(app) = self.shared.state().app_mut() {
             app.webhook_url = url.to_owned();
+        }
+    }
+
+    /// Switches the App's webhook off, or on again. While it is off nothing is sent, and no delivery recorded.
+    pub fn set_webhook_active(&self, active: bool) {
+        if let Some(app) = self.shared.state().app_mut() {
+            app.webhook_active = active;
         }
     }
 
@@ -100,14 +110,36 @@ impl GitHub {
         self.shared.state().requests.clone()
     }
 
+    /// How often an endpoint was called so far.
+    pub fn calls(&self, endpoint: Endpoint) -> Calls {
+        self.shared.state().calls.get(&endpoint).copied().unwrap_or_default()
+    }
+
+    /// The caller's calls of this hour that count towards the primary rate limit. GitHub grants 5,000; this one refuses
+    /// none unless it is told to ([`GitHub::limit_after`]).
+    pub fn counted_calls(&self, caller: Caller) -> u64 {
+        self.shared.state().limits.used(caller)
+    }
+
     /// The names of the runners in its list, whether online or not.
     pub fn runners(&self) -> Vec<String> {
         self.shared.state().runners.iter().map(|runner| runner.name.clone()).collect()
     }
 
-    /// Every delivery so far.
+    /// Every delivery that was recorded so far, by its id, and those that GitHub no longer shows.
     pub fn deliveries(&self) -> Vec<Delivery> {
-        self.shared.state().deliveries.clone()
+        self.shared.state().deliveries.all().cloned().collect()
+    }
+
+    /// Every status of a commit so far, in the order in which they came.
+    pub fn commit_statuses(&self) -> Vec<CommitStatus> {
+        self.shared.state().statuses.clone()
+    }
+
+    /// The commit that GitHub says a job is of: `head_sha` of its webhooks, of the job and of its run.
+    pub fn head_sha(&self, job: u64) -> Option<String> {
+        let state = self.shared.state();
+        state.jobs.contains_key(&job).then(|| state.run_of(job).shown_sha().to_owned())
     }
 
     /// The id of the repository that has this name now.

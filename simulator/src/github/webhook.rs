@@ -6,14 +6,15 @@ use std::time::Duration;
 use hmac::{Hmac, Mac};
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
+use url::Url;
 
 use super::state::account::Person;
 use super::state::app::{App, INSTALLATION};
-use super::state::delivery::Delivery;
+use super::state::delivery::{Delivery, Shown};
 use super::state::fault::WebhookFault;
 use super::state::job::Job;
-use super::state::{PAGES, SHA, Shared, State};
-use crate::clock::{rfc3339, unix_seconds};
+use super::state::{PAGES, Shared, State};
+use crate::clock::rfc3339;
 use crate::event::Event;
 use crate::random::random_text;
 
@@ -35,7 +36,7 @@ pub(crate) fn headers(app: &App, delivery: &Delivery) -> [(&'static str, String)
         ("User-Agent", "GitHub-Hookshot/simulator".to_owned()),
         ("X-GitHub-Event", delivery.event.clone()),
         ("X-GitHub-Delivery", delivery.guid.clone()),
-        ("X-GitHub-Hook-Installation-Target-ID", app.id.to_string()),
+        ("X-GitHub-Hook-Installation-Target-ID", delivery.shown.app.unwrap_or(app.id).to_string()),
         ("X-GitHub-Hook-Installation-Target-Type", "integration".to_owned()),
         ("X-Hub-Signature-256", sign(&app.webhook_secret, delivery.body.as_bytes())),
     ]
@@ -43,11 +44,11 @@ pub(crate) fn headers(app: &App, delivery: &Delivery) -> [(&'static str, String)
 
 /// Sends the same body under the same guid.
 pub(crate) async fn redeliver(shared: &Arc<Shared>, earlier: &Delivery) -> Delivery {
-    let repeated = Delivery { redelivery: true, ..earlier.clone() };
+    let repeated = Delivery { id: 0, redelivery: true, shown: Shown::default(), ..earlier.clone() };
     deliver(shared, repeated, None).await
 }
 
-/// Tells the app about a job's state. `None` when the webhook was lost.
+/// Tells the app about a job's state. `None` when nothing was recorded: the webhook was lost, or is switched off.
 pub(crate) async fn notify(shared: &Arc<Shared>, job: u64, action: &str) -> Option<Delivery> {
     let repository = shared.state().jobs[&job].repository_id;
     let fields = |state: &State, fault| job_fields(state, job, fault);
@@ -76,7 +77,8 @@ async fn send(
     let (delivery, fault) = {
         let mut state = shared.state();
         let fault = state.webhook_faults.pop_front();
-        if fault == Some(WebhookFault::Lost) {
+        let inactive = state.app().is_some_and(|app| !app.webhook_active);
+        if inactive || fault == Some(WebhookFault::Lost) {
             return None;
         }
         let installation = state.repositories.get(repository_id).and_then(|repository| repository.installation);
@@ -100,6 +102,7 @@ async fn send(
             redelivery: false,
             body: Value::Object(payload).to_string(),
             delivered_at: 0,
+            shown: Shown::default(),
             repository_id,
             installation_id: installation.unwrap_or(INSTALLATION),
         };
@@ -110,11 +113,19 @@ async fn send(
 
 /// Sends a delivery and records what came of it.
 async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<WebhookFault>) -> Delivery {
+    let missed = {
+        let mut state = shared.state();
+        if state.habits.listed_late || matches!(fault, Some(WebhookFault::ListedLate(_))) {
+            (delivery.id, delivery.delivered_at) = (state.next_id(), state.now());
+        }
+        let nowhere = state.app().is_some_and(|app| is_invalid(&app.webhook_url));
+        nowhere || state.habits.webhooks_missed || fault == Some(WebhookFault::Unreachable)
+    };
     if let Some(WebhookFault::Late(time)) = fault {
         tokio::time::sleep(time).await;
     }
     let (action, about) = (delivery.action.clone(), delivery.job);
-    (delivery.status, delivery.answer) = if fault == Some(WebhookFault::Unreachable) {
+    (delivery.status, delivery.answer) = if missed {
         (0, json!({"error": "the app could not be reached"}))
     } else {
         if let Some(job) = about {
@@ -122,10 +133,14 @@ async fn deliver(shared: &Arc<Shared>, mut delivery: Delivery, fault: Option<Web
         }
         post(shared, &delivery).await
     };
+    if let Some(WebhookFault::ListedLate(time)) = fault {
+        tokio::time::sleep(time).await;
+    }
     let mut state = shared.state();
-    delivery.id = state.next_id();
-    delivery.delivered_at = unix_seconds();
-    state.deliveries.push(delivery.clone());
+    if delivery.id == 0 {
+        (delivery.id, delivery.delivered_at) = (state.next_id(), state.now());
+    }
+    state.deliveries.add(delivery.clone());
     drop(state);
     if let Some(job) = about {
         let (status, body) = (delivery.status, delivery.answer.clone());
@@ -146,6 +161,13 @@ async fn post(shared: &Shared, delivery: &Delivery) -> (u16, Value) {
         Ok(response) => (response.status().as_u16(), response.json().await.unwrap_or_default()),
         Err(error) => (0, json!({"error": error.to_string()})),
     }
+}
+
+/// Whether the host can be nobody's (RFC 6761, 6.4): not even its address is asked for.
+fn is_invalid(url: &str) -> bool {
+    let url = Url::parse(url);
+    let host = url.as_ref().ok().and_then(Url::host_str).unwrap_or_default();
+    host.trim_end_matches('.').rsplit('.').next() == Some("invalid")
 }
 
 /// What every event about a repository has.
@@ -172,7 +194,7 @@ fn job_fields(state: &State, id: u64, fault: Option<WebhookFault>) -> Map<String
         "workflow_job": {
             "id": id, "run_id": job.run, "run_attempt": job.attempt, "name": "build", "workflow_name": "CI",
             "status": status, "conclusion": conclusion, "labels": job.labels, "head_branch": run.shown_head().0,
-            "head_sha": SHA, "created_at": rfc3339(job.created_at),
+            "head_sha": run.shown_sha(), "created_at": rfc3339(job.created_at),
             "html_url": format!("{page}/actions/runs/{}/job/{id}", job.run), "steps": [],
         },
     });

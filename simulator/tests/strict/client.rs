@@ -14,6 +14,7 @@ pub(crate) const TWO: &str = "octo/two";
 
 pub(crate) struct Client {
     pub(crate) github: GitHub,
+    pub(crate) events: Events,
     key: RS256KeyPair,
     pub(crate) http: reqwest::Client,
 }
@@ -21,8 +22,14 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) async fn new() -> Self {
         let key = RS256KeyPair::generate(2048).unwrap();
-        let github = GitHub::start_with_key(key.clone(), &[ONE, TWO], "secret", Events::default()).await.unwrap();
-        Self { github, key, http: reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap() }
+        let events = Events::default();
+        let github = GitHub::start_with_key(key.clone(), &[ONE, TWO], "secret", events.clone()).await.unwrap();
+        Self {
+            github,
+            events,
+            key,
+            http: reqwest::Client::builder().redirect(Policy::none()).no_proxy().build().unwrap(),
+        }
     }
 
     /// An App JWT from `issued` to `expires`, in seconds from now.

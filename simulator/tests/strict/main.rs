@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod client;
+mod conditional;
 mod credentials;
 mod deliveries;
 mod gateway;
@@ -13,6 +14,8 @@ mod hooks;
 mod jobs;
 mod limits;
 mod program;
+mod recorded;
 mod repositories;
 mod runners;
 mod runs;
+mod statuses;

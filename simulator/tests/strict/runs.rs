@@ -181,6 +181,24 @@ async fn a_fork_is_told_by_its_id_and_a_deleted_one_by_null() {
 }
 
 #[tokio::test]
+async fn a_job_checks_out_what_its_event_says() {
+    let client = Client::new().await;
+    let checked_out =
+        |context: &str| context.lines().find_map(|line| line.strip_prefix("GITHUB_SHA=")).map(str::to_owned).unwrap();
+    let (context, told) = client.seen(job("push")).await;
+    let base = told["after"].clone();
+    assert_eq!(base, checked_out(&context));
+    let (context, told) = client.seen(of_fork("pull_request")).await;
+    let head = told["pull_request"]["head"]["sha"].clone();
+    assert_eq!(told["pull_request"]["base"]["sha"], base);
+    assert!(head != base && head != checked_out(&context) && base != checked_out(&context), "a merge");
+    let (context, told) = client.seen(of_fork("pull_request_target")).await;
+    assert_eq!((&told["pull_request"]["head"]["sha"], json!(checked_out(&context))), (&head, base.clone()));
+    let (context, told) = client.seen(of_fork("workflow_run")).await;
+    assert_eq!((&told["workflow_run"]["head_sha"], json!(checked_out(&context))), (&head, base));
+}
+
+#[tokio::test]
 async fn a_run_because_of_a_forks_run_tells_of_the_fork_in_its_event_only() {
     let client = Client::new().await;
     let (context, told) = client.seen(of_fork("workflow_run")).await;

@@ -14,6 +14,8 @@ pub(crate) type Answer = Result<(StatusCode, Json<Value>), Refusal>;
 pub(crate) struct Refusal {
     status: StatusCode,
     words: Words,
+    /// What is wrong with which field.
+    errors: Vec<Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -23,7 +25,7 @@ pub(crate) struct Words(pub(crate) String);
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, words: Words(message.into()), headers: Vec::new() }
+        Self { status, words: Words(message.into()), errors: Vec::new(), headers: Vec::new() }
     }
 
     pub(crate) fn unauthorized(message: &str) -> Self {
@@ -43,6 +45,15 @@ impl Refusal {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
+    /// A resource that cannot be as it was asked for.
+    pub(crate) fn invalid(resource: &str, field: Option<&str>, message: &str) -> Self {
+        let mut error = json!({"resource": resource, "code": "custom", "message": message});
+        if let Some(field) = field {
+            error["field"] = field.into();
+        }
+        Self { errors: vec![error], ..Self::unprocessable("Validation Failed") }
+    }
+
     /// A path that was left for another.
     pub(crate) fn moved(status: StatusCode, location: &str) -> Self {
         Self::new(status, status.canonical_reason().unwrap_or_default()).with(LOCATION, location)
@@ -59,6 +70,9 @@ impl IntoResponse for Refusal {
         let mut body = json!({
             "message": self.words.0, "documentation_url": "https://docs.github.com/rest", "status": self.status.as_str(),
         });
+        if !self.errors.is_empty() {
+            body["errors"] = self.errors.into();
+        }
         if let Some((_, location)) = self.headers.iter().find(|(name, _)| *name == LOCATION) {
             body["url"] = location.to_str().unwrap().into();
         }

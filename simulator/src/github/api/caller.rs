@@ -57,7 +57,7 @@ impl FromRequestParts<Arc<Shared>> for AsApp {
         };
         // The time rules are checked below, with GitHub's messages.
         let options =
-            VerificationOptions { time_tolerance: Some(Duration::from_days(1)), ..VerificationOptions::default() };
+            VerificationOptions { time_tolerance: Some(Duration::from_days(366)), ..VerificationOptions::default() };
         let jwt = credential(&parts.headers)?;
         let verified = apps.into_iter().find_map(|app| {
             let claims = app.key.public_key().verify_token::<NoCustomClaims>(jwt, Some(options.clone())).ok()?;
@@ -120,6 +120,18 @@ pub(crate) struct WriteRunners;
 impl Need for WriteRunners {
     const REPOSITORY: (&'static str, Level) = ("administration", Level::Write);
     const ORGANIZATION: Option<Level> = Some(Level::Write);
+}
+
+/// `statuses: read`
+pub(crate) struct ReadStatuses;
+impl Need for ReadStatuses {
+    const REPOSITORY: (&'static str, Level) = ("statuses", Level::Read);
+}
+
+/// `statuses: write`
+pub(crate) struct WriteStatuses;
+impl Need for WriteStatuses {
+    const REPOSITORY: (&'static str, Level) = ("statuses", Level::Write);
 }
 
 /// An installation token that covers what the path names, and has the permission.

@@ -14,6 +14,7 @@ use super::answer::{Answer, Refusal};
 use super::caller::AsApp;
 use super::origin::origin;
 use crate::clock::rfc3339;
+use crate::event::Event;
 use crate::github::state::Shared;
 use crate::github::state::delivery::Delivery;
 use crate::github::webhook::{headers as sent_headers, redeliver as send_again};
@@ -39,12 +40,16 @@ fn resource(delivery: &Delivery) -> Value {
         200..=299 => "OK",
         _ => "Invalid HTTP Response",
     };
-    json!({
+    let mut shown = json!({
         "id": delivery.id, "guid": delivery.guid, "delivered_at": rfc3339(delivery.delivered_at),
         "redelivery": delivery.redelivery, "duration": 0.1, "status": status, "status_code": delivery.status,
         "event": delivery.event, "action": delivery.action, "installation_id": delivery.installation_id,
         "repository_id": delivery.repository_id, "throttled_at": null,
-    })
+    });
+    for (field, value) in &delivery.shown.fields {
+        shown[field] = value.clone();
+    }
+    shown
 }
 
 /// `GET /app/hook/deliveries`: newest first, the next page by the `cursor` of the `Link` header.
@@ -65,7 +70,7 @@ pub(crate) async fn list(
         }
     };
     let state = shared.state();
-    let mut rest = state.deliveries.iter().rev().filter(|delivery| after.is_none_or(|after| delivery.id < after));
+    let mut rest = state.deliveries.kept(after, state.now());
     let listed: Vec<_> = rest.by_ref().take(page.per_page).collect();
     let next = rest.next().and_then(|_| listed.last()).map(|last| last.id);
     let body: Vec<Value> = listed.into_iter().map(resource).collect();
@@ -79,19 +84,27 @@ pub(crate) async fn list(
 
 fn find(shared: &Shared, id: u64) -> Result<Delivery, Refusal> {
     let state = shared.state();
-    state.deliveries.iter().find(|delivery| delivery.id == id).cloned().ok_or_else(Refusal::not_found)
+    state.deliveries.find(id, state.now()).cloned().ok_or_else(Refusal::not_found)
 }
 
 /// `GET /app/hook/deliveries/{id}`: with what was sent and what came back. The payload is the object, not the bytes that
 /// were signed.
 pub(crate) async fn show(Axum(shared): Axum<Arc<Shared>>, AsApp(app): AsApp, Path(id): Path<u64>) -> Answer {
     let delivery = find(&shared, id)?;
+    if let Some(status) = delivery.shown.refused {
+        let status = StatusCode::from_u16(status).unwrap();
+        return Err(Refusal::new(status, status.canonical_reason().unwrap_or_default()));
+    }
     let sent: Map<String, Value> =
         sent_headers(&app, &delivery).into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     let payload: Value = serde_json::from_str(&delivery.body).unwrap();
     let mut shown = resource(&delivery);
     shown["url"] = json!(app.webhook_url);
     shown["request"] = json!({"headers": sent, "payload": payload});
+    if let Some(job) = delivery.job {
+        let (action, bytes) = (delivery.action.clone(), delivery.body.len());
+        shared.events.emit(Event::DeliveryRead { action, job, bytes });
+    }
     let answered = delivery.status != 0;
     shown["response"] = json!({"headers": {}, "payload": answered.then(|| delivery.answer.to_string())});
     Ok((StatusCode::OK, Json(shown)))

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refusal};
 use super::caller::{Allowed, ReadActions};
 use crate::clock::rfc3339;
+use crate::github::state::Shared;
 use crate::github::state::job::Job;
 use crate::github::state::run::Run;
 use crate::github::state::runner::Owner;
-use crate::github::state::{SHA, Shared};
 
 fn resource(id: u64, job: &Job, run: &Run) -> Value {
     let (status, conclusion) = job.status.words();
     json!({
-        "id": id, "run_id": job.run, "run_attempt": job.attempt, "head_branch": run.shown_head().0, "head_sha": SHA, "name": "build", "status": status, "conclusion": conclusion,
+        "id": id, "run_id": job.run, "run_attempt": job.attempt, "head_branch": run.shown_head().0, "head_sha": run.shown_sha(), "name": "build", "status": status, "conclusion": conclusion,
         "labels": job.labels, "runner_id": job.runner.as_ref().map(|(id, _)| id),
         "runner_group_id": job.runner_group.as_ref().map(|(id, _)| id),
         "runner_group_name": job.runner_group.as_ref().map(|(_, name)| name),

@@ -108,6 +108,7 @@ pub(crate) async fn create(Axum(shared): Axum<Arc<Shared>>, Form(confirmed): For
     };
     let id = state.next_id() % 1_000_000;
     let slug = confirmed.name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let webhook_active = manifest.hook_attributes.as_ref().is_some_and(|hook| hook.active.unwrap_or(true));
     let hook = manifest.hook_attributes.and_then(|hook| hook.url).unwrap_or_default();
     state.apps.push(App {
         id,
@@ -117,6 +118,7 @@ pub(crate) async fn create(Axum(shared): Axum<Arc<Shared>>, Form(confirmed): For
         key,
         webhook_secret: random_text(40).to_lowercase(),
         webhook_url: hook,
+        webhook_active,
         setup_url: manifest.setup_url.unwrap_or_default(),
         permissions: manifest.default_permissions,
         events: manifest.default_events,

@@ -3,6 +3,7 @@
 mod answer;
 mod app;
 mod caller;
+mod conditional;
 mod groups;
 mod hook;
 mod jobs;
@@ -13,6 +14,7 @@ mod request;
 mod runner_program;
 mod runners;
 mod runs;
+mod statuses;
 mod token;
 
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}/jobs", &get(jobs::of_run));
     let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}", &get(runs::show));
     let api = under(api, &[BY_NAME, BY_ID], "/actions/runs/{id}/attempts/{attempt}", &get(runs::show));
+    let api = under(api, &[BY_NAME, BY_ID], "/statuses/{sha}", &post(statuses::create));
+    let api = under(api, &[BY_NAME, BY_ID], "/commits/{sha}/statuses", &get(statuses::list));
     let api = under(api, &[ORGANIZATION], "/actions/runner-groups", &get(groups::list));
     let api = under(api, &[ORGANIZATION], "/actions/runner-groups/{id}", &get(groups::show));
     let api = [

@@ -12,10 +12,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::answer::{Refusal, Words};
 use super::caller::counted;
+use super::conditional::Conditional;
 use crate::clock::http_date;
 use crate::event::Event;
 use crate::github::state::Shared;
-use crate::github::state::fault::{Endpoint, Fault};
+use crate::github::state::endpoint::Endpoint;
+use crate::github::state::fault::Fault;
 use crate::github::state::limit::{Caller, PRIMARY, Quota, RateLimit};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -24,24 +26,43 @@ const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 pub(crate) async fn every_request(Axum(shared): Axum<Arc<Shared>>, request: Request, next: Next) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let (caller, limit, quota, fault, now) = {
+    let endpoint = endpoint_of(&request);
+    let conditional = Conditional::of(&request);
+    let (caller, limit, mut quota, fault, now) = {
         let mut state = shared.state();
         state.requests.push(line.clone());
+        if let Some(endpoint) = endpoint {
+            state.calls.entry(endpoint).or_default().total += 1;
+        }
         let caller = counted(&state, request.headers());
         let (limit, quota) = match caller {
             Some(caller) => state.limits.count(caller, &line),
             None => (None, Quota { used: 1, reset_in: HOUR }),
         };
-        let endpoint = endpoint_of(&request);
-        let due = state.faults.iter().position(|(at, _)| Some(*at) == endpoint);
-        (caller, limit, quota, due.map(|index| state.faults.remove(index).1), state.now())
+        let fault = endpoint.and_then(|endpoint| state.faults.of_call(endpoint));
+        (caller, limit, quota, fault, state.now())
     };
     let mut response = match (check_headers(request.headers()), limit, fault) {
         (Err(refusal), ..) => refusal.into_response(),
         (_, Some(limit), _) => limited(limit, caller).into_response(),
         (_, None, Some(fault)) => play(fault, caller, now).await,
-        (_, None, None) => next.run(request).await,
+        (_, None, None) => {
+            let response = next.run(request).await;
+            match conditional {
+                Some(conditional) => conditional.answer(response).await,
+                None => response,
+            }
+        }
     };
+    if response.status() == StatusCode::NOT_MODIFIED {
+        let mut state = shared.state();
+        if let Some(endpoint) = endpoint {
+            state.calls.entry(endpoint).or_default().not_modified += 1;
+        }
+        if let Some(caller) = caller {
+            quota = state.limits.uncount(caller);
+        }
+    }
     let headers = response.headers_mut();
     let reset = now + quota.reset_in.as_secs();
     for (name, value) in [("x-ratelimit-limit", PRIMARY), ("x-ratelimit-used", quota.used)] {
@@ -88,6 +109,8 @@ fn endpoint_of(request: &Request) -> Option<Endpoint> {
         (_, "/actions/runner-groups" | "/actions/runner-groups/{id}") => Some(Endpoint::RunnerGroups),
         (_, "/actions/runs/{id}" | "/actions/runs/{id}/attempts/{attempt}") => Some(Endpoint::Run),
         (_, "/actions/jobs/{id}") => Some(Endpoint::Job),
+        (_, "/statuses/{sha}") => Some(Endpoint::CommitStatus),
+        (_, "/commits/{sha}/statuses") => Some(Endpoint::CommitStatuses),
         (_, "/app") => Some(Endpoint::App),
         (_, "/app/hook/config") => Some(Endpoint::HookConfig),
         (_, "/app-manifests/{code}/conversions") => Some(Endpoint::Conversion),

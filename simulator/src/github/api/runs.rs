@@ -14,11 +14,12 @@ use super::answer::{Answer, Refusal};
 use super::caller::{Allowed, ReadActions};
 use crate::clock::rfc3339;
 use crate::github::context::head_repository;
+use crate::github::state::commit::SHA;
 use crate::github::state::job::JobStatus;
 use crate::github::state::repository::Repository;
 use crate::github::state::run::{Head, Kind, Run};
 use crate::github::state::runner::Owner;
-use crate::github::state::{PAGES, SHA, Shared, State};
+use crate::github::state::{PAGES, Shared, State};
 
 /// A repository as it stands in a run: whether it is private, but not its visibility.
 fn minimal(repository: &Repository) -> Value {
@@ -60,7 +61,7 @@ fn resource(state: &State, id: u64, run: &Run, attempt: u64) -> Value {
     json!({
         "id": id, "name": "CI", "node_id": "WFR_x", "event": run.event, "status": status, "conclusion": conclusion,
         "run_number": run.number, "run_attempt": attempt, "workflow_id": 1, "path": run.workflow,
-        "display_title": "A commit", "head_branch": branch, "head_sha": SHA, "html_url": page,
+        "display_title": "A commit", "head_branch": branch, "head_sha": run.shown_sha(), "html_url": page,
         "actor": run.actor.resource(), "triggering_actor": run.triggering_actor(attempt).resource(),
         "repository": minimal(repository), "head_repository": head_repository, "pull_requests": pull_requests,
         "referenced_workflows": run.referenced.iter().map(|path| json!({"path": path, "sha": SHA})).collect::<Vec<_>>(),

@@ -2,41 +2,9 @@
 
 use std::time::Duration;
 
-/// An endpoint that can be told to fail. One of a repository is the same under `/repos/{owner}/{repo}` and
-/// `/repositories/{id}`; one of runners also under `/orgs/{org}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Endpoint {
-    /// `POST /app/installations/{id}/access_tokens`
-    AccessTokens,
-    /// `GET /repos/{owner}/{repo}/installation`
-    Installation,
-    /// `POST /repos/{owner}/{repo}/actions/runners/registration-token`
-    RegistrationToken,
-    /// `POST /repos/{owner}/{repo}/actions/runners/generate-jitconfig`
-    JitConfig,
-    /// `GET /repos/{owner}/{repo}/actions/runners`
-    Runners,
-    /// `DELETE /repos/{owner}/{repo}/actions/runners/{id}`
-    RemoveRunner,
-    /// `GET /repos/{owner}/{repo}/actions/jobs/{id}`
-    Job,
-    /// `GET /repos/{owner}/{repo}/actions/runs/{id}`, also of an attempt
-    Run,
-    /// `GET /orgs/{org}/actions/runner-groups`, also one of them
-    RunnerGroups,
-    /// `GET /app/hook/deliveries`
-    Deliveries,
-    /// `GET /app/hook/deliveries/{id}`
-    Delivery,
-    /// `POST /app/hook/deliveries/{id}/attempts`
-    Redelivery,
-    /// `POST /app-manifests/{code}/conversions`
-    Conversion,
-    /// `GET /app`
-    App,
-    /// `GET /app/hook/config`
-    HookConfig,
-}
+use serde_json::{Map, Value};
+
+use super::endpoint::Endpoint;
 
 /// How an endpoint fails.
 #[derive(Debug, Clone)]
@@ -61,6 +29,32 @@ pub enum Fault {
     Stall(Duration),
 }
 
+/// The faults that are still to come.
+#[derive(Default)]
+pub(crate) struct Faults(Vec<Due>);
+
+struct Due {
+    endpoint: Endpoint,
+    /// Calls that pass before it.
+    after: u64,
+    fault: Fault,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, endpoint: Endpoint, after: u64, fault: Fault) {
+        self.0.push(Due { endpoint, after, fault });
+    }
+
+    /// The fault of a call of that endpoint; of several, the first.
+    pub(crate) fn of_call(&mut self, endpoint: Endpoint) -> Option<Fault> {
+        let due = self.0.iter().position(|due| due.endpoint == endpoint && due.after == 0);
+        let fault = due.map(|index| self.0.remove(index).fault);
+        let own = self.0.iter_mut().filter(|due| due.endpoint == endpoint);
+        own.for_each(|due| due.after = due.after.saturating_sub(1));
+        fault
+    }
+}
+
 /// How a webhook goes wrong on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WebhookFault {
@@ -76,4 +70,21 @@ pub enum WebhookFault {
     RunnerEmpty,
     /// It has neither the repository's `visibility` nor a `sender`.
     Bare,
+    /// It has its id at once, and this long after the attempt is over it is listed: below ids that were listed before.
+    ListedLate(Duration),
+}
+
+/// What is wrong with a recorded delivery, for good.
+#[derive(Debug, Clone)]
+pub enum DeliveryFault {
+    /// It is listed, but `GET /app/hook/deliveries/{id}` refuses it with this status: 404 or 410.
+    Refused(u16),
+    /// It says that it is of the App with this id.
+    OfApp(u64),
+    /// Its entry in the list, and by itself, has these values in these fields.
+    Entry(Map<String, Value>),
+    /// Its payload is this one. The signature that is shown with it is that of this payload.
+    Payload(Value),
+    /// Its payload has a field more and is so many bytes long; GitHub sends none above 25 MB.
+    PaddedTo(usize),
 }

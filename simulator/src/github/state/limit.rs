@@ -41,12 +41,6 @@ pub enum RateLimit {
 }
 
 impl RateLimit {
-    fn lasts(&self) -> Duration {
-        match self {
-            Self::Primary { reset_in: lasts } | Self::Secondary { lasts, .. } => *lasts,
-        }
-    }
-
     /// How long a client that was told of it must not call.
     fn wait(&self) -> Duration {
         match self {
@@ -74,17 +68,55 @@ struct Counted {
     used: u64,
     hour_ends: Instant,
     limit: Option<(RateLimit, Instant)>,
+    /// A limit that begins after so many more calls.
+    due: Option<(u64, RateLimit)>,
     /// Told of a limit, and not to call before.
     not_before: Option<Instant>,
 }
 
+impl Counted {
+    fn begin(&mut self, limit: RateLimit, now: Instant) {
+        let end = match limit {
+            RateLimit::Primary { .. } => self.hour_ends,
+            RateLimit::Secondary { lasts, .. } => now + lasts,
+        };
+        self.limit = Some((limit, end));
+    }
+
+    fn quota(&self, now: Instant) -> Quota {
+        let used = match (self.limit, self.due) {
+            (Some((RateLimit::Primary { .. }, _)), _) => PRIMARY,
+            (None, Some((left, RateLimit::Primary { .. }))) => PRIMARY.saturating_sub(left),
+            // The hour's calls are used up only when a test says so.
+            _ => self.used.min(PRIMARY - 1),
+        };
+        Quota { used, reset_in: self.hour_ends.duration_since(now) }
+    }
+}
+
 impl Limits {
-    pub(crate) fn set(&mut self, caller: Caller, limit: RateLimit) {
-        self.of(caller).limit = Some((limit, Instant::now() + limit.lasts()));
+    /// Begins a limit after so many more calls; with 0 the next call meets it.
+    pub(crate) fn set(&mut self, caller: Caller, calls: u64, limit: RateLimit) {
+        let now = Instant::now();
+        let counted = self.of(caller);
+        if let RateLimit::Primary { reset_in } = limit {
+            counted.hour_ends = now + reset_in;
+        }
+        if calls == 0 {
+            counted.begin(limit, now);
+        } else {
+            counted.due = Some((calls, limit));
+        }
     }
 
     pub(crate) fn lift(&mut self, caller: Caller) {
-        self.of(caller).limit = None;
+        let counted = self.of(caller);
+        (counted.limit, counted.due) = (None, None);
+    }
+
+    /// The calls that count, of this hour.
+    pub(crate) fn used(&mut self, caller: Caller) -> u64 {
+        self.of(caller).used
     }
 
     /// The calls that came before their callers might call again.
@@ -102,26 +134,38 @@ impl Limits {
         if counted.hour_ends <= now {
             (counted.used, counted.hour_ends) = (0, now + HOUR);
         }
-        // The hour's calls are used up only when a test says so.
-        counted.used = (counted.used + 1).min(PRIMARY - 1);
         counted.limit = counted.limit.filter(|(_, end)| now < *end);
-        let reset_in = counted.hour_ends.duration_since(now);
-        let Some((limit, end)) = counted.limit else {
-            return (None, Quota { used: counted.used, reset_in });
-        };
-        counted.not_before = Some(counted.not_before.map_or(now, |moment| moment.max(now)).max(now + limit.wait()));
-        match limit {
-            RateLimit::Primary { .. } => {
-                let reset_in = end.duration_since(now);
-                counted.not_before = Some(end);
-                (Some(limit), Quota { used: PRIMARY, reset_in })
+        match counted.due {
+            Some((0, limit)) => {
+                counted.due = None;
+                counted.begin(limit, now);
             }
-            RateLimit::Secondary { .. } => (Some(limit), Quota { used: counted.used, reset_in }),
+            Some((left, limit)) => counted.due = Some((left - 1, limit)),
+            None => {}
         }
+        counted.used += 1;
+        if let Some((limit, end)) = counted.limit {
+            let earlier = counted.not_before.map_or(now, |moment| moment.max(now));
+            counted.not_before = Some(match limit {
+                RateLimit::Primary { .. } => end,
+                RateLimit::Secondary { .. } => earlier.max(now + limit.wait()),
+            });
+        }
+        (counted.limit.map(|(limit, _)| limit), counted.quota(now))
+    }
+
+    /// Takes back the last count: 304 does not count towards the primary limit. What the headers say then.
+    pub(crate) fn uncount(&mut self, caller: Caller) -> Quota {
+        let counted = self.of(caller);
+        counted.used = counted.used.saturating_sub(1);
+        if let Some((left, RateLimit::Primary { .. })) = &mut counted.due {
+            *left += 1;
+        }
+        counted.quota(Instant::now())
     }
 
     fn of(&mut self, caller: Caller) -> &mut Counted {
-        let fresh = || Counted { used: 0, hour_ends: Instant::now() + HOUR, limit: None, not_before: None };
+        let fresh = || Counted { used: 0, hour_ends: Instant::now() + HOUR, limit: None, due: None, not_before: None };
         self.callers.entry(caller).or_insert_with(fresh)
     }
 }

@@ -19,6 +19,7 @@ const PERMISSIONS: &[(&str, &[&str], &[&str])] = &[
     ("contents", &["read", "write"], &["push", "release"]),
     ("metadata", &["read"], &["star", "watch"]),
     ("organization_self_hosted_runners", &["read", "write"], &[]),
+    ("statuses", &["read", "write"], &["status"]),
 ];
 
 /// The events that an App with these permissions may have.
@@ -59,8 +60,7 @@ pub(crate) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hook {
     pub(crate) url: Option<String>,
-    #[serde(default, rename = "active")]
-    _active: Option<bool>,
+    pub(crate) active: Option<bool>,
 }
 
 impl Manifest {

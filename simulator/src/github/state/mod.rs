@@ -2,7 +2,9 @@
 
 pub(crate) mod account;
 pub(crate) mod app;
+pub(crate) mod commit;
 pub(crate) mod delivery;
+pub(crate) mod endpoint;
 pub(crate) mod fault;
 pub(crate) mod group;
 pub(crate) mod job;
@@ -12,6 +14,7 @@ pub(crate) mod permission;
 pub(crate) mod repository;
 pub(crate) mod run;
 pub(crate) mod runner;
+pub(crate) mod status;
 pub(crate) mod token;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -19,8 +22,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use self::account::Person;
 use self::app::App;
-use self::delivery::Delivery;
-use self::fault::{Endpoint, Fault, WebhookFault};
+use self::commit::{SHA, commit_of};
+use self::delivery::Deliveries;
+use self::endpoint::{Calls, Endpoint};
+use self::fault::{Faults, WebhookFault};
 use self::group::Groups;
 use self::job::{Job, JobStatus, run_of};
 use self::limit::Limits;
@@ -29,14 +34,13 @@ use self::permission::Permissions;
 use self::repository::Repositories;
 use self::run::{Head, JobSpec, Run};
 use self::runner::{Owner, Runner, encoded_jit_config};
+use self::status::CommitStatus;
 use self::token::{InstallationToken, TokenLag};
 use crate::clock::unix_seconds;
 use crate::event::Events;
 
 /// Where the pages of repositories are.
 pub(crate) const PAGES: &str = "https://github.com";
-/// The commit that everything is of.
-pub(crate) const SHA: &str = "7ad62d7cef4b1f6f5cf1e7ea0ed4a0b2f9d9d3c1";
 
 /// The state, and what it takes to send webhooks.
 pub(crate) struct Shared {
@@ -70,12 +74,14 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) jobs: BTreeMap<u64, Job>,
     pub(crate) runs: BTreeMap<u64, Run>,
-    pub(crate) deliveries: Vec<Delivery>,
-    pub(crate) faults: Vec<(Endpoint, Fault)>,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) statuses: Vec<CommitStatus>,
+    pub(crate) faults: Faults,
     pub(crate) webhook_faults: VecDeque<WebhookFault>,
     pub(crate) limits: Limits,
     pub(crate) habits: Habits,
     pub(crate) requests: Vec<String>,
+    pub(crate) calls: BTreeMap<Endpoint, Calls>,
     pub(crate) last_id: u64,
     /// Seconds.
     pub(crate) clock_ahead: i64,
@@ -90,6 +96,10 @@ pub(crate) struct Habits {
     pub(crate) no_jit: bool,
     /// An IP allow list without the caller's address.
     pub(crate) address_blocked: bool,
+    /// No webhook reaches the app.
+    pub(crate) webhooks_missed: bool,
+    /// A delivery has its id before it is sent, and is listed after that.
+    pub(crate) listed_late: bool,
 }
 
 impl State {
@@ -168,9 +178,13 @@ impl State {
                 None => self.add_fork(&spec.repository, name),
             }),
         };
+        let of = spec.fork.as_ref().unwrap_or(&spec.repository);
+        let on_base = spec.fork.is_none() && spec.branch == spec.base;
+        let branch_sha = || if on_base { SHA.to_owned() } else { commit_of(of, &spec.branch) };
+        let head_sha = spec.sha.clone().unwrap_or_else(branch_sha);
         let run_id = spec.run.unwrap_or_else(|| run_of(id));
-        let number = self.runs.values().filter(|run| run.repository_id == repository_id).count() as u64 + 1;
         let created_at = unix_seconds();
+        let number = self.repositories.next_run_number(repository_id);
         let run = self.runs.entry(run_id).or_insert_with(|| Run {
             repository_id,
             number,
@@ -178,6 +192,7 @@ impl State {
             branch: spec.branch,
             base: spec.base,
             head,
+            head_sha,
             workflow: spec.workflow,
             triggering_actors: vec![spec.triggering_actor.unwrap_or_else(|| spec.actor.clone())],
             actor: spec.actor,
@@ -202,6 +217,12 @@ impl State {
         };
         self.jobs.insert(id, job);
         id
+    }
+
+    /// Whether a repository has a commit: its own, and those of its pull requests, whatever became of their forks.
+    pub(crate) fn has_commit(&self, repository: u64, sha: &str) -> bool {
+        let mut runs = self.runs.values().filter(|run| run.repository_id == repository);
+        sha == SHA || runs.any(|run| run.head_sha == sha)
     }
 
     /// Begins another attempt of a job's run, as that person, with a job like it.

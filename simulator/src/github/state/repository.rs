@@ -47,6 +47,8 @@ pub(crate) struct Repository {
     pub(crate) personal: bool,
     /// Whether its organization allows it runners of its own.
     pub(crate) runners_disabled: bool,
+    /// The number of its last run.
+    last_run: u64,
 }
 
 impl Repository {
@@ -100,12 +102,20 @@ impl Repositories {
             fork: false,
             personal: false,
             runners_disabled: false,
+            last_run: 0,
         };
         self.by_id.insert(id, repository);
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Repository> {
         self.by_id.get(&id)
+    }
+
+    /// The number of a repository's next run.
+    pub(crate) fn next_run_number(&mut self, id: u64) -> u64 {
+        let repository = self.by_id.get_mut(&id).unwrap();
+        repository.last_run += 1;
+        repository.last_run
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Repository> {

@@ -1,6 +1,7 @@
 //! Runs of workflows: what they are of, and whose they are.
 
 use super::account::Person;
+use super::commit::{SHA, commit_of};
 
 /// A run of a workflow.
 #[derive(Debug, Clone)]
@@ -13,6 +14,8 @@ pub(crate) struct Run {
     /// The branch that a pull request goes to, and the one that events without a branch run on.
     pub(crate) base: String,
     pub(crate) head: Head,
+    /// The commit that the event is about; of a pull request, its head.
+    pub(crate) head_sha: String,
     /// The file; GitHub shows some with the reference behind `@`.
     pub(crate) workflow: String,
     pub(crate) actor: Person,
@@ -80,6 +83,23 @@ impl Run {
         }
     }
 
+    /// What the API says that it is of, as a commit.
+    pub(crate) fn shown_sha(&self) -> &str {
+        match self.kind() {
+            Kind::WorkflowRun | Kind::OnDefaultBranch => SHA,
+            _ => &self.head_sha,
+        }
+    }
+
+    /// `GITHUB_SHA`: what is checked out. Of a pull request that is a merge commit, which nothing else names.
+    pub(crate) fn checked_out(&self) -> String {
+        match self.kind() {
+            Kind::PullRequest => commit_of(&self.head_sha, &self.reference()),
+            Kind::OnBranch => self.head_sha.clone(),
+            _ => SHA.to_owned(),
+        }
+    }
+
     /// The workflow's file without a reference.
     pub(crate) fn file(&self) -> &str {
         self.workflow.split('@').next().unwrap_or_default()
@@ -114,6 +134,8 @@ pub struct JobSpec {
     pub fork: Option<String>,
     /// Whether that fork is gone: GitHub then says `null`.
     pub fork_deleted: bool,
+    /// The commit that the event is about, 40 hexadecimal digits; of a pull request, its head. `None`: the branch's.
+    pub sha: Option<String>,
     /// The workflow's file. `path@ref` is shown as that by the API.
     pub workflow: String,
     /// Who is behind the event.
@@ -143,6 +165,7 @@ impl JobSpec {
             base: "main".to_owned(),
             fork: None,
             fork_deleted: false,
+            sha: None,
             workflow: ".github/workflows/ci.yml".to_owned(),
             actor: Person::default(),
             triggering_actor: None,

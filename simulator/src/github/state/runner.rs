@@ -30,6 +30,10 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.online && self.job.is_none()
+    }
+
     /// Whether GitHub may give it that job: any idle runner that serves the repository, of a group that the repository may
     /// use, and with all of its labels.
     pub(crate) fn fits(&self, job: &Job, repository: &Repository, groups: &mut Groups) -> bool {
@@ -41,7 +45,7 @@ impl Runner {
             }
         };
         let has = |label: &String| self.labels.iter().any(|own| own.eq_ignore_ascii_case(label));
-        job.status == JobStatus::Queued && self.online && self.job.is_none() && serves && job.labels.iter().all(has)
+        job.status == JobStatus::Queued && self.is_idle() && serves && job.labels.iter().all(has)
     }
 }
 
