@@ -42,6 +42,7 @@ pub enum SettingError {
     Store(#[from] StoreError),
 }
 
+const COMMIT_STATUS: &str = "commit_status";
 const GITHUB_API_URL: &str = "github_api_url";
 /// The variables of the gateways that are called: the host of each must stand in `allowed_outbound_hosts`.
 const GATEWAYS: [(&str, &str); 3] =
@@ -59,6 +60,7 @@ fn how_to_set(name: &str) -> String {
         "clusters" => "clusters=@clusters.toml".to_owned(),
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
         REGISTRATION_TOKENS => "registration_tokens=never".to_owned(),
+        COMMIT_STATUS => "commit_status=off".to_owned(),
         _ => format!("{name}=VALUE"),
     };
     let upper = name.to_ascii_uppercase();
@@ -165,6 +167,15 @@ impl<V: Variables> Settings<'_, V> {
             "true" => Ok(true),
             "" | "false" => Ok(false),
             _ => Err(SettingError::new("open_metrics", "must be true or false")),
+        }
+    }
+
+    /// `commit_status`: whether authors are told beside their commits how long Slurm lets a job wait.
+    pub fn commit_status(&self) -> Result<bool, SettingError> {
+        match self.read(COMMIT_STATUS)?.unwrap_or_default().trim() {
+            "on" => Ok(true),
+            "" | "off" => Ok(false),
+            _ => Err(SettingError::new(COMMIT_STATUS, "must be off or on")),
         }
     }
 

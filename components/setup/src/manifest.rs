@@ -70,8 +70,8 @@ impl Choice {
         Ok(url)
     }
 
-    /// The manifest for an application at `public`.
-    pub(super) fn manifest(&self, public: &Url) -> Result<String, SettingError> {
+    /// The manifest for an application at `public`, with the permission for commit statuses if they are on.
+    pub(super) fn manifest(&self, public: &Url, statuses: bool) -> Result<String, SettingError> {
         let under = |path| joined(public, path, "public_url");
         Ok(json!({
             "name": self.name,
@@ -81,7 +81,7 @@ impl Choice {
             "hook_attributes": {"url": under("api/github/webhooks")?, "active": true},
             "redirect_url": under("setup/callback")?,
             "setup_url": public,
-            "default_permissions": permissions(&[self.runners]).into_iter().collect::<BTreeMap<_, _>>(),
+            "default_permissions": permissions(&[self.runners], statuses).into_iter().collect::<BTreeMap<_, _>>(),
             "default_events": EVENTS,
         })
         .to_string())
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn permissions_of(choice: &Choice) -> Value {
-        let manifest = choice.manifest(&Url::parse("https://app.example/").unwrap()).unwrap();
+        let manifest = choice.manifest(&Url::parse("https://app.example/").unwrap(), false).unwrap();
         serde_json::from_str::<Value>(&manifest).unwrap()["default_permissions"].clone()
     }
 
@@ -139,10 +139,12 @@ mod tests {
         let organization = choice("organization", " octo-org ").action(&web, "s").unwrap();
         assert_eq!(organization.as_str(), "https://github.com/organizations/octo-org/settings/apps/new?state=s");
 
-        let manifest = personal.manifest(&Url::parse("https://app.example/slurm/").unwrap()).unwrap();
+        let manifest = personal.manifest(&Url::parse("https://app.example/slurm/").unwrap(), true).unwrap();
         let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["name"], "gha-slurm");
-        let permissions = serde_json::json!({"administration": "write", "actions": "read", "metadata": "read"});
+        let permissions = serde_json::json!({
+            "administration": "write", "actions": "read", "metadata": "read", "statuses": "write",
+        });
         assert_eq!(
             (&manifest["default_permissions"], &manifest["default_events"][0]),
             (&permissions, &"workflow_job".into())

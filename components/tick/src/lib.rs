@@ -14,5 +14,6 @@ mod organization;
 mod remove;
 mod repair;
 pub mod run;
+mod status;
 #[cfg(test)]
 mod tests;

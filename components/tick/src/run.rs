@@ -110,6 +110,8 @@ pub(crate) fn run<P: Platform>(platform: &P) -> Result<Report, SettingError> {
         submissions: Vec::new(),
         questions: Vec::new(),
         removals: crate::remove::MOST_REMOVALS,
+        commit_status: Settings(platform).commit_status()?,
+        statuses: crate::status::MOST_STATUSES,
         report: Report::default(),
     };
     // What one step cannot do must not keep the next from its work.
@@ -151,6 +153,10 @@ pub(crate) struct Tick<'a, P> {
     pub(crate) questions: Vec<Question>,
     /// How often GitHub may still be asked in this run to remove a runner.
     pub(crate) removals: u32,
+    /// Whether authors are told how long Slurm lets a job wait.
+    pub(crate) commit_status: bool,
+    /// How many of them may still be told in this run.
+    pub(crate) statuses: u32,
     pub(crate) report: Report,
 }
 

@@ -97,6 +97,9 @@ pub struct WorkflowJob {
     /// The branch that the workflow runs on.
     #[serde(default)]
     pub head_branch: Text,
+    /// The commit that its run is for.
+    #[serde(default)]
+    pub head_sha: Option<String>,
     /// When GitHub made it, in seconds of Unix time.
     #[serde(default, deserialize_with = "seconds")]
     pub created_at: Option<u64>,

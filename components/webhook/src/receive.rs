@@ -294,6 +294,7 @@ impl<P: Platform> Receiver<'_, P> {
             run_id: job.run_id,
             rules: found.rules,
             slurm_user: found.slurm_user,
+            sha: job.head_sha.clone().and_then(|sha| sha.try_into().ok()),
             registered_at: found.registered_at,
             delivery,
             created_at: job.created_at.unwrap_or(now),

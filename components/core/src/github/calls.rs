@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::app_jwt::AppKey;
 use super::client::{Caller, GitHub, GitHubError, parse};
 use super::types::{
-    AppState, At, ConvertedApp, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
-    ListedRunner, Permission, RunInfo, RunnerGroup,
+    AppState, At, CommitStatus, ConvertedApp, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig,
+    JobInfo, ListedRunner, Permission, RunInfo, RunnerGroup,
 };
-use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
+use crate::identity::{CommitSha, InstallationId, RepositoryId, RunId, RunnerId};
 use crate::policy::Run;
 use crate::ports::{Clock, Http, HttpMethod, Random, Store};
 use crate::settings::SettingError;
@@ -53,6 +53,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         let narrowed = match permission {
             Permission::AdministrationWrite => of_repository("administration", "write"),
             Permission::ActionsRead => of_repository("actions", "read"),
+            Permission::StatusesWrite => of_repository("statuses", "write"),
             Permission::OrganizationRunnersWrite => {
                 json!({"permissions": {"organization_self_hosted_runners": "write", "metadata": "read"}})
             }
@@ -154,6 +155,20 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
             Err(GitHubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// `POST /repos/{owner}/{repo}/statuses/{sha}`
+    pub(super) fn commit_status(
+        &self,
+        token: &InstallationToken,
+        repository: At<'_>,
+        sha: &CommitSha,
+        status: &CommitStatus,
+    ) -> Result<(), GitHubError> {
+        let path = format!("{repository}/statuses/{sha}");
+        let state = if status.pending { "pending" } else { "success" };
+        let body = json!({"state": state, "context": status.context, "description": status.description});
+        self.exchange(HttpMethod::Post, &path, &path, Caller::Installation(token), Some(&body)).map(drop)
     }
 
     /// `POST …/actions/runners/registration-token` of a repository or an organization.

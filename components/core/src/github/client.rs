@@ -16,8 +16,8 @@ use url::Url;
 use super::limit::Scope;
 pub use super::refusal::{Reason, Refusal};
 pub use super::types::{
-    AppState, At, ConvertedApp, DeliveryEntry, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig,
-    JobInfo, JobStatus, Permission,
+    AppState, At, CommitStatus, ConvertedApp, DeliveryEntry, DeliveryPage, ExpiringToken, HookConfig,
+    InstallationToken, JitConfig, JobInfo, JobStatus, Permission,
 };
 use crate::counters::{CallResult, Counter};
 use crate::ledger::FailureKind;

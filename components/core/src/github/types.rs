@@ -53,6 +53,19 @@ pub enum Permission {
     OrganizationRunnersWrite,
     /// See jobs.
     ActionsRead,
+    /// Tell the author of a commit.
+    StatusesWrite,
+}
+
+/// What is told about a commit, as the author sees it beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitStatus {
+    /// Whether what it tells of still lies ahead: `pending`, else `success`.
+    pub pending: bool,
+    /// What it is about; a later status of the same context replaces it.
+    pub context: String,
+    /// A sentence; GitHub takes 140 characters.
+    pub description: String,
 }
 
 /// A token of one installation, narrowed to one permission and, unless that is an organization's, to one repository.

@@ -22,6 +22,7 @@ pub const SCHEMA: &[&str] = &[
     "job/J/confirmed",
     "job/J/asked",
     "job/J/denied",
+    "job/J/told",
     "launch/L/cluster",
     "launch/L/submit/ATTEMPTS",
     "launch/L/offered",
@@ -155,11 +156,13 @@ pub enum JobFact {
     Asked,
     /// The rules of its profile do not allow its run.
     Denied,
+    /// What its commit's author was told last.
+    Told,
 }
 
 impl JobFact {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requested,
         Self::Started,
         Self::Finished,
@@ -168,6 +171,7 @@ impl JobFact {
         Self::Confirmed,
         Self::Asked,
         Self::Denied,
+        Self::Told,
     ];
 
     fn word(self) -> &'static str {
@@ -180,6 +184,7 @@ impl JobFact {
             Self::Confirmed => "confirmed",
             Self::Asked => "asked",
             Self::Denied => "denied",
+            Self::Told => "told",
         }
     }
 }
