@@ -4,8 +4,10 @@
 //! by the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
 mod app;
+mod webhooks;
 
 pub use self::app::AppSigner;
+pub use self::webhooks::Webhooks;
 
 use gha_slurm_protocol::secret::Secret;
 use ipnet::IpNet;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::DateTime;
-use gha_slurm_core::github::client::{DeliveryEntry, GitHubError};
+use gha_slurm_core::github::client::GitHubError;
 use gha_slurm_core::github::credentials::Credentials;
+use gha_slurm_core::github::deliveries::DeliveryEntry;
 use gha_slurm_core::github::requirements::EVENTS;
 use gha_slurm_core::ledger::{Claim, Ledger, keys, read, write};
 use gha_slurm_core::lifecycle::Fault;
@@ -42,10 +42,9 @@ struct Reading {
 
 /// A delivery as it is kept to be shown.
 fn shown(entry: &DeliveryEntry) -> Delivery {
-    let at = DateTime::parse_from_rfc3339(&entry.delivered_at).ok().and_then(|at| u64::try_from(at.timestamp()).ok());
     Delivery {
         guid: entry.guid.clone().try_into().ok(),
-        at: at.unwrap_or(0),
+        at: entry.at().unwrap_or(0),
         event: Text::of(&entry.event),
         action: entry.action.clone(),
         status: Text::of(&entry.status),

@@ -1,6 +1,7 @@
 //! The GitHub App: its key, its permissions, where its webhook goes and whether it arrives; and the clock.
 
-use gha_slurm_core::github::client::{AppState, DeliveryEntry, GitHub, GitHubError};
+use gha_slurm_core::github::client::{AppState, GitHub, GitHubError};
+use gha_slurm_core::github::deliveries::DeliveryEntry;
 use gha_slurm_core::github::requirements::{EVENTS, RUNNERS, permissions};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::messages::RunnerLevel;

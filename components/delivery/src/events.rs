@@ -15,6 +15,9 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
+/// The event of jobs.
+pub const WORKFLOW_JOB: &str = "workflow_job";
+
 /// The body of a `workflow_job` delivery.
 #[derive(Debug, Clone, Deserialize)]
 pub struct WorkflowJobEvent {
