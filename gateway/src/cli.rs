@@ -160,7 +160,8 @@ async fn check(config: &Config) -> ExitCode {
 async fn serve(service: Arc<Service>) -> std::io::Result<()> {
     service.config().tell_weaknesses();
     raise_file_limit();
-    let listener = TcpListener::bind(service.config().listen).await?;
+    let Some(listen) = service.config().listen else { return Ok(()) };
+    let listener = TcpListener::bind(listen).await?;
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("listening on {}", listener.local_addr()?);
