@@ -1,7 +1,7 @@
 //! The command line of `gha-slurm-gateway`.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::check::{self, Verdict};
 use crate::config::{self, Config};
 use crate::http;
 use crate::script;
+use crate::secret_file;
 use crate::service::Service;
 
 /// Takes launch requests from gha-slurm and submits GitHub Actions runners as Slurm jobs.
@@ -47,6 +48,14 @@ enum Command {
     },
     /// Print the built-in job script.
     Script,
+    /// Make the secret of a cluster whose gateway fetches its launches, and print what the app is told of it.
+    ///
+    /// The secret goes into FILE, which must not exist, for its owner alone to read: the user that the gateway runs as.
+    /// What is printed belongs into the app's variable `clusters` and is no secret.
+    Secret {
+        /// The file to write, named as app.secretFile in the configuration.
+        file: PathBuf,
+    },
 }
 
 /// A mistake in the configuration.
@@ -55,11 +64,10 @@ const MISTAKE: u8 = 2;
 /// Does what the command line says.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
-    if matches!(command, Command::Script) {
-        return match std::io::stdout().write_all(script::BUILT_IN.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    match &command {
+        Command::Script => return print(script::BUILT_IN),
+        Command::Secret { file } => return secret(file),
+        Command::Serve | Command::Check { .. } => {}
     }
     let config = match Config::load(&arguments.config, &config::environment) {
         Ok(config) => config,
@@ -96,6 +104,23 @@ pub async fn run(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn secret(file: &Path) -> ExitCode {
+    match secret_file::make(file) {
+        Ok(made) => print(&made.to_string()),
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
             ExitCode::FAILURE
         }
     }

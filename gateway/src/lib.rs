@@ -24,5 +24,6 @@ mod node_policy;
 pub mod people;
 mod runs_as;
 pub mod script;
+mod secret_file;
 pub mod service;
 mod tls;
