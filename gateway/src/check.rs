@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn only_cgroups_hold_what_leaves_its_session() {
-        let of = |kind: &str| proctrack(Ok(SlurmConf { proctrack: Some(kind.to_owned()), slurm_user: None })).verdict;
+        let of =
+            |kind: &str| proctrack(Ok(SlurmConf { proctrack: Some(kind.to_owned()), ..SlurmConf::default() })).verdict;
         assert_eq!(of("proctrack/cgroup"), Verdict::Ok);
         for kind in ["proctrack/linuxproc", "proctrack/pgid"] {
             assert_eq!(of(kind), Verdict::Warning, "{kind}");

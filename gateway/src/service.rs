@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
@@ -285,15 +286,18 @@ impl Service {
     pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
         let Entry { user, job, cancelled, .. } =
             self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
-        let job_id = job.map(|job| job.to_string());
         let Some(id) = job else {
             let state = if cancelled { "CANCELLED" } else { UNKNOWN };
-            return Ok(SlurmJob { job_id, state: state.to_owned(), reason: None, starts_in: None, position: None });
+            return Ok(SlurmJob {
+                job_id: None,
+                state: state.to_owned(),
+                reason: None,
+                starts_in: None,
+                position: None,
+            });
         };
         let name = key.slurm_name();
-        let found = self.backend.state(OwnJob { id, user: &user, name: &name }).await?;
-        let State { state, reason } = found.unwrap_or(State { state: UNKNOWN.to_owned(), reason: None });
-        Ok(SlurmJob { job_id, state, reason, starts_in: None, position: None })
+        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name }).await?))
     }
 
     /// Drops what is older than any launch.
@@ -302,4 +306,14 @@ impl Service {
             tracing::warn!(%error, "old launches stay in the index");
         }
     }
+}
+
+/// What is passed on of a Slurm job; `None` is one that Slurm has forgotten.
+fn slurm_job(id: SlurmJobId, found: Option<State>) -> SlurmJob {
+    let forgotten = State { state: UNKNOWN.to_owned(), reason: None, start: None, position: None };
+    let State { state, reason, start, position } = found.unwrap_or(forgotten);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // An expected start that has passed is one that is due.
+    let starts_in = start.map(|start| start.saturating_sub(now));
+    SlurmJob { job_id: Some(id.to_string()), state, reason, starts_in, position }
 }
