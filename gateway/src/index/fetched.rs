@@ -18,7 +18,7 @@ pub(super) const TABLES: &str = "
         key TEXT PRIMARY KEY, told TEXT, told_at INTEGER, over INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
     CREATE TABLE IF NOT EXISTS reports (
         number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, kind TEXT NOT NULL, report TEXT NOT NULL,
-        created INTEGER NOT NULL, UNIQUE (key, kind)) STRICT;";
+        created INTEGER NOT NULL, good_until INTEGER, UNIQUE (key, kind)) STRICT;";
 
 /// A launch that came by fetching and is not known to be over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,10 +68,11 @@ fn living(row: &Row<'_>) -> rusqlite::Result<Living> {
 }
 
 /// The newest report of a kind stands for those before it.
-fn put(db: &Connection, report: &Report) -> rusqlite::Result<()> {
+fn put(db: &Connection, report: &Report, good_for: Option<u64>) -> rusqlite::Result<()> {
     let text = serde_json::to_string(report).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let query = "INSERT OR REPLACE INTO reports (key, kind, report, created) VALUES (?1, ?2, ?3, ?4)";
-    db.execute(query, params![report.launch.to_string(), kind(&report.news), text, now()]).map(drop)
+    let query = "INSERT OR REPLACE INTO reports (key, kind, report, created, good_until) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let good_until = good_for.map(|seconds| now().saturating_add_unsigned(seconds));
+    db.execute(query, params![report.launch.to_string(), kind(&report.news), text, now(), good_until]).map(drop)
 }
 
 impl Index {
@@ -83,10 +84,11 @@ impl Index {
         self.with(move |db| db.execute(query, params![key, now()])).await.map(drop)
     }
 
-    /// What became of a launch. Without a Slurm job there is nothing to watch.
-    pub(crate) async fn report(&self, report: Report) -> rusqlite::Result<()> {
+    /// What became of a launch. Without a Slurm job there is nothing to watch. After `good_for` seconds the report is
+    /// dropped, delivered or not.
+    pub(crate) async fn report(&self, report: Report, good_for: Option<u64>) -> rusqlite::Result<()> {
         self.at_once(move |db| {
-            put(db, &report)?;
+            put(db, &report, good_for)?;
             let query = "DELETE FROM fetched WHERE key = ?1 AND NOT EXISTS (
                  SELECT 1 FROM launches WHERE launches.key = ?1 AND launches.job IS NOT NULL)";
             db.execute(query, [report.launch.to_string()]).map(drop)
@@ -102,14 +104,14 @@ impl Index {
 
     /// A new state of a launch's Slurm job, which is its last one when it is an end.
     pub(crate) async fn tell(&self, report: Report) -> rusqlite::Result<()> {
-        let News::State(job) = &report.news else { return self.report(report).await };
+        let News::State(job) = &report.news else { return self.report(report, None).await };
         let over = job.is_over();
         let told = serde_json::to_string(job).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         self.at_once(move |db| {
             let query = "UPDATE fetched SET told = ?2, told_at = ?3, over = ?4 WHERE key = ?1 AND over = 0";
             // Told of an end once.
             if db.execute(query, params![report.launch.to_string(), told, now(), over])? > 0 {
-                put(db, &report)?;
+                put(db, &report, None)?;
             }
             Ok(())
         })
@@ -142,6 +144,7 @@ impl Index {
     pub(crate) async fn outstanding(&self, most: usize) -> rusqlite::Result<Vec<Outstanding>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         self.with(move |db| {
+            db.execute("DELETE FROM reports WHERE good_until <= ?1", [now()])?;
             let mut query = db.prepare("SELECT number, report FROM reports ORDER BY number LIMIT ?1")?;
             let rows = query.query_map([most], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
             let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -170,6 +173,14 @@ impl Index {
             Ok(())
         })
         .await
+    }
+
+    /// Whether a launch that came by fetching is neither known to be submitted nor settled otherwise.
+    pub(crate) async fn is_open(&self, key: &str) -> rusqlite::Result<bool> {
+        let key = key.to_owned();
+        let query = "SELECT 1 FROM fetched LEFT JOIN launches ON launches.key = fetched.key
+             WHERE fetched.key = ?1 AND over = 0 AND job IS NULL";
+        self.with(move |db| db.query_row(query, [key], |_| Ok(())).optional()).await.map(|found| found.is_some())
     }
 
     /// Whether it is for Slurm to say if a launch was submitted.
@@ -203,7 +214,7 @@ mod tests {
         index.begin(key, "ada").await.unwrap();
         index.submitted(key, 7).await.unwrap();
         let report = report(key, News::Submitted { job_id: "7".into() });
-        index.report(report.clone()).await.unwrap();
+        index.report(report.clone(), None).await.unwrap();
         report
     }
 
@@ -243,13 +254,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_good_for_a_time_is_not_told_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        for (key, seconds) in [("1-1", Some(0)), ("2-1", Some(60)), ("3-1", None), ("4-1", Some(u64::MAX))] {
+            index.report(report(key, News::Unavailable { message: "later".into() }), seconds).await.unwrap();
+        }
+        let told: Vec<_> = told(&index).await.into_iter().map(|one| one.launch.to_string()).collect();
+        assert_eq!(told, ["2-1", "3-1", "4-1"]);
+    }
+
+    #[tokio::test]
     async fn only_what_has_a_slurm_job_is_watched() {
         let folder = tempfile::tempdir().unwrap();
         let index = Index::open(folder.path()).unwrap();
         submitted(&index, "1-1").await;
         for (key, news) in [("2-1", News::Refused { message: "no".into() }), ("3-1", News::Cancelled)] {
             index.fetched(key).await.unwrap();
-            index.report(report(key, news)).await.unwrap();
+            index.report(report(key, news), None).await.unwrap();
         }
         index.fetched("4-1").await.unwrap();
         index.begin("4-1", "ada").await.unwrap();
@@ -257,10 +279,11 @@ mod tests {
         let jobs: Vec<_> = living.iter().map(|living| (living.key.as_str(), living.job)).collect();
         assert_eq!(jobs, [("1-1", Some(7)), ("4-1", None)]);
         assert!(index.is_unsettled("4-1").await.unwrap() && !index.is_unsettled("1-1").await.unwrap());
+        assert!(index.is_open("4-1").await.unwrap() && !index.is_open("1-1").await.unwrap());
         assert_eq!(index.queue_length().await.unwrap(), QueueLength { pending: 1, running: 0 });
         index.tell(state("1-1", "RUNNING")).await.unwrap();
         assert_eq!(index.queue_length().await.unwrap(), QueueLength { pending: 0, running: 1 });
-        index.report(report("1-1", News::Cancelled)).await.unwrap();
+        index.report(report("1-1", News::Cancelled), None).await.unwrap();
         index.give_up("4-1").await.unwrap();
         assert_eq!(index.count_living().await.unwrap(), 1, "until its end is seen");
     }
@@ -280,7 +303,7 @@ mod tests {
         assert!(index.living().await.unwrap().is_empty(), "it was sent, not fetched");
         let later = "INSERT INTO reports (key, kind, report, created) VALUES ('2-1', 'x', '{\"news\": \"x\"}', ?1)";
         index.with(|db| db.execute(later, [now()])).await.unwrap();
-        index.report(report("3-1", News::Cancelled)).await.unwrap();
+        index.report(report("3-1", News::Cancelled), None).await.unwrap();
         assert_eq!(told(&index).await, [report("3-1", News::Cancelled)]);
         let old = "UPDATE reports SET created = 0";
         index.with(|db| db.execute(old, [])).await.unwrap();
