@@ -62,7 +62,13 @@ async fn is_done(app: &App, job: u64) {
 async fn a_cluster_that_fetches_runs_a_job_by_a_gateway_that_listens_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let (github, events) = github().await;
-    let app = App::start_beside(github, events, "", &[("gateway_url", ""), ("gateway_secret", ""), ("clusters", &clusters())]).await;
+    let app = App::start_beside(
+        github,
+        events,
+        "",
+        &[("gateway_url", ""), ("gateway_secret", ""), ("clusters", &clusters())],
+    )
+    .await;
     let _gateway = fetching(folder.path(), &app.url, &local(folder.path(), &app.github));
     let (job, delivery) = app.github.queue_job(REPOSITORY, LABELS).await;
     let delivery = delivery.unwrap();
@@ -75,7 +81,13 @@ async fn a_cluster_that_fetches_runs_a_job_by_a_gateway_that_listens_nowhere() {
 async fn a_job_that_is_cancelled_after_it_was_fetched_leaves_no_slurm_job() {
     let folder = tempfile::tempdir().unwrap();
     let (github, events) = github().await;
-    let app = App::start_beside(github, events, "", &[("gateway_url", ""), ("gateway_secret", ""), ("clusters", &clusters())]).await;
+    let app = App::start_beside(
+        github,
+        events,
+        "",
+        &[("gateway_url", ""), ("gateway_secret", ""), ("clusters", &clusters())],
+    )
+    .await;
     let slurm = FakeSlurm::new(folder.path());
     let _gateway = fetching(folder.path(), &app.url, &slurm.backend());
     let (job, _) = app.github.queue_job(REPOSITORY, LABELS).await;
