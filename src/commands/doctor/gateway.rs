@@ -10,7 +10,7 @@ use crate::commands::native::Native;
 const CHECK: &str = "gateway";
 
 pub(super) fn check(native: &Native) -> Finding {
-    let Ok(gateway) = Settings(native).gateway() else {
+    let Ok(gateway) = Settings(native).gateway(1) else {
         return Finding::skipped(CHECK, "set gateway_url and gateway_secret first");
     };
     let url = gateway.url.origin().ascii_serialization();

@@ -27,7 +27,7 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
     let errors = [
         settings.public_url().err(),
         settings.github_api().err(),
-        settings.gateway().err(),
+        settings.gateway(1).err(),
         settings.setup_secret().err(),
         settings.setup_expires().err(),
         settings.read_token().err(),
@@ -60,7 +60,7 @@ pub(super) fn weak_secrets(native: &Native) -> Vec<Finding> {
     const CHECK: &str = "secrets";
     let settings = Settings(native);
     let found = [
-        ("gateway_secret", settings.gateway().ok().map(|gateway| gateway.secret), "which opens the gateway"),
+        ("gateway_secret", settings.gateway(1).ok().map(|gateway| gateway.secret), "which opens the gateway"),
         ("github_webhook_secret", settings.webhook_secret().ok(), "which proves that GitHub sent a webhook"),
     ];
     let weak = |(name, secret, what): (&str, Option<Secret>, &str)| {
