@@ -81,6 +81,15 @@ pub fn handle<P: Platform>(platform: &P, delivery: Delivery<'_>, budget: Duratio
     handled
 }
 
+/// Whether anything can follow from a delivery, by what GitHub's list says of it: then it is worth a call to read it. An
+/// action that the list does not tell may be any.
+pub fn matters(event: &str, action: Option<&str>) -> bool {
+    match event {
+        WORKFLOW_JOB => action.is_none_or(|action| ["queued", "waiting", "in_progress", "completed"].contains(&action)),
+        event => removals::may_remove(event, action),
+    }
+}
+
 struct Flow<'a, P> {
     platform: &'a P,
     /// For all calls of the gateway together.

@@ -10,5 +10,5 @@ mod flow;
 pub mod removals;
 mod verdict;
 
-pub use self::flow::{Delivery, Unhandled, handle};
+pub use self::flow::{Delivery, Unhandled, handle, matters};
 pub use self::verdict::{Decision, Verdict};

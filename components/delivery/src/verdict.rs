@@ -27,6 +27,18 @@ impl Decision {
         Verdict { decision: self, reason: reason.into(), job: None, launch: None, worries: false, detail: None }
     }
 
+    /// Its word in answers and logs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Launched => "launched",
+            Self::Offered => "offered",
+            Self::Deferred => "deferred",
+            Self::Duplicate => "duplicate",
+            Self::Recorded => "recorded",
+            Self::Ignored => "ignored",
+        }
+    }
+
     /// What it is counted as, unless it left a fact.
     pub(crate) fn outcome(self) -> Option<WebhookOutcome> {
         match self {

@@ -15,8 +15,8 @@ pub mod tally;
 mod timeline;
 pub mod words;
 
-pub use self::deliveries::{Deliveries, Delivery, deliveries};
-pub use self::deliveries::{KEPT_DELIVERIES, keep_deliveries};
+pub use self::deliveries::{Arrival, Deliveries, Delivery, deliveries, reading};
+pub use self::deliveries::{KEPT_DELIVERIES, encode_reading, keep_deliveries};
 pub use self::figures::all_rows;
 pub use self::figures::{Figures, Group, Point, Stage, StageTimes, Trouble, figures};
 pub use self::list::{Filter, JobPage, MAX_LIMIT, StateFilter, jobs};

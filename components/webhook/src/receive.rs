@@ -97,15 +97,9 @@ fn handled<P: Platform>(platform: &P, request: &Request) -> Answer {
 }
 
 fn answer(verdict: Verdict) -> Answer {
-    let (status, decision) = match verdict.decision {
-        Decision::Launched => (200, "launched"),
-        Decision::Offered => (202, "offered"),
-        Decision::Deferred => (202, "deferred"),
-        Decision::Duplicate => (200, "duplicate"),
-        Decision::Recorded => (200, "recorded"),
-        Decision::Ignored => (200, "ignored"),
-    };
-    let Verdict { reason, job, launch, worries, detail, .. } = verdict;
-    let body = json!({"decision": decision, "reason": reason, "job": job, "launch": launch});
+    // Its launch is not submitted yet.
+    let status = if matches!(verdict.decision, Decision::Offered | Decision::Deferred) { 202 } else { 200 };
+    let Verdict { decision, reason, job, launch, worries, detail } = verdict;
+    let body = json!({"decision": decision.word(), "reason": reason, "job": job, "launch": launch});
     Answer { level: worries.then_some(Level::Warn), detail, ..Answer::new(status, body) }
 }
