@@ -2,7 +2,7 @@
 //! run. If bash, curl or `/proc` is missing, the simulated gateway takes its place, and the demo says so.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use gha_slurm_simulator::event::Events;
@@ -14,15 +14,17 @@ use tokio::process::Command;
 
 use super::policy::ADA;
 use super::process::{Part, Process};
-use super::{IDLE_LIMIT, REPOSITORY, private_file};
+use super::{IDLE_LIMIT, REPOSITORY, private_file, private_folder};
 
 pub(super) const START_DEADLINE: Duration = Duration::from_secs(20);
+const JOBS_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Ends with its owner, and with all that it started.
 pub(super) struct Gateway {
     url: String,
-    /// Its process, and the folder with its configuration, runner and work; `None` if it is simulated.
-    shipped: Option<(Process, TempDir)>,
+    /// Its process, what comes after its end, and the folder with its configuration, runner and work; `None` if it is
+    /// simulated.
+    shipped: Option<(Process, Ending, TempDir)>,
 }
 
 /// What the job script needs and this machine does not have.
@@ -41,7 +43,7 @@ pub(super) fn missing() -> Option<&'static str> {
 /// How launches come to it stands in `way`, as YAML. The local backend runs everything as this user.
 pub(super) fn configure(here: &Path, way: &str, github: &GitHub) -> anyhow::Result<PathBuf> {
     runner::install(&here.join("runner"))?;
-    std::fs::create_dir(here.join("scratch"))?;
+    std::fs::create_dir(scratch(here))?;
     let yaml = format!(
         "{way}\nbackend: local\nstateDirectory: {}\n\
          repositories: [{{gitHubURL: 'https://github.com/{REPOSITORY}', slurmUser: demo}}]\n\
@@ -49,7 +51,7 @@ pub(super) fn configure(here: &Path, way: &str, github: &GitHub) -> anyhow::Resu
          job: {{runner: {}, scratch: {}, idleSeconds: {}, environment: {{{}: '{}'}}}}\n",
         quoted(here)?,
         quoted(&here.join("runner"))?,
-        quoted(&here.join("scratch"))?,
+        quoted(&scratch(here))?,
         IDLE_LIMIT.as_secs(),
         runner::GITHUB_VARIABLE,
         github.url(),
@@ -57,6 +59,29 @@ pub(super) fn configure(here: &Path, way: &str, github: &GitHub) -> anyhow::Resu
     let config = here.join("gateway.yaml");
     private_file(&config, &yaml)?;
     Ok(config)
+}
+
+/// Where Slurm jobs have their folders.
+fn scratch(here: &Path) -> PathBuf {
+    here.join("scratch")
+}
+
+/// Whether no Slurm job has a folder any more: the job script removes it at its end.
+pub(super) fn is_tidy(here: &Path) -> bool {
+    std::fs::read_dir(scratch(here)).is_ok_and(|mut folders| folders.next().is_none())
+}
+
+/// After the end of a gateway, which told its Slurm jobs to end: gives them the time to, when it is dropped. Without their
+/// folder, a part of a job script could wait for ever.
+pub(super) struct Ending(pub(super) PathBuf);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let begun = Instant::now();
+        while begun.elapsed() < JOBS_PATIENCE && !is_tidy(&self.0) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }
 
 /// A path as YAML: JSON is YAML, and quotes whatever it may hold.
@@ -71,13 +96,14 @@ impl Gateway {
             let gateway = Simulated::start(secret, &github.url(), IDLE_LIMIT, Events::default()).await?;
             return Ok(Self { url: gateway.url(), shipped: None });
         }
-        let folder = tempfile::Builder::new().prefix("gha-slurm-demo-").tempdir()?;
-        let config = configure(folder.path(), &format!("listen: 127.0.0.1:0\nghaSharedSecret: {secret}"), github)?;
+        let folder = private_folder()?;
+        let here = folder.path();
+        let config = configure(here, &format!("listen: 127.0.0.1:0\nghaSharedSecret: {secret}"), github)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("gateway").arg("--config").arg(&config);
         let (process, first) = Part::new(command, "gateway", START_DEADLINE).start().await?;
         let address = first.strip_prefix("listening on ").context("the gateway listens nowhere")?;
-        Ok(Self { url: format!("http://{address}"), shipped: Some((process, folder)) })
+        Ok(Self { url: format!("http://{address}"), shipped: Some((process, Ending(here.to_owned()), folder)) })
     }
 
     pub(super) fn url(&self) -> &str {
@@ -85,6 +111,6 @@ impl Gateway {
     }
 
     pub(super) fn last_log_lines(&self) -> String {
-        self.shipped.as_ref().map(|(process, _)| process.last_log_lines()).unwrap_or_default()
+        self.shipped.as_ref().map(|(process, ..)| process.last_log_lines()).unwrap_or_default()
     }
 }

@@ -13,9 +13,9 @@ mod scenario;
 mod screen;
 mod story;
 
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use gha_slurm::building;
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::GitHub;
 use gha_slurm_simulator::wire::Wire;
+use tempfile::TempDir;
 
 use self::application::Application;
 use self::cluster::Gateway;
@@ -55,7 +56,7 @@ pub(crate) enum Scenario {
     Workflow,
     /// GitHub gives a job's runner to another job; both run, and no launch is wasted.
     StolenRunner,
-    /// A webhook does not reach the app; GitHub is asked to send it again.
+    /// A webhook does not reach the app, which reads it at GitHub.
     LostWebhook,
     /// The gateway is down while jobs are queued; they are launched when it is back.
     GatewayDown,
@@ -101,7 +102,12 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     })
 }
 
-/// Writes a file that no other user can read, into a folder that none can.
+/// A folder of this run, which no other user can enter.
+fn private_folder() -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix("gha-slurm-demo-").permissions(Permissions::from_mode(0o700)).tempdir()
+}
+
+/// Writes a file that no other user can read.
 fn private_file(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())

@@ -16,6 +16,8 @@ use tokio::sync::mpsc::UnboundedSender;
 const KEPT_LINES: usize = 20;
 /// How long it may take to end before it is killed.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same of one that ends others before.
+const PATIENCE_WITH_OTHERS: Duration = Duration::from_secs(12);
 
 /// What is started.
 pub(super) struct Part {
@@ -25,7 +27,7 @@ pub(super) struct Part {
     /// Until when it has to be there.
     pub(super) deadline: Duration,
     pub(super) log: Log,
-    /// The first line of its standard input, which then stays open for as long as its owner lives.
+    /// The first line of its standard input. What has input is told by its end to end as well, with all that it started.
     pub(super) input: Option<String>,
 }
 
@@ -56,6 +58,10 @@ impl Part {
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).kill_on_drop(true);
         command.stderr(if matches!(log, Log::Inherited) { Stdio::inherit() } else { Stdio::piped() });
+        if input.is_some() {
+            // Ctrl-C in a terminal is for its owner, who tells it in its turn.
+            command.process_group(0);
+        }
         let mut child = command.spawn().with_context(|| format!("cannot start the {name}"))?;
         let kept = Arc::default();
         if let Some(stderr) = child.stderr.take() {
@@ -116,10 +122,19 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else { return };
-        drop(self.child.stdin.take());
-        let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        let patience = match self.child.stdin.take() {
+            // The end of its input tells it, and not only the process that it was started by.
+            Some(input) => {
+                drop(input);
+                PATIENCE_WITH_OTHERS
+            }
+            None => {
+                let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+                PATIENCE
+            }
+        };
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+        while begun.elapsed() < patience && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(10));
         }
     }

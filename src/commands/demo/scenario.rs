@@ -34,7 +34,7 @@ impl Stage<'_> {
                 self.screen.heading("A job is queued, but its webhook does not reach the app");
                 self.github.disturb_webhook(WebhookFault::Unreachable);
                 let (job, _) = self.github.queue_job(REPOSITORY, LABELS).await;
-                (vec![job], "the delivery failed, GitHub sent it again on request, and the job was launched once")
+                (vec![job], "the delivery failed, the app read it at GitHub, and the job was launched once")
             }
             Scenario::StolenRunner | Scenario::Workflow | Scenario::Fork | Scenario::People | Scenario::InsideOut => {
                 self.screen.heading(

@@ -140,6 +140,10 @@ impl<'a> Watcher<'a> {
                 let number = if action == "queued" { 1 } else { 7 };
                 self.step(number, "GitHub → app", &format!("workflow_job {action}, job {job}, {bytes} bytes, signed"));
             }
+            Event::WebhookAnswered { action, status: 0, .. } => {
+                let number = if action == "queued" { 1 } else { 7 };
+                self.step(number, "GitHub", &format!("cannot deliver workflow_job {action}, and keeps it"));
+            }
             Event::WebhookAnswered { action, status, body, .. } => {
                 let decision = body.get("decision").and_then(Value::as_str).unwrap_or_default().to_owned();
                 let number = if action == "queued" { 1 } else { 7 };

@@ -18,7 +18,7 @@ use super::namespace;
 use super::network::Network;
 use super::relay::{End, Way};
 use crate::commands::demo::process::{Log, Part, Process};
-use crate::commands::demo::{application, cluster, private_file};
+use crate::commands::demo::{application, cluster, private_file, private_folder};
 use crate::commands::random::random_secret;
 
 pub(super) const CLUSTER: &str = "alps";
@@ -35,12 +35,12 @@ pub(super) struct ComputeSide {
     pub(super) audit: AuditLog,
     process: Process,
     _end: Option<End>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl ComputeSide {
     pub(super) async fn start(manifest: &Path, github: &GitHub, webhook_secret: &str) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("gha-slurm-demo-").tempdir()?;
+        let folder = private_folder()?;
         let here = folder.path();
         // Free where GitHub is, so it differs from GitHub's there as well.
         let app = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -75,7 +75,7 @@ impl ComputeSide {
         ];
         let all = variables.into_iter().chain(of_this_kind).map(|(name, value)| (name.to_owned(), value));
         let served = Program { arguments: application::arguments(manifest, app, "json"), environment: all.collect() };
-        let orders = serde_json::to_string(&Orders { way, app: served, gateway })?;
+        let orders = serde_json::to_string(&Orders { way, folder: here.to_owned(), app: served, gateway })?;
 
         let program = std::env::current_exe()?;
         let mut command = match shared {
@@ -88,12 +88,17 @@ impl ComputeSide {
         let part = Part { log: Log::Heard(heard), input: Some(orders), ..Part::new(command, "compute side", deadline) };
         let (process, network) = part.start().await?;
         let network = serde_json::from_str(&network).context("the compute side does not say what its network is")?;
-        Ok(Self { app, shared, network, log, audit: AuditLog::new(audit), process, _end: end, _folder: folder })
+        Ok(Self { app, shared, network, log, audit: AuditLog::new(audit), process, _end: end, folder })
     }
 
     /// A process whose namespaces are its own.
     pub(super) fn id(&self) -> Option<u32> {
         self.process.id()
+    }
+
+    /// Whether no Slurm job has a folder any more.
+    pub(super) fn is_tidy(&self) -> bool {
+        cluster::is_tidy(self.folder.path())
     }
 
     pub(super) fn last_log_lines(&self) -> String {

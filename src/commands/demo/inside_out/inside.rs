@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::future::pending;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -24,6 +25,8 @@ use crate::commands::demo::{application, cluster};
 pub(super) struct Orders {
     /// Where GitHub is not reached as it is.
     pub(super) way: Option<Way>,
+    /// The gateway's.
+    pub(super) folder: PathBuf,
     pub(super) app: Program,
     pub(super) gateway: Program,
 }
@@ -70,13 +73,14 @@ async fn end(input: &mut Lines<BufReader<Stdin>>) {
     while let Ok(Some(_)) = input.next_line().await {}
 }
 
-async fn carry_out(Orders { way, app, gateway }: Orders) -> anyhow::Result<()> {
+async fn carry_out(Orders { way, folder, app, gateway }: Orders) -> anyhow::Result<()> {
     let _end = match way {
         Some(way) => Some(way.begin().await?),
         None => None,
     };
     let _app = app.start("application", application::START_DEADLINE).await?;
-    // It ends before the application, which it tells of its end.
+    // What is last here ends first: the gateway, then its Slurm jobs, while the application still answers.
+    let _ending = cluster::Ending(folder);
     let _gateway = gateway.start("gateway", cluster::START_DEADLINE).await?;
     println!("{}", serde_json::to_string(&Network::here()?)?);
     pending().await

@@ -39,7 +39,7 @@ const STEPS: [&str; 7] = [
     "GitHub keeps the delivery that a job is queued, and the app reads it",
     "a gateway asks for work, and the app answers with a launch",
     "the gateway submits the runner as a Slurm job",
-    "the Slurm job redeems its launch token at the app, once",
+    "the Slurm job redeems its launch token at the app",
     "the app gets a fresh credential from GitHub",
     "the runner registers as ephemeral and takes the job",
     "the app reads that the job is in progress, and completed",
@@ -133,9 +133,9 @@ impl Separation {
     fn verdict(&self, screen: &Screen) -> bool {
         match self {
             Self::Network { bare, unreachable } => {
-                screen.verdict(*bare, "- there is nothing but loopback, and nobody listens but the app");
                 screen
-                    .verdict(*unreachable, "- from outside the app cannot be reached, and the gateway listens nowhere");
+                    .verdict(*bare, "- loopback is all there is, and only the app and the way out listen: no gateway");
+                screen.verdict(*unreachable, "- from outside the app cannot be reached");
                 *bare && *unreachable
             }
             Self::None(why) => {
@@ -155,22 +155,40 @@ struct Seen<'a> {
     closed: BTreeSet<String>,
     /// Whether GitHub tried to reach the app.
     called: bool,
+    /// Whether a runner has done its job.
+    done: bool,
+    /// Whether the Slurm job has ended after that.
+    ended: bool,
 }
 
 impl<'a> Seen<'a> {
     fn new(screen: &'a Screen) -> Self {
         let watcher = Watcher::new(screen);
-        Self { screen, watcher, steps: BTreeSet::new(), closed: BTreeSet::new(), called: false }
+        Self {
+            screen,
+            watcher,
+            steps: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            called: false,
+            done: false,
+            ended: false,
+        }
     }
 
-    /// Until all steps were seen.
+    /// Until all steps were seen and the Slurm job has ended.
     async fn watch(&mut self, happening: &mut Receiver<Event>, side: &mut ComputeSide) -> anyhow::Result<()> {
         let mut look = tokio::time::interval(LOOK);
-        while self.steps.len() < STEPS.len() {
+        while self.steps.len() < STEPS.len() || !self.ended {
             tokio::select! {
                 event = happening.recv() => self.at_github(event?),
                 Some(line) = side.log.recv() => self.at_the_app(AppLine::parse(&line)),
-                _ = look.tick() => side.audit.news().into_iter().for_each(|line| self.at_the_gateway(line)),
+                _ = look.tick() => {
+                    side.audit.news().into_iter().for_each(|line| self.at_the_gateway(line));
+                    if self.done && !self.ended && side.is_tidy() {
+                        self.ended = true;
+                        self.screen.step(7, "Slurm", "the Slurm job has ended, and its folder is gone");
+                    }
+                }
             }
         }
         Ok(())
@@ -187,6 +205,7 @@ impl<'a> Seen<'a> {
             }
             Event::JitConfig { .. } | Event::RegistrationToken { .. } => drop(self.steps.insert(5)),
             Event::JobAssigned { .. } => drop(self.steps.insert(6)),
+            Event::JobFinished { .. } => self.done = true,
             Event::WebhookSent { .. } => self.called = true,
             _ => {}
         }
@@ -197,7 +216,7 @@ impl<'a> Seen<'a> {
         match line {
             Some(AppLine::Exchange { cluster, launches, reports }) => {
                 if reports > 0 {
-                    let what = format!("POST /clusters/{cluster}/exchange, {reports} reports");
+                    let what = format!("POST /clusters/{cluster}/exchange, reports: {reports}");
                     self.screen.step(3, "gateway → app", &what);
                 }
                 for launch in launches {
@@ -228,7 +247,8 @@ impl<'a> Seen<'a> {
         for (number, step) in (1u8..).zip(STEPS) {
             self.screen.verdict(self.steps.contains(&number), &format!("{number} {step}"));
         }
+        self.screen.verdict(self.ended, "- the Slurm job has ended and left nothing behind");
         self.screen.verdict(!self.called, "- GitHub opened no connection: its webhook leads to nobody");
-        self.steps.len() == STEPS.len() && !self.called
+        self.steps.len() == STEPS.len() && self.ended && !self.called
     }
 }
