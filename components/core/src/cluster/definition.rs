@@ -9,7 +9,7 @@ use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::Cpus;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, Clusters, Reach};
@@ -38,8 +38,9 @@ pub struct Definition {
 }
 
 /// How a cluster is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum How {
     /// The application calls its gateway.
     Push,
