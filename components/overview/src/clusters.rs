@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use gha_slurm_core::cluster::{Cluster, Clusters, How, Reach};
+use gha_slurm_core::cluster::{Cluster, Clusters, How, Reach, SILENT_SECONDS};
 use gha_slurm_core::ledger::{Heard, JobRecord, LaunchRecord, Ledger, LostReason};
 use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_core::settings::{SettingError, Settings};
@@ -15,9 +15,6 @@ use serde::Serialize;
 
 use super::State;
 use super::rows::Row;
-
-/// Gateways ask every few seconds, which is written down less often; who was not heard of for so long is told of.
-const SILENT_SECONDS: u64 = 2 * 60;
 
 /// A cluster. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -86,10 +83,16 @@ impl fmt::Display for Silence {
 
 /// The clusters that the variable `clusters` names; `None` where it names none, and the one cluster needs no name.
 pub fn named<V: Variables>(variables: &V) -> Result<Option<Clusters>, SettingError> {
-    let clusters = Settings(variables).cluster_definitions()?.without_gateways();
-    let usual = |cluster: &Cluster| cluster.name == ClusterName::default() && !matches!(cluster.reach, Reach::Fetch);
-    let unnamed = clusters.iter().count() == 1 && clusters.iter().all(usual);
-    Ok((!unnamed).then_some(clusters))
+    let definitions = Settings(variables).cluster_definitions()?;
+    Ok(definitions.have_names().then(|| definitions.without_gateways()))
+}
+
+/// Whether the gateways of a cluster should ask, and do not.
+pub fn silence<P: Store + Clock + Variables>(platform: &P, name: &ClusterName) -> Result<Option<Silence>, StoreError> {
+    let Some(clusters) = named(platform).ok().flatten() else { return Ok(None) };
+    let Some(cluster) = clusters.get(name) else { return Ok(None) };
+    let heard = Ledger(platform).heard(name)?.map(|heard| heard.at);
+    Ok(Silence::of(cluster, heard, platform.unix_seconds()))
 }
 
 /// The cluster that a launch is for, as its job's facts say; `None` where its job needed none by name.
@@ -107,7 +110,7 @@ pub(crate) fn written_cluster(record: &JobRecord, launch: &LaunchRecord) -> Opti
 }
 
 /// The clusters, in the order of the configuration; `rows` are the jobs.
-pub(crate) fn summaries<P: Store + Clock>(
+pub fn summaries<P: Store + Clock>(
     platform: &P,
     clusters: &Clusters,
     rows: &[Row],

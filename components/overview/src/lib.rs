@@ -17,7 +17,7 @@ pub mod tally;
 mod timeline;
 pub mod words;
 
-pub use self::clusters::{ClusterSummary, GatewaySummary, Silence, named};
+pub use self::clusters::{ClusterSummary, GatewaySummary, Silence, named, silence, summaries as cluster_summaries};
 pub use self::deliveries::{Deliveries, Delivery, deliveries};
 pub use self::deliveries::{KEPT_DELIVERIES, keep_deliveries};
 pub use self::figures::all_rows;

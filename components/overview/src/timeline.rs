@@ -24,6 +24,14 @@ pub struct JobDetail {
     pub timeline: Vec<Moment>,
 }
 
+impl JobDetail {
+    /// The launch that serves the job, or served it; another job's may.
+    pub fn serving(&self) -> Option<&LaunchDetail> {
+        let serving = self.summary.launch?;
+        self.launches.iter().find(|launch| launch.launch == serving)
+    }
+}
+
 /// A launch. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

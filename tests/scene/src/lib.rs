@@ -162,7 +162,12 @@ impl Scene {
     }
 
     pub fn slurm(&self, state: &str, reason: Option<&str>) {
-        self.world.borrow_mut().slurm = Some(json!({"job_id": "17", "state": state, "reason": reason}));
+        self.slurm_says(json!({"job_id": "17", "state": state, "reason": reason}));
+    }
+
+    /// What the gateway answers when it is asked about a Slurm job.
+    pub fn slurm_says(&self, slurm_job: Value) {
+        self.world.borrow_mut().slurm = Some(slurm_job);
     }
 
     pub fn github(&self, end: &str, status: u16, body: Value) {
