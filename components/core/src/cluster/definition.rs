@@ -9,7 +9,7 @@ use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::Cpus;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, Clusters, Reach};
@@ -39,8 +39,9 @@ pub struct Definition {
 }
 
 /// How a cluster is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum How {
     /// The application calls its gateway.
     Push,
@@ -195,6 +196,12 @@ impl Definitions {
         self.0.iter().find(|definition| definition.name.as_str() == name)
     }
 
+    /// Whether they need names: there are several, or one that is not reached as by default.
+    pub fn have_names(&self) -> bool {
+        let usual = |one: &Definition| one.name == ClusterName::default() && one.reach == How::Push;
+        self.0.len() != 1 || !self.0.iter().all(usual)
+    }
+
     /// As a component sees them that reaches none of those that are pushed to.
     pub fn without_gateways(&self) -> Clusters {
         let reach = |definition: &Definition| match definition.reach {
@@ -227,7 +234,8 @@ mod tests {
         let all = Definitions::parse(" \n", 3).unwrap();
         let named: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.reach, one.gateway())).collect();
         assert_eq!(named, [("default", How::Push, 1)]);
-        assert!(!all.get("default").unwrap().admits(""));
+        assert!(!all.get("default").unwrap().admits("") && !all.have_names());
+        assert!(Definitions::parse("[[cluster]]\nname = 'alps'\nreach = 'push'", 3).unwrap().have_names());
     }
 
     #[test]
