@@ -14,8 +14,12 @@ use crate::site::{Site, quick};
 async fn reports_are_repeated_until_an_exchange_is_answered() {
     let site = Site::new().await;
     let gateway = site.gateway("one", "");
+    site.slurm.is("slow", "0.5");
     site.app.offer("1-1", &json!({}));
+    site.until("it is leased", || site.app.with(|book| book.rooms.last() == Some(&63))).await;
+    site.app.with(|book| book.mood = Mood::Forgets);
     site.until("it is in Slurm", || site.slurm.count() == 1).await;
+    site.exchanges(5).await;
     for mood in [Mood::Forgets, Mood::Fails(500), Mood::Fails(503), Mood::Fails(429), Mood::Forgets] {
         site.app.with(|book| book.mood = mood);
         site.exchanges(3).await;
