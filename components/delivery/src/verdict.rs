@@ -25,6 +25,17 @@ impl Decision {
         Verdict { decision: self, reason: reason.into(), job: None, launch: None, worries: false, detail: None }
     }
 
+    /// As it is answered and logged.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Launched => "launched",
+            Self::Deferred => "deferred",
+            Self::Duplicate => "duplicate",
+            Self::Recorded => "recorded",
+            Self::Ignored => "ignored",
+        }
+    }
+
     /// What it is counted as, unless it left a fact.
     pub(crate) fn outcome(self) -> Option<WebhookOutcome> {
         match self {

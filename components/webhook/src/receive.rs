@@ -97,13 +97,8 @@ fn handled<P: Platform>(platform: &P, request: &Request) -> Answer {
 }
 
 fn answer(verdict: Verdict) -> Answer {
-    let (status, decision) = match verdict.decision {
-        Decision::Launched => (200, "launched"),
-        Decision::Deferred => (202, "deferred"),
-        Decision::Duplicate => (200, "duplicate"),
-        Decision::Recorded => (200, "recorded"),
-        Decision::Ignored => (200, "ignored"),
-    };
+    let status = if verdict.decision == Decision::Deferred { 202 } else { 200 };
+    let decision = verdict.decision.word();
     let Verdict { reason, job, launch, worries, detail, .. } = verdict;
     let body = json!({"decision": decision, "reason": reason, "job": job, "launch": launch});
     Answer { level: worries.then_some(Level::Warn), detail, ..Answer::new(status, body) }

@@ -75,7 +75,7 @@ impl<'a, P: Platform> Reader<'a, P> {
         if verdict.decision != Decision::Ignored && self.report.handled.len() < MOST_LOGGED {
             let mut line = json!({
                 "delivery": whole.guid,
-                "decision": word(verdict.decision),
+                "decision": verdict.decision.word(),
                 "reason": verdict.reason,
                 "job": verdict.job,
                 "launch": verdict.launch,
@@ -96,16 +96,6 @@ impl<'a, P: Platform> Reader<'a, P> {
     fn problem_of(&mut self, guid: &str, what: impl std::fmt::Display) {
         let guid = Text::of(guid);
         self.report.problem(format!("delivery {}: {what}", guid.some().unwrap_or("?")));
-    }
-}
-
-fn word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Launched => "launched",
-        Decision::Deferred => "deferred",
-        Decision::Duplicate => "duplicate",
-        Decision::Recorded => "recorded",
-        Decision::Ignored => "ignored",
     }
 }
 
