@@ -40,6 +40,7 @@ pub(super) struct Attempt {
     pub(super) shows: Shows,
 }
 
+type Meanwhile = Rc<dyn Fn(&Memory)>;
 type Happening = Box<dyn FnOnce(&Memory, &mut World)>;
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ pub(super) struct World {
     /// What happens before each of the next calls of the list.
     pub(super) before_list: VecDeque<Happening>,
     /// What happens once while a delivery is read.
-    pub(super) meanwhile: Option<Rc<dyn Fn(&Memory)>>,
+    pub(super) meanwhile: Option<Meanwhile>,
     /// After so many calls more, GitHub limits the rate.
     pub(super) calls_left: Option<u32>,
     /// How many seconds a call takes.
