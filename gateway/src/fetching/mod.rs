@@ -24,7 +24,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gha_slurm_protocol::exchange::{Exchange, MOST_LAUNCHES, News, Report};
+use gha_slurm_protocol::exchange::{Exchange, MOST_LAUNCHES};
 use gha_slurm_protocol::identity::LaunchId;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch as flag};
@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use self::answer::{Answer, Order};
 use self::batch::{Batch, fitting};
 pub(crate) use self::client::{Client, ExchangeError};
-use self::lease::{Lease, words};
+use self::lease::Lease;
 pub(crate) use self::metrics::Metrics;
 use self::metrics::Now;
 use self::pace::Pace;
@@ -307,7 +307,7 @@ impl Fetcher {
             let lease = match launch {
                 Ok(lease) => lease,
                 Err(why) => {
-                    self.shared.report(Report { launch: id, news: News::Refused { message: words(&why) } }, None).await;
+                    self.shared.refuse(id, &why).await;
                     continue;
                 }
             };

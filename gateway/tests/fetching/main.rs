@@ -71,7 +71,7 @@ async fn a_launch_is_fetched_submitted_once_and_watched_to_its_end() {
 #[tokio::test]
 async fn what_is_refused_is_told_with_its_reason() {
     let site = Site::new().await;
-    let _gateway = site.gateway("one", "");
+    let gateway = site.gateway("one", "");
     for (launch, more, words) in [
         ("1-1", json!({"gitHubURL": "https://github.com/octo-org/unknown"}), "no Slurm user is mapped"),
         ("2-1", json!({"tokenURL": "https://evil.example/gha/runner"}), "only below app.url"),
@@ -96,6 +96,12 @@ async fn what_is_refused_is_told_with_its_reason() {
     })
     .await;
     assert_eq!(site.slurm.count(), 0);
+    gateway.stops().await;
+    let audit = site.audit("one");
+    let told: Vec<_> = audit.iter().map(|line| (line["outcome"].as_str().unwrap(), line["status"].as_u64())).collect();
+    let refused = [403, 422, 422, 422, 422, 422].map(|status| ("refused", Some(status)));
+    assert_eq!(told, refused);
+    assert!(audit.iter().all(|line| line["cluster"] == "alps" && line["reason"].is_string()), "{audit:?}");
     site.app.nothing_was_wrong();
 }
 

@@ -201,7 +201,7 @@ impl Running {
     }
 
     /// As by SIGKILL: whatever it was about to do.
-    pub(crate) async fn is_killed(self) {
+    pub(crate) async fn dies(self) {
         self.task.abort();
         let _ = self.task.await;
     }

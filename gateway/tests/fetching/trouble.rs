@@ -48,7 +48,7 @@ async fn an_app_that_goes_away_and_comes_back_finds_everything() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     site.slurm.set("1", "state", "FAILED");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    gateway.is_killed().await;
+    gateway.dies().await;
     site.app.comes_back().await;
     site.app.offer("2-1", &json!({}));
     let _gateway = site.gateway("one", "");
@@ -89,13 +89,13 @@ async fn a_gateway_that_dies_in_the_middle_submits_once() {
             site.until("Slurm has it, and does not say so", || site.slurm.jobs_of(&launch).len() == 1).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
-        gateway.is_killed().await;
+        gateway.dies().await;
         let _ = std::fs::remove_file(site.folder.path().join("slurm").join(how));
         site.app.leases_end();
         let gateway = site.gateway("one", "");
         site.submitted(&launch).await;
         assert_eq!(site.slurm.jobs_of(&launch).len(), 1, "{how}");
-        gateway.is_killed().await;
+        gateway.dies().await;
     }
     site.app.nothing_was_wrong();
 }
@@ -107,7 +107,7 @@ async fn what_is_not_offered_again_is_found_after_a_restart() {
     let gateway = site.gateway("one", "");
     site.app.offer("1-1", &json!({}));
     site.until("Slurm has it, and does not say so", || site.slurm.jobs_of("1-1").len() == 1).await;
-    gateway.is_killed().await;
+    gateway.dies().await;
     let _gateway = site.gateway("one", "");
     site.submitted("1-1").await;
     site.app.nothing_was_wrong();
@@ -126,12 +126,12 @@ async fn two_gateways_share_the_work_and_find_what_the_other_submitted() {
     let launches = || (1..=40).map(|number| format!("{number}-1"));
     site.until("all are submitted", || launches().all(|launch| site.app.submitted(&launch))).await;
     assert_eq!(site.slurm.count(), 40);
-    two.is_killed().await;
+    two.dies().await;
     // The first submits one, dies before it could say so, and its index is the other's to know nothing of.
     site.slurm.is("sticks", "");
     site.app.offer("50-1", &json!({}));
     site.until("Slurm has it", || site.slurm.jobs_of("50-1").len() == 1).await;
-    one.is_killed().await;
+    one.dies().await;
     site.slurm.is_no_longer("sticks");
     site.app.leases_end();
     // As long as Slurm cannot be asked, the other does nothing.
@@ -256,5 +256,5 @@ async fn a_secret_that_is_not_known_is_told_once_with_its_fix_and_a_reload_reads
     assert_eq!(told.matches("work again").count(), 1, "{told}");
     assert!(told.matches("(409: cluster alps is pushed to)").count() == 1 && told.contains("reach = "), "{told}");
     assert!(!told.contains(&fresh) && !told.contains("eyJhbGciOiJIUzI1NiJ9"), "{told}");
-    gateway.is_killed().await;
+    gateway.dies().await;
 }
