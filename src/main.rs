@@ -33,6 +33,9 @@ enum Command {
     /// The gateway, for the demo; on a cluster, install `gha-slurm-gateway`.
     #[command(hide = true)]
     Gateway(gha_slurm_gateway::cli::Arguments),
+    /// The demo's own: app and gateway in a network of their own, by orders on standard input.
+    #[command(hide = true)]
+    ComputeSide,
     /// Print a shell completion script.
     Completions(commands::shell::Completions),
     /// Print the manual page, for `man -l -`.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => commands::shell::completions(&arguments, Cli::command()),
         Command::Man => commands::shell::man(Cli::command()),
         Command::Demo(arguments) => commands::demo::run(arguments),
+        Command::ComputeSide => commands::demo::inside_out::inside::run(),
         Command::Gateway(arguments) => commands::gateway::run(arguments),
     }
 }

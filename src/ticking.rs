@@ -1,5 +1,6 @@
-//! The host's own clock for applications with a periodic repair: Spin has no scheduler, so a tick is an HTTP request that
-//! anybody with the tick token or the admin token may send, here this process to itself.
+//! The host's own clock: Spin has no scheduler, so what is to be done at intervals is an HTTP request that anybody with the
+//! tick token or the admin token may send, here this process to itself. One is for the periodic repair; another one, where
+//! webhooks are not received, has GitHub's list of deliveries read.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use hyper::header::AUTHORIZATION;
 
 use crate::loopback;
 
-/// The route that is asked.
+/// The route of the periodic repair.
 pub const ROUTE: &str = "/internal/tick";
 /// From the end of one run to the next.
 pub const INTERVAL: Duration = Duration::from_secs(30);
@@ -30,6 +31,37 @@ pub async fn run(address: SocketAddr, token: String) {
 
 /// One tick; the status of its answer. What it did stands in the component's own log line.
 pub async fn tick(address: SocketAddr, admin_token: &str) -> anyhow::Result<u16> {
-    let request = hyper::Request::post(ROUTE).header(AUTHORIZATION, format!("Bearer {admin_token}"));
+    ask(address, ROUTE, admin_token).await
+}
+
+/// The route that reads GitHub's list of deliveries.
+pub const DELIVERIES: &str = "/internal/deliveries";
+/// While the list cannot be read, it is asked for less and less often, down to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Has GitHub's list of deliveries read, at once and then from the end of one reading to the next, until it is dropped.
+pub async fn read_deliveries(address: SocketAddr, token: String, interval: Duration) {
+    let (mut pause, mut failing) = (interval, false);
+    loop {
+        let asked = tokio::time::timeout(DEADLINE, ask(address, DELIVERIES, &token)).await;
+        let failure = match asked {
+            Ok(Ok(200)) => None,
+            Ok(Ok(status)) => Some(format!("the answer was {status}")),
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(_) => Some(format!("it did not end within {} s", DEADLINE.as_secs())),
+        };
+        match &failure {
+            None if failing => tracing::info!("GitHub's list of deliveries is read again"),
+            Some(why) if !failing => tracing::warn!("GitHub's list of deliveries cannot be read: {why}"),
+            _ => {}
+        }
+        failing = failure.is_some();
+        pause = if failing { (pause * 2).min(LONGEST_PAUSE) } else { interval };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn ask(address: SocketAddr, route: &str, token: &str) -> anyhow::Result<u16> {
+    let request = hyper::Request::post(route).header(AUTHORIZATION, format!("Bearer {token}"));
     loopback::ask(address, request).await
 }

@@ -1,7 +1,7 @@
 //! The walls of the repository: which crate may use which, read from `cargo metadata`. Arrows point down only:
 //!
 //! ```text
-//! components/webhook runner cluster tick setup console → adapter, overview → edge → core → protocol ← gateway
+//! components/webhook runner cluster tick setup console → adapter, delivery, overview → edge → core → protocol ← gateway
 //! ```
 //!
 //! The simulator uses nothing of ours, so that it cannot repeat a mistake of ours. What the gateway links is what an
@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("setup", COMPONENT),
     ("console", COMPONENT),
     ("adapter", &["core", "edge", "protocol"]),
+    ("delivery", &["core", "protocol"]),
     ("overview", &["core", "protocol"]),
     ("edge", &["core", "protocol"]),
     ("core", &["protocol"]),
@@ -35,7 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gateway", &["protocol"]),
     ("simulator", &[]),
 ];
-const COMPONENT: &[&str] = &["adapter", "core", "edge", "overview", "protocol"];
+const COMPONENT: &[&str] = &["adapter", "core", "delivery", "edge", "overview", "protocol"];
 
 /// What must not be in a program, by whatever way: of the gateway, which checks no signature of GitHub's, serves no
 /// pages and keeps no ledger.

@@ -10,11 +10,11 @@ use gha_slurm_core::identity::RepositoryId;
 use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
 use gha_slurm_core::profile::{Profiles, Wanted};
+use gha_slurm_delivery::events::WorkflowJobEvent;
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_simulator::github::sign;
-use gha_slurm_webhook::events::WorkflowJobEvent;
 use gha_slurm_webhook::signature;
 
 #[path = "../src/payload.rs"]

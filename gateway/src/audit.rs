@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::backend::SlurmJobId;
 use crate::config::{self, ConfigError};
+use crate::launch::Launch;
 
 const MOST_REFUSED_A_SECOND: u32 = 10;
 
@@ -25,9 +26,9 @@ const MOST_REFUSED_A_SECOND: u32 = 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
-    /// `POST /runner/start`.
+    /// `POST /runner/start`, or a launch that was fetched.
     Launch,
-    /// `POST /runner/cancel`.
+    /// `POST /runner/cancel`, or a cancel that was fetched.
     Cancel,
     /// `POST /api/reload`.
     Reload,
@@ -72,6 +73,26 @@ pub(crate) struct Subject {
     pub(crate) slurm_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) slurm_job: Option<SlurmJobId>,
+    /// The cluster as which it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+}
+
+impl Subject {
+    /// A launch, with the Slurm user that it would run as.
+    pub(crate) fn of(launch: &Launch, slurm_user: Option<String>) -> Self {
+        Self {
+            launch: Some(launch.key.to_string()),
+            repository: Some(launch.url.clone()),
+            profile: launch.profile.clone(),
+            slurm_user,
+            person: launch.person.clone(),
+            repository_id: launch.repository_id,
+            run: launch.run,
+            slurm_job: None,
+            cluster: None,
+        }
+    }
 }
 
 /// One line.
@@ -79,8 +100,9 @@ pub(crate) struct Subject {
 pub(crate) struct Record<'a> {
     pub(crate) event: Event,
     pub(crate) outcome: Outcome,
+    /// The status of the answer; of what was fetched, the one that a request would have got.
     pub(crate) status: u16,
-    /// The other end of the connection: the app, or the proxy before the gateway.
+    /// The other end of the connection: the app, or the proxy before the gateway. Of a request only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<std::net::IpAddr>,
     #[serde(flatten)]

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use gha_slurm_protocol::exchange::Exchange;
 use gha_slurm_protocol::identity::{Login, SlurmUser};
 use nix::unistd::{AccessFlags, access};
 
 use crate::backend::Backend;
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
-use crate::config::{BackendKind, Config, ConfigError, RepositoryUrl};
+use crate::config::{BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
+use crate::fetching::{Client, own_name};
 use crate::tls::acceptor;
 
 /// How something is.
@@ -38,7 +40,8 @@ fn finding(subject: impl Into<String>, verdict: Verdict, line: impl Into<String>
     Finding { subject: subject.into(), verdict, line: line.into() }
 }
 
-/// Reads certificate and keys, looks at the state folder, and asks Slurm something harmless as each mapped user.
+/// Reads certificate and keys, looks at the state folder, asks Slurm something harmless as each mapped user, and has one
+/// empty exchange with the app from which launches are fetched.
 pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     let backend = Backend::open(config)?;
     config.tls.as_ref().map(acceptor).transpose()?;
@@ -46,6 +49,9 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     let mut findings = vec![state_directory(format!("stateDirectory {}", folder.display()), folder)];
     findings.extend(config.weaknesses().into_iter().map(|(key, line)| finding(key, Verdict::Warning, line)));
     findings.extend(sudo(config));
+    if let Some(fetching) = &config.fetching {
+        findings.push(exchange(fetching).await?);
+    }
     let mut slurm_user = usual_slurm_user();
     if backend.changes_user() {
         let conf = SlurmConf::ask(&config.scontrol).await;
@@ -67,6 +73,17 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
         findings.push(finding(format!("{user} policy"), Verdict::Ok, config.policies.of(&user).to_string()));
     }
     Ok(findings)
+}
+
+/// Whether the app knows the cluster. With no room, nothing is handed out; what is to be cancelled is told again.
+async fn exchange(fetching: &Fetching) -> Result<Finding, ConfigError> {
+    let subject = format!("app.cluster {}", fetching.cluster);
+    let said = Exchange { gateway: own_name(), ..Exchange::default() };
+    let asked = Client::new(fetching)?.exchange(&said, &fetching.secret).await;
+    Ok(match asked {
+        Ok(_) => finding(subject, Verdict::Ok, format!("{} knows it", fetching.url)),
+        Err(error) => finding(subject, Verdict::Wrong, error.to_string()),
+    })
 }
 
 async fn people(config: &Config) -> Result<Vec<SlurmUser>, String> {
@@ -158,7 +175,8 @@ mod tests {
 
     #[test]
     fn only_cgroups_hold_what_leaves_its_session() {
-        let of = |kind: &str| proctrack(Ok(SlurmConf { proctrack: Some(kind.to_owned()), slurm_user: None })).verdict;
+        let of =
+            |kind: &str| proctrack(Ok(SlurmConf { proctrack: Some(kind.to_owned()), ..SlurmConf::default() })).verdict;
         assert_eq!(of("proctrack/cgroup"), Verdict::Ok);
         for kind in ["proctrack/linuxproc", "proctrack/pgid"] {
             assert_eq!(of(kind), Verdict::Warning, "{kind}");

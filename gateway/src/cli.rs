@@ -1,7 +1,7 @@
 //! The command line of `gha-slurm-gateway`.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,13 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::check::{self, Verdict};
 use crate::config::{self, Config};
+use crate::fetching::{Fetcher, Timing};
 use crate::http;
 use crate::script;
+use crate::secret_file;
 use crate::service::Service;
 
-/// Takes launch requests from gha-slurm and submits GitHub Actions runners as Slurm jobs.
+/// Takes launch requests from gha-slurm, or fetches them, and submits GitHub Actions runners as Slurm jobs.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {
@@ -34,9 +36,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve (what is done without a command).
+    /// Take launches: where `listen` says, and from the app as `app.cluster` (what is done without a command).
     Serve,
-    /// Check the configuration and ask Slurm something as each mapped user, without submitting anything.
+    /// Check the configuration, ask Slurm something as each mapped user, without submitting anything, and with
+    /// app.cluster ask the app, without fetching anything.
     Check {
         /// Ask only which Slurm users this person may be: a GitHub login, or LOGIN:ID.
         #[arg(long, value_name = "LOGIN[:ID]", requires = "repository", value_parser = person)]
@@ -47,6 +50,14 @@ enum Command {
     },
     /// Print the built-in job script.
     Script,
+    /// Make the secret of a cluster whose gateway fetches its launches, and print what the app is told of it.
+    ///
+    /// The secret goes into FILE, which must not exist, for its owner alone to read: the user that the gateway runs as.
+    /// What is printed belongs into the app's variable `clusters` and is no secret.
+    Secret {
+        /// The file to write, named as app.secretFile in the configuration.
+        file: PathBuf,
+    },
 }
 
 /// A mistake in the configuration.
@@ -55,11 +66,10 @@ const MISTAKE: u8 = 2;
 /// Does what the command line says.
 pub async fn run(arguments: Arguments) -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
-    if matches!(command, Command::Script) {
-        return match std::io::stdout().write_all(script::BUILT_IN.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    match &command {
+        Command::Script => return print(script::BUILT_IN),
+        Command::Secret { file } => return secret(file),
+        Command::Serve | Command::Check { .. } => {}
     }
     let config = match Config::load(&arguments.config, &config::environment) {
         Ok(config) => config,
@@ -92,10 +102,34 @@ pub async fn run(arguments: Arguments) -> ExitCode {
             return ExitCode::from(MISTAKE);
         }
     };
-    match serve(service).await {
+    let fetcher = match Fetcher::new(&service, Timing::default()) {
+        Ok(fetcher) => fetcher,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(MISTAKE);
+        }
+    };
+    match serve(service, fetcher).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn secret(file: &Path) -> ExitCode {
+    match secret_file::make(file) {
+        Ok(made) => print(&made.to_string()),
+        Err(error) => {
+            eprintln!("{}: {error}", file.display());
             ExitCode::FAILURE
         }
     }
@@ -157,13 +191,20 @@ async fn check(config: &Config) -> ExitCode {
     code
 }
 
-async fn serve(service: Arc<Service>) -> std::io::Result<()> {
+async fn serve(service: Arc<Service>, fetcher: Option<Fetcher>) -> std::io::Result<()> {
     service.config().tell_weaknesses();
     raise_file_limit();
-    let listener = TcpListener::bind(service.config().listen).await?;
+    let listener = match service.config().listen {
+        Some(listen) => Some(TcpListener::bind(listen).await?),
+        None => None,
+    };
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    println!("listening on {}", listener.local_addr()?);
+    match (&listener, &fetcher) {
+        (Some(listener), _) => println!("listening on {}", listener.local_addr()?),
+        (None, Some(fetcher)) => println!("{}", fetcher.describe()),
+        (None, None) => {}
+    }
     let housekeeper = Arc::clone(&service);
     tokio::spawn(async move {
         let mut hourly = tokio::time::interval(Duration::from_secs(3600));
@@ -178,14 +219,28 @@ async fn serve(service: Arc<Service>) -> std::io::Result<()> {
             }
         }
     });
-    let shutdown = async move {
+    let (ending, mut ended) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
+        ending.send_replace(true);
+    });
+    let mut told = ended.clone();
+    let serving = async {
+        if let Some(listener) = listener {
+            let tls = Arc::clone(&service);
+            let shutdown = async move { drop(ended.wait_for(|ended| *ended).await) };
+            http::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
+        }
     };
-    let tls = Arc::clone(&service);
-    http::serve(listener, move || tls.tls(), http::router(service), shutdown).await;
+    let fetching = async {
+        if let Some(fetcher) = fetcher {
+            fetcher.run(async move { drop(told.wait_for(|ended| *ended).await) }).await;
+        }
+    };
+    tokio::join!(serving, fetching);
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
@@ -17,7 +18,8 @@ use crate::backend::user::{Forbidden, usual_slurm_user};
 use crate::backend::{Backend, BackendError, JobSpec, OwnJob, SlurmJobId, State};
 use crate::comment::comment;
 use crate::config::{self, Config, ConfigError};
-use crate::index::{Entry, Index};
+use crate::fetching;
+use crate::index::{Entry, Index, Living};
 use crate::launch::{Launch, LaunchKey, Rejected, within};
 use crate::runs_as;
 use crate::script;
@@ -67,6 +69,8 @@ pub struct Service {
     audit: RwLock<Arc<AuditLog>>,
     slurm_user: RwLock<Option<u32>>,
     turns: Mutex<HashMap<LaunchKey, Weak<tokio::sync::Mutex<()>>>>,
+    /// What became of the exchanges of a gateway that fetches.
+    pub(crate) exchanges: fetching::Metrics,
 }
 
 /// What became of a launch request.
@@ -109,12 +113,27 @@ impl Service {
         let index = Index::open(&folder).map_err(|error| OpenError::State { folder, error })?;
         let config = RwLock::new(Arc::new(config));
         let slurm_user = RwLock::new(usual_slurm_user());
-        Ok(Self { config, path, backend, index, tls, audit, slurm_user, turns: Mutex::default() })
+        Ok(Self {
+            config,
+            path,
+            backend,
+            index,
+            tls,
+            audit,
+            slurm_user,
+            turns: Mutex::default(),
+            exchanges: fetching::Metrics::default(),
+        })
     }
 
     /// The configuration now.
     pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Which launch is which Slurm job.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
     }
 
     /// What takes a connection's TLS; `None` without TLS.
@@ -252,6 +271,45 @@ impl Service {
         }
     }
 
+    /// The Slurm job of a launch that another gateway of the cluster may have submitted: looked for by its name. Without
+    /// one it is known that there is none.
+    pub(crate) async fn look_first(&self, launch: &Launch) -> Result<Option<SlurmJobId>, ServiceError> {
+        let runs_as = runs_as::decide(&self.config(), launch).await?;
+        let turn = self.turn(&launch.key);
+        let _turn = turn.lock().await;
+        let key = launch.key.to_string();
+        match self.index.get(&key).await? {
+            Some(entry) if entry.cancelled => return Err(ServiceError::Cancelled),
+            Some(_) => {}
+            None => self.index.begin(&key, &runs_as.user).await?,
+        }
+        self.find(&launch.key).await
+    }
+
+    /// The Slurm job of a launch that was about to be submitted; `None` if Slurm has none, and then the launch may be
+    /// submitted anew.
+    pub(crate) async fn look_for(&self, key: &LaunchKey) -> Result<Option<SlurmJobId>, ServiceError> {
+        let turn = self.turn(key);
+        let _turn = turn.lock().await;
+        self.find(key).await
+    }
+
+    async fn find(&self, launch: &LaunchKey) -> Result<Option<SlurmJobId>, ServiceError> {
+        let key = launch.to_string();
+        let Some(entry) = self.index.get(&key).await? else { return Ok(None) };
+        if entry.job.is_some() || entry.user.is_empty() {
+            return Ok(entry.job);
+        }
+        let found = self.backend.find(&entry.user, &launch.slurm_name()).await?;
+        match found {
+            Some(job) => self.index.submitted(&key, job).await?,
+            // What was cancelled stays so.
+            None if entry.cancelled => {}
+            None => self.index.abandon(&key).await?,
+        }
+        Ok(found)
+    }
+
     async fn key_of(&self, launch: Option<LaunchKey>, job: Option<SlurmJobId>) -> Result<LaunchKey, ServiceError> {
         // The launch decides; its Slurm job's id may have been lost on the way.
         if let Some(launch) = launch {
@@ -285,15 +343,34 @@ impl Service {
     pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
         let Entry { user, job, cancelled, .. } =
             self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
-        let job_id = job.map(|job| job.to_string());
         let Some(id) = job else {
             let state = if cancelled { "CANCELLED" } else { UNKNOWN };
-            return Ok(SlurmJob { job_id, state: state.to_owned(), reason: None, starts_in: None, position: None });
+            return Ok(SlurmJob {
+                job_id: None,
+                state: state.to_owned(),
+                reason: None,
+                starts_in: None,
+                position: None,
+            });
         };
         let name = key.slurm_name();
-        let found = self.backend.state(OwnJob { id, user: &user, name: &name }).await?;
-        let State { state, reason } = found.unwrap_or(State { state: UNKNOWN.to_owned(), reason: None });
-        Ok(SlurmJob { job_id, state, reason, starts_in: None, position: None })
+        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name }).await?))
+    }
+
+    /// The Slurm jobs of those launches that have one.
+    pub(crate) async fn states<'a>(&self, launches: &'a [Living]) -> Vec<(&'a Living, Result<SlurmJob, BackendError>)> {
+        let named: Vec<_> = launches
+            .iter()
+            .filter_map(|living| Some((living, living.job?, LaunchKey::parse(&living.key)?.slurm_name())))
+            .collect();
+        let jobs: Vec<_> =
+            named.iter().map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name }).collect();
+        let states = self.backend.states(&jobs).await;
+        named
+            .iter()
+            .zip(states)
+            .map(|((living, id, _), state)| (*living, state.map(|state| slurm_job(*id, state))))
+            .collect()
     }
 
     /// Drops what is older than any launch.
@@ -302,4 +379,14 @@ impl Service {
             tracing::warn!(%error, "old launches stay in the index");
         }
     }
+}
+
+/// What is passed on of a Slurm job; `None` is one that Slurm has forgotten.
+fn slurm_job(id: SlurmJobId, found: Option<State>) -> SlurmJob {
+    let forgotten = State { state: UNKNOWN.to_owned(), reason: None, start: None, position: None };
+    let State { state, reason, start, position } = found.unwrap_or(forgotten);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // An expected start that has passed is one that is due.
+    let starts_in = start.map(|start| start.saturating_sub(now));
+    SlurmJob { job_id: Some(id.to_string()), state, reason, starts_in, position }
 }

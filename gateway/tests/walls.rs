@@ -362,7 +362,11 @@ fn commands(folder: &Path) -> String {
              env -i SLURM_JOB_ID=17 \"$name=${{!name}}\" {at}/script >{at}/out 2>&1 </dev/null &\necho 17\n"
         ),
     );
-    write("squeue", "case \" $* \" in *' --name=gha-slurm-1-1 --jobs=17 '*) echo 'RUNNING|None' ;; esac\n".to_owned());
+    write(
+        "squeue",
+        "case \" $* \" in *' --name=gha-slurm-1-1 --jobs=17 '*) echo '17|gha-slurm-1-1|RUNNING|None|N/A|gha' ;; esac\n"
+            .to_owned(),
+    );
     write("scancel", format!("printf '%s\\n' \"$@\" >{at}/cancelled\n"));
     format!("backend: sbatch\nsbatch: {{sbatch: [{at}/sbatch], squeue: [{at}/squeue], scancel: [{at}/scancel]}}")
 }

@@ -9,6 +9,7 @@ mod console;
 mod crash;
 mod doctor;
 mod dump;
+mod fetching;
 mod gateway_faults;
 mod github_faults;
 mod happy;

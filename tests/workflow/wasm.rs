@@ -28,7 +28,7 @@ const INITIAL_PAGES: u64 = 64;
 #[test]
 fn imports_exports_and_size() {
     built();
-    for name in ["webhook", "runner", "tick"] {
+    for name in ["webhook", "runner", "cluster", "tick"] {
         let path = format!("{}/target/wasm32-wasip1/wasm/gha_slurm_{name}.wasm", env!("CARGO_MANIFEST_DIR"));
         let wasm = std::fs::read(&path).unwrap();
         let largest = if name == "tick" { 1_000_000 } else { LARGEST };
@@ -60,7 +60,7 @@ fn imports_exports_and_size() {
 #[test]
 fn they_say_which_wit_bindgen_made_them() {
     built();
-    for name in ["webhook", "runner", "tick", "console", "setup"] {
+    for name in ["webhook", "runner", "cluster", "tick", "console", "setup"] {
         let wasm =
             std::fs::read(format!("{}/target/wasm32-wasip1/wasm/gha_slurm_{name}.wasm", env!("CARGO_MANIFEST_DIR")));
         let (_, described) = decode(&wasm.unwrap()).unwrap();

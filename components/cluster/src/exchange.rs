@@ -27,8 +27,6 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// A gateway waits for 20 s.
 const BUDGET: Duration = Duration::from_secs(15);
-/// How often it is written down that an idle cluster asks.
-const HEARD_SECONDS: u64 = 20;
 
 /// Why an exchange did not come about.
 #[derive(Debug, Error)]
@@ -104,12 +102,12 @@ fn answer<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Failed
         return Err(fault.into());
     }
     let (heard, open) = Orders::of(platform, cluster).open()?;
-    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway };
+    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway, heard: heard.as_ref() };
     let mut orders =
         if open.is_empty() { Handed::default() } else { hand_out(platform, &destination, leaser, open, said.room)? };
     let now = platform.unix_seconds();
     let heard = heard.unwrap_or_default();
-    if heard.at.saturating_add(HEARD_SECONDS) <= now {
+    if heard.is_news(&said.gateway, now) {
         Ledger(platform).record_heard(cluster, &heard.with(&said.gateway, said.queue, now))?;
     }
     orders.unknown = unknown;

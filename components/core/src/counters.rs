@@ -43,6 +43,8 @@ pub enum WebhookOutcome {
     Malformed,
     /// It could not be handled because of a setting or the store.
     Failed,
+    /// GitHub lists it and does not show it, or not so that it can be read.
+    Unreadable,
 }
 
 /// Why a redemption got no credential.
@@ -77,12 +79,13 @@ pub enum CallResult {
 
 impl Counter {
     /// All of them, by metric.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Webhook(WebhookOutcome::Ignored),
         Self::Webhook(WebhookOutcome::Duplicate),
         Self::Webhook(WebhookOutcome::Unauthorized),
         Self::Webhook(WebhookOutcome::Malformed),
         Self::Webhook(WebhookOutcome::Failed),
+        Self::Webhook(WebhookOutcome::Unreadable),
         Self::Redemption(RedemptionOutcome::Unauthorized),
         Self::Redemption(RedemptionOutcome::Repeated),
         Self::Redemption(RedemptionOutcome::Gone),
@@ -137,6 +140,7 @@ impl WebhookOutcome {
             Self::Unauthorized => "unauthorized",
             Self::Malformed => "malformed",
             Self::Failed => "failed",
+            Self::Unreadable => "unreadable",
         }
     }
 }

@@ -30,6 +30,32 @@ pub struct PersonId(pub u64);
 #[serde(transparent)]
 pub struct RunId(pub u64);
 
+/// The SHA of a commit: 40 lower-case hexadecimal digits, or 64 in a repository of Git's newer kind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CommitSha(String);
+
+impl TryFrom<String> for CommitSha {
+    type Error = MalformedName;
+
+    fn try_from(text: String) -> Result<Self, MalformedName> {
+        let hexadecimal = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if hexadecimal && matches!(text.len(), 40 | 64) { Ok(Self(text)) } else { Err(MalformedName("a commit's SHA")) }
+    }
+}
+
+impl From<CommitSha> for String {
+    fn from(sha: CommitSha) -> Self {
+        sha.0
+    }
+}
+
+impl fmt::Display for CommitSha {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// `X-GitHub-Delivery`: names an event, the same for all attempts to deliver it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -4,8 +4,10 @@
 //! by the first request that needs it: which variable, what is wrong, how to set it. A value is never part of a message.
 
 mod app;
+mod webhooks;
 
 pub use self::app::AppSigner;
+pub use self::webhooks::Webhooks;
 
 use gha_slurm_protocol::secret::Secret;
 use ipnet::IpNet;
@@ -42,6 +44,7 @@ pub enum SettingError {
     Store(#[from] StoreError),
 }
 
+const COMMIT_STATUS: &str = "commit_status";
 const GITHUB_API_URL: &str = "github_api_url";
 /// The variables of the gateways that are called: the host of each must stand in `allowed_outbound_hosts`.
 const GATEWAYS: [(&str, &str); 3] =
@@ -59,6 +62,7 @@ fn how_to_set(name: &str) -> String {
         "clusters" => "clusters=@clusters.toml".to_owned(),
         "github_private_key" => "github_private_key=@app.pem".to_owned(),
         REGISTRATION_TOKENS => "registration_tokens=never".to_owned(),
+        COMMIT_STATUS => "commit_status=off".to_owned(),
         _ => format!("{name}=VALUE"),
     };
     let upper = name.to_ascii_uppercase();
@@ -165,6 +169,15 @@ impl<V: Variables> Settings<'_, V> {
             "true" => Ok(true),
             "" | "false" => Ok(false),
             _ => Err(SettingError::new("open_metrics", "must be true or false")),
+        }
+    }
+
+    /// `commit_status`: whether authors are told beside their commits how long Slurm lets a job wait.
+    pub fn commit_status(&self) -> Result<bool, SettingError> {
+        match self.read(COMMIT_STATUS)?.unwrap_or_default().trim() {
+            "on" => Ok(true),
+            "" | "off" => Ok(false),
+            _ => Err(SettingError::new(COMMIT_STATUS, "must be off or on")),
         }
     }
 

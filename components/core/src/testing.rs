@@ -252,6 +252,7 @@ pub fn requested() -> Requested {
         run_id: None,
         rules: Rules::default(),
         slurm_user: None,
+        sha: None,
         registered_at: RegisteredAt::Repository,
         resources: Resources::default(),
         name: Text::default(),

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use gha_slurm_core::identity::DeliveryId;
-use gha_slurm_core::ledger::{keys, write};
+use gha_slurm_core::ledger::{encode, keys, write};
 use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
+use gha_slurm_core::settings::Webhooks;
 use gha_slurm_core::text::Text;
 use gha_slurm_protocol::identity::JobId;
 use serde::{Deserialize, Serialize};
@@ -80,4 +81,32 @@ pub fn deliveries<P: Store>(platform: &P) -> Result<Deliveries, StoreError> {
         .get(&keys::github_deliveries())?
         .and_then(|kept| serde_json::from_slice(&kept).ok())
         .unwrap_or_default())
+}
+
+/// How deliveries arrive, and how far they have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Arrival {
+    /// Which way they come.
+    pub mode: Webhooks,
+    /// When GitHub's list was last read, as a Unix time in seconds; 0 if it never was. It may have been read up to a
+    /// minute later with nothing new in it.
+    pub read_at: u64,
+    /// When the newest delivery that was dealt with was made, as a Unix time in seconds; null if there was none.
+    pub newest_at: Option<u64>,
+    /// When one was last handled that was read from the list, as a Unix time in seconds; null if none was.
+    pub handled_at: Option<u64>,
+    /// About how many of the list wait to be dealt with.
+    pub behind: u64,
+}
+
+/// An arrival as it is kept, with its key, to be written together with something else.
+pub fn encode_reading(arrival: &Arrival) -> Result<(String, Vec<u8>), StoreError> {
+    encode(&keys::github_reading(), arrival)
+}
+
+/// How deliveries arrive, as the tick last saw it. If it cannot be read, it is treated as missing: the tick writes it
+/// again.
+pub fn reading<P: Store>(platform: &P) -> Result<Arrival, StoreError> {
+    Ok(platform.get(&keys::github_reading())?.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
 }

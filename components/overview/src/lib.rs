@@ -18,8 +18,8 @@ mod timeline;
 pub mod words;
 
 pub use self::clusters::{ClusterSummary, GatewaySummary, Silence, named, silence, summaries as cluster_summaries};
-pub use self::deliveries::{Deliveries, Delivery, deliveries};
-pub use self::deliveries::{KEPT_DELIVERIES, keep_deliveries};
+pub use self::deliveries::{Arrival, Deliveries, Delivery, deliveries, reading};
+pub use self::deliveries::{KEPT_DELIVERIES, encode_reading, keep_deliveries};
 pub use self::figures::all_rows;
 pub use self::figures::{ClusterList, cluster_list};
 pub use self::figures::{Figures, Group, Point, Stage, StageTimes, Trouble, figures};

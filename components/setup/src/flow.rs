@@ -184,8 +184,10 @@ impl<'a, P: Platform> Setup<'a, P> {
         let state = self.random();
         self.registration.open_state(&state, &session, until)?;
         let action = choice.action(&self.web, state.expose())?;
-        let manifest = choice.manifest(&self.public)?;
-        let page = pages::review(&choice, &action, &manifest, &self.public, &self.url("setup")?);
+        let settings = Settings(self.platform);
+        let webhooks = settings.webhooks()?;
+        let manifest = choice.manifest(&self.public, webhooks, settings.commit_status()?)?;
+        let page = pages::review(&choice, webhooks, &action, &manifest, &self.public, &self.url("setup")?);
         let answer = self.page(200, "Create the App", &page, json!({"step": "chosen"}));
         if !is_new {
             return Ok(answer);

@@ -5,11 +5,16 @@
 use std::collections::BTreeMap;
 
 use gha_slurm_core::github::requirements::{EVENTS, permissions};
-use gha_slurm_core::settings::SettingError;
+use gha_slurm_core::settings::{SettingError, Webhooks};
 use gha_slurm_protocol::messages::RunnerLevel;
 use serde_json::json;
 use url::Url;
 
+/// Where GitHub sends what is read from its list of deliveries. GitHub lists only what it tried to send, so there must be an
+/// address. This one belongs to nobody and never will (RFC 6761, "invalid"), so no payload reaches anybody; `public_url`
+/// may be the name of somebody else's machine outside the cluster. And it fails at once: where a firewall drops what
+/// comes, GitHub lists a delivery only after ten seconds.
+pub(super) const NOWHERE: &str = "https://gha-slurm.invalid/";
 /// GitHub's limit for an App's name.
 const MAX_NAME: usize = 34;
 /// GitHub's limit for an account's name.
@@ -70,18 +75,22 @@ impl Choice {
         Ok(url)
     }
 
-    /// The manifest for an application at `public`.
-    pub(super) fn manifest(&self, public: &Url) -> Result<String, SettingError> {
+    /// The manifest for an application at `public`, with the permission for commit statuses if they are on.
+    pub(super) fn manifest(&self, public: &Url, webhooks: Webhooks, statuses: bool) -> Result<String, SettingError> {
         let under = |path| joined(public, path, "public_url");
+        let hook = match webhooks {
+            Webhooks::Receive => under("api/github/webhooks")?.to_string(),
+            Webhooks::Poll => NOWHERE.to_owned(),
+        };
         Ok(json!({
             "name": self.name,
             "url": public,
             "description": "Runs GitHub Actions jobs on a Slurm cluster",
             "public": false,
-            "hook_attributes": {"url": under("api/github/webhooks")?, "active": true},
+            "hook_attributes": {"url": hook, "active": true},
             "redirect_url": under("setup/callback")?,
             "setup_url": public,
-            "default_permissions": permissions(&[self.runners]).into_iter().collect::<BTreeMap<_, _>>(),
+            "default_permissions": permissions(&[self.runners], statuses).into_iter().collect::<BTreeMap<_, _>>(),
             "default_events": EVENTS,
         })
         .to_string())
@@ -108,7 +117,7 @@ mod tests {
     }
 
     fn permissions_of(choice: &Choice) -> Value {
-        let manifest = choice.manifest(&Url::parse("https://app.example/").unwrap()).unwrap();
+        let manifest = choice.manifest(&Url::parse("https://app.example/").unwrap(), Webhooks::Receive, false).unwrap();
         serde_json::from_str::<Value>(&manifest).unwrap()["default_permissions"].clone()
     }
 
@@ -139,16 +148,33 @@ mod tests {
         let organization = choice("organization", " octo-org ").action(&web, "s").unwrap();
         assert_eq!(organization.as_str(), "https://github.com/organizations/octo-org/settings/apps/new?state=s");
 
-        let manifest = personal.manifest(&Url::parse("https://app.example/slurm/").unwrap()).unwrap();
+        let manifest =
+            personal.manifest(&Url::parse("https://app.example/slurm/").unwrap(), Webhooks::Receive, true).unwrap();
         let manifest: Value = serde_json::from_str(&manifest).unwrap();
         assert_eq!(manifest["name"], "gha-slurm");
-        let permissions = serde_json::json!({"administration": "write", "actions": "read", "metadata": "read"});
+        let permissions = serde_json::json!({
+            "administration": "write", "actions": "read", "metadata": "read", "statuses": "write",
+        });
         assert_eq!(
             (&manifest["default_permissions"], &manifest["default_events"][0]),
             (&permissions, &"workflow_job".into())
         );
         assert_eq!(manifest["hook_attributes"]["url"], "https://app.example/slurm/api/github/webhooks");
         assert_eq!(manifest["redirect_url"], "https://app.example/slurm/setup/callback");
+    }
+
+    #[test]
+    fn where_deliveries_are_read_github_sends_them_to_nobody_and_records_them() {
+        let public = Url::parse("https://login1.cluster.example/").unwrap();
+        let of = |webhooks| {
+            let manifest = choice("personal", "").manifest(&public, webhooks, false).unwrap();
+            serde_json::from_str::<Value>(&manifest).unwrap()
+        };
+        let (received, read) = (of(Webhooks::Receive), of(Webhooks::Poll));
+        assert_eq!(read["hook_attributes"], serde_json::json!({"url": "https://gha-slurm.invalid/", "active": true}));
+        for same in ["default_events", "default_permissions", "redirect_url", "url"] {
+            assert_eq!(read[same], received[same], "{same}");
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The pages of the setup. The macro escapes every value; there is no script, and nothing from another origin.
 
 use gha_slurm_core::github::requirements::EVENTS;
+use gha_slurm_core::settings::Webhooks;
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_protocol::messages::RunnerLevel;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 use url::Url;
 
-use super::manifest::{Choice, Owner};
+use super::manifest::{Choice, NOWHERE, Owner};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -94,7 +95,14 @@ pub(super) fn choose(action: &Url, secret: Option<&str>, web: &Url, problem: Opt
 }
 
 /// The second page: what the App may do, and the form that leads to GitHub.
-pub(super) fn review(choice: &Choice, action: &Url, manifest: &str, public: &Url, back: &Url) -> Markup {
+pub(super) fn review(
+    choice: &Choice,
+    webhooks: Webhooks,
+    action: &Url,
+    manifest: &str,
+    public: &Url,
+    back: &Url,
+) -> Markup {
     html! {
         p {
             "On GitHub, you confirm the App " strong { (choice.name) } " for "
@@ -117,10 +125,17 @@ pub(super) fn review(choice: &Choice, action: &Url, manifest: &str, public: &Url
             li {
                 "be notified of queued jobs (event"
                 @for event in EVENTS { " " code { (event) } }
-                "), at " code { (public) "api/github/webhooks" }
+                ")"
+                @if webhooks == Webhooks::Receive { ", at " code { (public) "api/github/webhooks" } }
             }
         }
-        @if public.scheme() != "https" {
+        @if webhooks == Webhooks::Poll {
+            p {
+                "This application reads what GitHub tells from GitHub's list of deliveries, so GitHub need not reach it. The                  App's webhook has to be active all the same, because GitHub lists only what it tried to send; its address, "
+                code { (NOWHERE) } ", belongs to nobody. GitHub shows these deliveries as failed."
+            }
+        }
+        @if webhooks == Webhooks::Receive && public.scheme() != "https" {
             p.problem { "GitHub can reach this address only if it is public, and it should use HTTPS: see the variable public_url." }
         }
         form method="post" action=(action) {

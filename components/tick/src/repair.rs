@@ -127,8 +127,10 @@ impl<P: Platform> Tick<'_, P> {
         let Some(requested) = requested else { return Ok(done) };
         let launches = ledger.standings(job)?;
         self.cancel_moved(&requested, &launches)?;
-        let all_ended = self.see_ends(&ledger.job(job).view()?, &requested, &launches);
-        Ok(self.remove_runners(&launches, &requested)? && all_ended && done)
+        let view = ledger.job(job).view()?;
+        let all_ended = self.see_ends(&view, &requested, &launches);
+        let all_told = self.tell_author(job, &view, &requested, &launches)?;
+        Ok(self.remove_runners(&launches, &requested)? && all_ended && all_told && done)
     }
 
     /// Has clusters that were silent cancel what they may have made of launches that were moved to others.

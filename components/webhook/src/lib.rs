@@ -4,7 +4,5 @@
 
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
-pub mod events;
 pub mod receive;
-pub mod removals;
 pub mod signature;

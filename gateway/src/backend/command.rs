@@ -12,13 +12,15 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::config::SECRET_VARIABLE;
+use crate::config::SECRET_VARIABLES;
 
-/// A command that may run as a mapped user, whose processes can read its environment: the gateway's secret is not part of
-/// that, nor what would set options of Slurm's commands or go on into the Slurm job.
+/// A command that may run as a mapped user, whose processes can read its environment: the gateway's secrets are not part
+/// of that, nor what would set options of Slurm's commands or go on into the Slurm job.
 pub(crate) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
-    command.env_remove(SECRET_VARIABLE);
+    for name in SECRET_VARIABLES {
+        command.env_remove(name);
+    }
     let slurms = |name: &str| name.starts_with("SLURM_") || name.starts_with("SBATCH_");
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for name in names.filter(|name| slurms(name) && name != "SLURM_CONF") {
@@ -98,12 +100,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_command_does_not_see_the_gateways_secret() {
+    async fn a_command_does_not_see_the_gateways_secrets() {
         // Set in this process for as long as it runs; no other test reads it.
         let output = command("env").env("KEPT", "yes").output().await.unwrap();
         assert!(String::from_utf8_lossy(&output.stdout).contains("KEPT=yes"));
-        let removed =
-            command("env").as_std().get_envs().any(|(name, value)| name == SECRET_VARIABLE && value.is_none());
-        assert!(removed, "whatever the gateway was started with");
+        let command = command("env");
+        let removed = |secret: &str| command.as_std().get_envs().any(|(name, value)| name == secret && value.is_none());
+        assert!(SECRET_VARIABLES.iter().all(|name| removed(name)), "whatever the gateway was started with");
     }
 }

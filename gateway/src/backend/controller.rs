@@ -1,4 +1,4 @@
-//! What Slurm's own configuration says that matters for safety, by `scontrol show config`.
+//! What Slurm's own configuration says that matters here, by `scontrol show config`.
 
 use std::time::Duration;
 
@@ -6,13 +6,15 @@ use super::command::{command, run};
 
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Two of slurm.conf's settings.
+/// Three of slurm.conf's settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlurmConf {
     /// How Slurm finds the processes of a job, such as `proctrack/cgroup`.
     pub proctrack: Option<String>,
     /// The uid of SlurmUser, who can do all that root can in Slurm.
     pub slurm_user: Option<u32>,
+    /// Whether every user sees all Slurm jobs: PrivateData, if it is told, does not name jobs.
+    pub shows_all_jobs: bool,
 }
 
 impl SlurmConf {
@@ -41,7 +43,9 @@ impl SlurmConf {
         };
         // `slurm(64030)`
         let uid = |text: String| text.rsplit_once('(')?.1.strip_suffix(')')?.parse().ok();
-        Self { proctrack: value("ProctrackType"), slurm_user: value("SlurmUser").and_then(uid) }
+        let private = value("PrivateData");
+        let shows_all_jobs = private.is_some_and(|kinds| !kinds.split(',').any(|kind| matches!(kind, "jobs" | "all")));
+        Self { proctrack: value("ProctrackType"), slurm_user: value("SlurmUser").and_then(uid), shows_all_jobs }
     }
 }
 
@@ -50,11 +54,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_settings_are_read() {
+    fn three_settings_are_read() {
         let printed = "Configuration data as of 2026-11-27\nProctrackType           = proctrack/linuxproc\n\
-                       SlurmUser               = slurm(64030)\nSlurmdUser              = root(0)\n";
-        let expected = SlurmConf { proctrack: Some("proctrack/linuxproc".to_owned()), slurm_user: Some(64_030) };
+                       SlurmUser               = slurm(64030)\nSlurmdUser              = root(0)\n\
+                       PrivateData             = none\n";
+        let expected = SlurmConf {
+            proctrack: Some("proctrack/linuxproc".to_owned()),
+            slurm_user: Some(64_030),
+            shows_all_jobs: true,
+        };
         assert_eq!(SlurmConf::read(printed), expected);
+        for private in ["accounts,jobs,usage", "jobs"] {
+            assert!(!SlurmConf::read(&printed.replace("none", private)).shows_all_jobs, "{private}");
+        }
         assert_eq!(SlurmConf::read("= =(\nSlurmUser = x()"), SlurmConf::default());
     }
 }

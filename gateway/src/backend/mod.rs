@@ -8,6 +8,7 @@ mod asked;
 pub(crate) mod command;
 pub mod controller;
 pub mod local;
+mod positions;
 pub mod sbatch;
 pub mod slurmrestd;
 pub mod user;
@@ -78,13 +79,29 @@ pub struct State {
     pub state: String,
     /// Why, in Slurm's word, such as `Resources`; when it says so.
     pub reason: Option<String>,
+    /// When Slurm expects to start it, in seconds of Unix time by Slurm's clock. Only of one that is pending, and only
+    /// once Slurm's scheduler has looked at it.
+    pub start: Option<u64>,
+    /// Its place among the Slurm jobs that are pending in its partition, from 1, by priority. Only where the backend can
+    /// see the others cheaply.
+    pub position: Option<u32>,
 }
+
+/// The state of a Slurm job that waits.
+const PENDING: &str = "PENDING";
 
 impl State {
     /// Slurm writes `None` for no reason.
     fn new(state: impl Into<String>, reason: Option<&str>) -> Self {
         let reason = reason.map(str::trim).filter(|reason| !matches!(*reason, "" | "None"));
-        Self { state: state.into(), reason: reason.map(str::to_owned) }
+        Self { state: state.into(), reason: reason.map(str::to_owned), start: None, position: None }
+    }
+
+    /// With the time that Slurm tells as its start, which is an expected one as long as it is pending. Slurm writes 0
+    /// for none.
+    fn starting(mut self, time: Option<u64>) -> Self {
+        self.start = time.filter(|time| *time > 0 && self.state == PENDING);
+        self
     }
 }
 
@@ -115,7 +132,9 @@ impl Backend {
         let settings = &config.backends;
         Ok(match settings.kind {
             BackendKind::Slurmrestd => Self::Slurmrestd(Box::new(slurmrestd::Rest::new(&settings.slurmrestd)?)),
-            BackendKind::Sbatch => Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone())),
+            BackendKind::Sbatch => {
+                Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone(), config.scontrol.clone()))
+            }
             BackendKind::Local => Self::Local(local::Local::new(config.state_directory.join("local"))),
         })
     }
@@ -133,6 +152,28 @@ impl Backend {
     /// Its state; `None` when Slurm does not know the Slurm job (any more), or its id is another's by now.
     pub async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
         each!(self, backend => backend.state(job).await)
+    }
+
+    /// The states of many, in their order, with as few questions as the backend can. Where Slurm does not answer, the
+    /// rest is not asked for.
+    pub async fn states(&self, jobs: &[OwnJob<'_>]) -> Vec<Result<Option<State>, BackendError>> {
+        if let Self::Sbatch(commands) = self {
+            return commands.states(jobs).await;
+        }
+        // slurmrestd has no question for some Slurm jobs: one each, on one connection, is far less than its whole queue.
+        let mut states = Vec::with_capacity(jobs.len());
+        let mut away = None;
+        for job in jobs {
+            let state = match &away {
+                Some(error) => Err(BackendError::clone(error)),
+                None => self.state(*job).await,
+            };
+            if let Err(error @ (BackendError::Outage(_) | BackendError::Later(_))) = &state {
+                away = Some(error.clone());
+            }
+            states.push(state);
+        }
+        states
     }
 
     /// Cancels. A Slurm job that is over or forgotten is no error, and another's with the same id is left alone.

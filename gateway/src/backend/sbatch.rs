@@ -7,30 +7,44 @@
 //!
 //! What a command prints may begin with a banner of the site's; only what has the expected form is read.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
 use gha_slurm_protocol::slurm_job::one_state;
+use gha_slurm_protocol::values::is_plain;
 
 use super::asked::asked;
 use super::command::{command, run};
-use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
+use super::positions::Positions;
+use super::{BackendError, JobSpec, OwnJob, PENDING, SlurmJobId, State};
 use crate::config::Sbatch;
 use crate::script::{self, EXPORTS};
 
 /// Within the deadline of the request that waits for it.
 const DEADLINE: Duration = Duration::from_secs(45);
 
+/// For a place in the queue, without which a state can be told.
+const POSITION_DEADLINE: Duration = Duration::from_secs(10);
+/// How many Slurm jobs one squeue is asked for: so that its options stay short.
+const MOST_AT_ONCE: usize = 200;
+/// By which squeue tells a time in seconds of Unix time, and not in words of its machine's time zone. A prefix that drops
+/// the environment, as sudo does without `--preserve-env`, costs the expected start.
+const TIMES: (&str, &str) = ("SLURM_TIME_FORMAT", "%s");
+/// Where a password for a proxy may stand, which is nothing for a mapped user to read.
+const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
 /// Slurm's commands.
 pub struct Commands {
     commands: Sbatch,
+    positions: Positions,
 }
 
 impl Commands {
-    /// These commands.
-    pub fn new(commands: Sbatch) -> Self {
-        Self { commands }
+    /// These commands, and the one that tells Slurm's configuration.
+    pub fn new(commands: Sbatch, scontrol: Vec<String>) -> Self {
+        Self { commands, positions: Positions::new(scontrol) }
     }
 
     async fn run(
@@ -38,13 +52,16 @@ impl Commands {
         words: &[String],
         user: &str,
         more: &[String],
-        (input, exports): (&str, Option<&str>),
+        (input, variable): (&str, Option<(&str, &str)>),
     ) -> Result<Output, BackendError> {
         let mut words = words.iter().map(|word| word.replace("{user}", user));
         let program = words.next().unwrap_or_default();
         let outage = |error: io::Error| BackendError::Outage(format!("{program}: {error}"));
         let mut command = command(&program);
-        command.args(words).args(more).envs(exports.map(|value| (EXPORTS, value)));
+        command.args(words).args(more).envs(variable);
+        for name in PROXIES {
+            command.env_remove(name);
+        }
         let output = run(&mut command, input, DEADLINE).await.map_err(outage)?;
         output.ok_or_else(|| BackendError::Outage(format!("{program} does not end")))
     }
@@ -52,7 +69,7 @@ impl Commands {
     pub(super) async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
         let script = script::with_import(&job.script);
         let exports = script::exports(&job.environment);
-        let input = (script.as_str(), Some(exports.as_str()));
+        let input = (script.as_str(), Some((EXPORTS, exports.as_str())));
         let output = self.run(&self.commands.sbatch, &job.user, &options(job), input).await?;
         if !output.status.success() {
             return Err(failure("sbatch", output.status, &output.stderr));
@@ -63,7 +80,7 @@ impl Commands {
 
     async fn squeue(&self, user: &str, options: &[&str]) -> Result<String, BackendError> {
         let options: Vec<String> = options.iter().map(|word| (*word).to_owned()).collect();
-        let output = self.run(&self.commands.squeue, user, &options, ("", None)).await?;
+        let output = self.run(&self.commands.squeue, user, &options, ("", Some(TIMES))).await?;
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(failure("squeue", output.status, &output.stderr)),
@@ -77,15 +94,64 @@ impl Commands {
     }
 
     pub(super) async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
-        // By all three, so that another's Slurm job with this id is not shown.
-        let (of, named) = (format!("--user={}", job.user), format!("--name={}", job.name));
-        let one = format!("--jobs={}", job.id);
-        let asked = ["--noheader", "--states=all", "--format=%T|%r", &of, &named, &one];
-        match self.squeue(job.user, &asked).await {
-            Ok(printed) => Ok(printed.lines().rev().find_map(state)),
-            Err(error) if unknown(&error) => Ok(None),
-            Err(error) => Err(error),
+        self.states(&[job]).await.pop().unwrap_or(Ok(None))
+    }
+
+    /// One squeue for those of a user, and one for each partition in which some of them wait.
+    pub(super) async fn states(&self, jobs: &[OwnJob<'_>]) -> Vec<Result<Option<State>, BackendError>> {
+        let users: HashSet<&str> = jobs.iter().map(|job| job.user).collect();
+        let mut told: HashMap<SlurmJobId, Result<Option<State>, BackendError>> = HashMap::new();
+        for user in users {
+            let own: Vec<OwnJob<'_>> = jobs.iter().filter(|job| job.user == user).copied().collect();
+            for some in own.chunks(MOST_AT_ONCE) {
+                let asked = self.ask(user, some).await;
+                told.extend(some.iter().map(|job| {
+                    let state = match &asked {
+                        Ok(states) => Ok(states.get(&job.id).cloned()),
+                        Err(error) => Err(error.clone()),
+                    };
+                    (job.id, state)
+                }));
+            }
         }
+        jobs.iter().map(|job| told.get(&job.id).cloned().unwrap_or(Ok(None))).collect()
+    }
+
+    async fn ask(&self, user: &str, jobs: &[OwnJob<'_>]) -> Result<HashMap<SlurmJobId, State>, BackendError> {
+        // By all three, so that another's Slurm job with one of these ids is not shown.
+        let list = |each: &mut dyn Iterator<Item = String>| each.collect::<Vec<_>>().join(",");
+        let of = format!("--user={user}");
+        let named = format!("--name={}", list(&mut jobs.iter().map(|job| job.name.to_owned())));
+        let these = format!("--jobs={}", list(&mut jobs.iter().map(|job| job.id.to_string())));
+        let asked = ["--noheader", "--states=all", "--format=%A|%j|%T|%r|%S|%P", &of, &named, &these];
+        let printed = match self.squeue(user, &asked).await {
+            Ok(printed) => printed,
+            Err(error) if unknown(&error) => return Ok(HashMap::new()),
+            Err(error) => return Err(error),
+        };
+        let mut states = HashMap::new();
+        for line in printed.lines().filter_map(Line::read) {
+            if !jobs.iter().any(|job| job.id == line.id && job.name == line.name) {
+                continue;
+            }
+            let mut state = line.state;
+            if state.state == PENDING {
+                state.position = self.position(user, line.partition, line.id).await;
+            }
+            states.insert(line.id, state);
+        }
+        Ok(states)
+    }
+
+    async fn position(&self, user: &str, partition: &str, id: SlurmJobId) -> Option<u32> {
+        let of = format!("--partition={partition}");
+        // By priority, and by age where that is the same.
+        let asked = ["--noheader", "--states=PENDING", "--sort=-p,i", "--format=%A", &of];
+        let listing = async {
+            let printed = tokio::time::timeout(POSITION_DEADLINE, self.squeue(user, &asked)).await.ok()?.ok()?;
+            Some(printed.lines().filter_map(|line| line.trim().parse().ok()).collect())
+        };
+        self.positions.of(partition, id, listing).await
     }
 
     pub(super) async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
@@ -112,13 +178,30 @@ fn submitted(printed: &str) -> Option<SlurmJobId> {
     printed.lines().rev().find_map(|line| line.split(';').next()?.trim().parse().ok())
 }
 
-/// A line of the form `STATE|reason`. Slurm's words for states have no blanks and no digits.
-fn state(line: &str) -> Option<State> {
-    let (states, reason) = line.split_once('|')?;
-    let word = |byte: u8| byte.is_ascii_alphabetic() || b"_+,".contains(&byte);
-    let states = states.trim();
-    let named = !states.is_empty() && states.bytes().all(word);
-    named.then(|| State::new(one_state(states.split(['+', ','])), Some(reason)))
+/// A line of the form `17|name|STATE|reason|start|partition`.
+struct Line<'a> {
+    id: SlurmJobId,
+    name: &'a str,
+    state: State,
+    partition: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// `None` for anything else. Slurm's words for states have no blanks and no digits.
+    fn read(line: &'a str) -> Option<Self> {
+        let mut fields = line.split('|').map(str::trim);
+        let mut next = || fields.next();
+        let (id, name, states) = (next()?.parse().ok()?, next()?, next()?);
+        let (reason, start, partition) = (next()?, next()?, next()?);
+        let word = |byte: u8| byte.is_ascii_alphabetic() || b"_+,".contains(&byte);
+        let named = !states.is_empty() && states.bytes().all(word) && is_plain(partition, b"-_.,", 1000);
+        if next().is_some() || !named {
+            return None;
+        }
+        // `N/A` where Slurm expects nothing yet.
+        let state = State::new(one_state(states.split(['+', ','])), Some(reason)).starting(start.parse().ok());
+        Some(Self { id, name, state, partition })
+    }
 }
 
 /// The options of sbatch. None of them is a secret.
@@ -232,11 +315,23 @@ mod tests {
         assert_eq!(submitted(&format!("{banner}17;cluster\n")), Some(17));
         assert_eq!(submitted(&format!("{banner}17\nhave a nice day\n")), Some(17));
         assert_eq!(submitted(banner), None);
-        let read = |text: &str| format!("{banner}{text}\n").lines().rev().find_map(state);
-        assert_eq!(read("PENDING|Resources"), Some(State::new("PENDING", Some("Resources"))));
-        assert_eq!(read("running|None"), Some(State::new("RUNNING", None)));
-        assert_eq!(read("NODE_FAIL+REQUEUED|None"), Some(State::new("REQUEUED", None)));
-        assert_eq!(read(""), None);
+        let read = |text: &str| {
+            let printed = format!("{banner}{text}\n");
+            let mut lines = printed.lines().filter_map(Line::read);
+            (lines.next().map(|line| (line.id, line.state)), lines.count())
+        };
+        let one = |state: State| (Some((17, state)), 0);
+        let pending = State::new("PENDING", Some("Resources"));
+        assert_eq!(read("17|gha-slurm-1-1|PENDING|Resources|N/A|gha"), one(pending.clone()));
+        let expected = State { start: Some(1_795_765_238), ..pending };
+        assert_eq!(read("17|gha-slurm-1-1|PENDING|Resources|1795765238|gha,big"), one(expected.clone()));
+        assert_eq!(read("17|x|running|None|1795765238|gha"), one(State::new("RUNNING", None)), "it has started");
+        assert_eq!(read("17|x|NODE_FAIL+REQUEUED|None|N/A|gha"), one(State::new("REQUEUED", None)));
+        let in_words = read("17|gha-slurm-1-1|PENDING|Resources|2026-11-27T12:00:00|gha");
+        assert_eq!(in_words, one(State { start: None, ..expected }), "of a time zone that is not known");
+        for none in ["", "17|x|PENDING|None|N/A", "17|x|PENDING|None|N/A|gha|y", "x|x|PENDING|None|N/A|gha"] {
+            assert_eq!(read(none), (None, 0), "{none}");
+        }
     }
 
     #[test]

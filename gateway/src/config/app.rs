@@ -1,33 +1,48 @@
-//! Where launch tokens may be exchanged.
+//! The app that the gateway belongs to: where launch tokens may be exchanged, and, for a gateway that fetches its
+//! launches, as which cluster.
 //!
-//! A launch request names that place. Without this setting the gateway believes it, and whoever holds the shared secret
-//! has job scripts fetch credentials wherever they like.
+//! A launch request names where its token is exchanged. Without this setting the gateway believes it, and whoever holds
+//! the shared secret has job scripts fetch credentials wherever they like.
 
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::values::is_plain;
+use serde::Deserialize;
 use url::Url;
 
 use super::file::{App, OneOrMany};
-use super::{ConfigError, invalid};
+use super::weakness::weak;
+use super::{ConfigError, invalid, read};
+
+/// The environment variable that may hold the cluster's secret.
+pub const APP_SECRET_VARIABLE: &str = "GHA_SLURM_APP_SECRET";
+/// The shortest secret of a cluster. `gha-slurm-gateway secret` makes 64 characters.
+const SHORTEST_SECRET: usize = 32;
+const LONGEST_SECRET: usize = 256;
 
 /// The app's public URLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AppUrls(Vec<Url>);
 
 impl AppUrls {
-    pub(super) fn new(app: App) -> Result<Self, ConfigError> {
-        let texts = match app.url {
-            OneOrMany::One(text) => vec![text],
+    pub(super) fn new(urls: &OneOrMany) -> Result<Self, ConfigError> {
+        let texts = match urls {
+            OneOrMany::One(text) => std::slice::from_ref(text),
             OneOrMany::Many(texts) => texts,
         };
         if texts.is_empty() {
             return Err(invalid("app.url", "names no URL"));
         }
-        let one = |text: String| {
-            let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let one = |text: &String| {
+            let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
             let bare = |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
             url.filter(|url| bare(url) && url.password().is_none())
                 .ok_or_else(|| invalid("app.url", format!("{text:?} is no URL such as https://gha-slurm.example.org")))
         };
-        texts.into_iter().map(one).collect::<Result<_, _>>().map(Self)
+        texts.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether `url` is below one of these: the same scheme, host and port, and the path begins with whole segments.
@@ -41,14 +56,155 @@ impl AppUrls {
 
     /// Those that carry launch tokens in clear over a network.
     pub(super) fn in_clear(&self) -> impl Iterator<Item = &Url> {
-        let local = |url: &Url| match url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        self.0.iter().filter(move |url| url.scheme() == "http" && !local(url))
+        self.0.iter().filter(|url| url.scheme() == "http" && !is_local(url))
     }
+}
+
+/// Whether it is on this machine.
+fn is_local(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The name of a cluster: up to 40 lower-case letters, digits and `-`, beginning with a letter. It is part of a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClusterName(String);
+
+impl TryFrom<String> for ClusterName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match is_plain(&text, b"-", 40) && lower && text.starts_with(|first: char| first.is_ascii_lowercase()) {
+            true => Ok(Self(text)),
+            false => Err("up to 40 lower-case letters, digits and -, beginning with a letter"),
+        }
+    }
+}
+
+impl fmt::Display for ClusterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How launches are fetched from the app.
+#[derive(Debug, Clone)]
+pub struct Fetching {
+    /// The app.
+    pub url: Url,
+    /// The cluster's name at the app.
+    pub cluster: ClusterName,
+    /// What the gateway proves itself with.
+    pub secret: Secret,
+    /// The file that the secret stands in; `None` when it came by the environment.
+    pub secret_file: Option<PathBuf>,
+    /// How long after an exchange the next one comes when there is nothing to do.
+    pub poll: Duration,
+    /// So many of its launches are in Slurm at once.
+    pub at_most: Option<u32>,
+    /// A PEM file of authorities to trust beside the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Fetching {
+    /// `None` when the file names no cluster. `path` is the configuration's.
+    pub(super) fn new(
+        app: &App,
+        urls: &AppUrls,
+        (path, insecure_http): (&Path, bool),
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(cluster) = app.cluster.clone() else {
+            let others = [
+                ("app.secretFile", app.secret_file.is_some()),
+                ("app.pollSeconds", app.poll_seconds.is_some()),
+                ("app.atMost", app.at_most.is_some()),
+                ("app.caFile", app.ca_file.is_some()),
+            ];
+            return match others.iter().find(|(_, set)| *set) {
+                Some((key, _)) => Err(invalid(*key, "is for a gateway that fetches its launches: set app.cluster too")),
+                None => Ok(None),
+            };
+        };
+        let [url] = urls.0.as_slice() else {
+            return Err(invalid(
+                "app.url",
+                "a gateway that fetches its launches has one app: with app.cluster, one URL",
+            ));
+        };
+        if url.scheme() == "http" && !is_local(url) && !insecure_http {
+            return Err(invalid(
+                "app.url",
+                format!(
+                    "the cluster's secret and all launch tokens would travel to {url} in clear: use https, or write \
+                     insecureHttp: true"
+                ),
+            ));
+        }
+        let poll = app.poll_seconds.unwrap_or(1);
+        if !(1..=60).contains(&poll) {
+            return Err(invalid("app.pollSeconds", "from 1 to 60"));
+        }
+        if app.at_most == Some(0) {
+            return Err(invalid("app.atMost", "at least 1; without it there is no limit"));
+        }
+        // As files beside the configuration are named.
+        let beside = |name: &PathBuf| path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
+        let (secret, secret_file) = secret(app.secret_file.as_ref().map(beside), environment)?;
+        Ok(Some(Self {
+            url: url.clone(),
+            cluster,
+            secret,
+            secret_file,
+            poll: Duration::from_secs(poll),
+            at_most: app.at_most,
+            ca_file: app.ca_file.as_ref().map(beside),
+        }))
+    }
+
+    /// Whether going on as this one means another exchange than as `other`. The secret is read again by a reload, and
+    /// how often and how much it asks as well.
+    pub(super) fn is_elsewhere(&self, other: &Self) -> bool {
+        self.url != other.url || self.cluster != other.cluster || self.ca_file != other.ca_file
+    }
+}
+
+fn secret(
+    file: Option<PathBuf>,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Secret, Option<PathBuf>), ConfigError> {
+    let (text, key, file) = match (environment(APP_SECRET_VARIABLE), file) {
+        (Some(text), _) => (text, APP_SECRET_VARIABLE, None),
+        (None, Some(path)) => (read(&path)?, "app.secretFile", Some(path)),
+        (None, None) => {
+            return Err(invalid(
+                "app.secretFile",
+                format!(
+                    "with app.cluster, name the file with the cluster's secret, or set {APP_SECRET_VARIABLE}; \
+                     gha-slurm-gateway secret FILE makes one"
+                ),
+            ));
+        }
+    };
+    let text = text.trim();
+    let advice = "gha-slurm-gateway secret FILE makes a good one";
+    let wrong = |problem: String| Err(invalid(key, format!("{problem}: {advice}")));
+    if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return wrong("the secret is one line of ASCII characters without blanks".to_owned());
+    }
+    if !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&text.len()) {
+        return wrong(format!("the secret has {SHORTEST_SECRET} to {LONGEST_SECRET} characters"));
+    }
+    if let Some(why) = weak(text) {
+        return wrong(format!("the secret is {why}"));
+    }
+    Ok((Secret::new(text), file))
 }
 
 #[cfg(test)]
@@ -56,7 +212,7 @@ mod tests {
     use super::*;
 
     fn urls(texts: &[&str]) -> Result<AppUrls, ConfigError> {
-        AppUrls::new(App { url: OneOrMany::Many(texts.iter().map(|text| (*text).to_owned()).collect()) })
+        AppUrls::new(&OneOrMany::Many(texts.iter().map(|text| (*text).to_owned()).collect()))
     }
 
     #[test]
@@ -88,6 +244,16 @@ mod tests {
         for bad in [&["app.example"][..], &["ftp://app.example"], &["https://u:p@app.example"], &["https://x/?a"], &[]]
         {
             assert!(urls(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_clusters_name_stands_in_a_url_as_it_is() {
+        for good in ["alps", "a", "eiger-2", &"x".repeat(40)] {
+            assert!(ClusterName::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["", "Alps", "2alps", "-alps", "a_b", "a b", "a/b", "ä", "a.b", &"x".repeat(41)] {
+            assert!(ClusterName::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
     }
 }

@@ -12,6 +12,7 @@ use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::{Cpus, SlurmName};
 use serde::Deserialize;
 
+use super::app::ClusterName;
 use super::policy::PolicyKeys;
 use super::{ConfigError, invalid};
 use crate::people::PeopleKeys;
@@ -26,8 +27,8 @@ pub(super) struct File {
     pub(super) repositories: Vec<Repository>,
 
     pub(super) gha_shared_secret_file: Option<PathBuf>,
-    #[serde(default = "default_listen")]
-    pub(super) listen: SocketAddr,
+    /// Absent: the default, or, in a gateway that fetches its launches, nowhere.
+    pub(super) listen: Option<SocketAddr>,
     pub(super) tls: Option<Tls>,
     /// Plain HTTP beyond loopback is wanted: a proxy in front speaks TLS.
     #[serde(default)]
@@ -76,10 +77,16 @@ pub(super) struct Repository {
 
 /// The app that this gateway belongs to.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct App {
     /// Where launch tokens may be exchanged: everything below this URL, or below one of these.
     pub(super) url: OneOrMany,
+    /// Launches are fetched there, as this cluster.
+    pub(super) cluster: Option<ClusterName>,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) poll_seconds: Option<u64>,
+    pub(super) at_most: Option<u32>,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -324,8 +331,8 @@ impl Default for Job {
     }
 }
 
-fn default_listen() -> SocketAddr {
-    // The original's port, but not on every interface.
+/// The original's port, but not on every interface.
+pub(super) fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 5011))
 }
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use gha_slurm_protocol::secret::Secret;
 use thiserror::Error;
 
-pub use self::app::AppUrls;
+pub use self::app::{APP_SECRET_VARIABLE, AppUrls, ClusterName, Fetching};
 // Whatever may be set: a new backend is named in one file.
 pub use self::file::*;
 pub use self::mapping::{Mapping, RepositoryUrl};
@@ -71,12 +71,14 @@ pub(crate) fn invalid(key: impl Into<String>, problem: impl Into<String>) -> Con
 /// A configuration that was checked.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
+    /// Where to listen. `None` only in a gateway that fetches its launches: nothing listens then.
+    pub listen: Option<SocketAddr>,
     /// With TLS, when this is there.
     pub tls: Option<Tls>,
     /// Where launch tokens may be exchanged; `None` when the file names no app.
     pub app: Option<AppUrls>,
+    /// How launches are fetched from the app; `None` when it sends them.
+    pub fetching: Option<Fetching>,
     /// The file of the audit log.
     pub audit_log: Option<PathBuf>,
     /// No job runs as a user with a smaller uid, when it is set.
@@ -87,9 +89,9 @@ pub struct Config {
     pub open_metrics: bool,
     /// The folder of the launch index.
     pub state_directory: PathBuf,
-    /// What the app proves itself with.
+    /// What the app proves itself with. None of them where nothing listens.
     pub secrets: SharedSecrets,
-    /// The file that the secret stands in; `None` when it came by the environment.
+    /// The file that the secret stands in; `None` when it came by the environment, or where there is none.
     pub secret_file: Option<PathBuf>,
     /// Which repositories run as whom, within which limits.
     pub mapping: Mapping,
@@ -132,7 +134,16 @@ impl Config {
             };
             ConfigError::Malformed { path: path.to_owned(), line, column, message }
         })?;
-        let (secrets, secret_file) = secrets(&file, path, environment)?;
+        let app = file.app.as_ref().map(|app| AppUrls::new(&app.url)).transpose()?;
+        let fetching = match (&file.app, &app) {
+            (Some(app), Some(urls)) => Fetching::new(app, urls, (path, file.insecure_http), environment)?,
+            _ => None,
+        };
+        let listen = file.listen.or_else(|| fetching.is_none().then(file::default_listen));
+        let (secrets, secret_file) = match listen {
+            Some(_) => secrets(&file, path, environment)?,
+            None => (SharedSecrets(Vec::new()), None),
+        };
         check_job(&file.job, file.job_template.is_some())?;
         let backends = file.backends().check()?;
         if file.job_template.as_ref().is_some_and(|template| template.len() > MAX_TEMPLATE_BYTES) {
@@ -144,17 +155,24 @@ impl Config {
         if file.scontrol.is_empty() {
             return Err(invalid("scontrol", "an empty command"));
         }
-        if !file.listen.ip().is_loopback() && file.tls.is_none() && !file.insecure_http {
-            return Err(invalid(
-                "listen",
-                format!(
-                    "{} is not loopback, and without tls the shared secret and all launch tokens would travel in clear: \
-                     set tls, listen on 127.0.0.1 behind a proxy, or write insecureHttp: true",
-                    file.listen
-                ),
-            ));
+        match listen {
+            Some(listen) if !listen.ip().is_loopback() && file.tls.is_none() && !file.insecure_http => {
+                return Err(invalid(
+                    "listen",
+                    format!(
+                        "{listen} is not loopback, and without tls the shared secret and all launch tokens would travel \
+                         in clear: set tls, listen on 127.0.0.1 behind a proxy, or write insecureHttp: true"
+                    ),
+                ));
+            }
+            None if file.tls.is_some() => {
+                return Err(invalid(
+                    "tls",
+                    "nothing listens: with app.cluster, name where to in listen, or remove tls",
+                ));
+            }
+            _ => {}
         }
-        let app = file.app.map(AppUrls::new).transpose()?;
         let groups = file.people.as_ref().map(|people| people.groups.clone()).unwrap_or_default();
         let groups = Groups::new(groups)?;
         let own = file.slurm_users.iter().map(|(user, settings)| (user, &settings.policy));
@@ -162,9 +180,10 @@ impl Config {
         let people = file.people.map(|keys| People::new(keys, &groups, path.parent())).transpose()?;
         let mapping = Mapping::new(file.repositories, file.slurm_users, people.is_some())?;
         Ok(Self {
-            listen: file.listen,
+            listen,
             tls: file.tls,
             app,
+            fetching,
             audit_log: file.audit_log,
             min_uid: file.min_uid,
             scontrol: file.scontrol,
@@ -184,8 +203,13 @@ impl Config {
 
     /// The keys that differ from `running` and need a restart to take effect.
     pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
+        let elsewhere = match (&self.fetching, &running.fetching) {
+            (Some(own), Some(running)) => own.is_elsewhere(running),
+            (own, running) => own.is_some() != running.is_some(),
+        };
         let pairs = [
             ("listen", self.listen != running.listen),
+            ("app", elsewhere),
             ("stateDirectory", self.state_directory != running.state_directory),
             ("logging", self.logging != running.logging),
         ];
@@ -194,9 +218,12 @@ impl Config {
     }
 }
 
-/// The value of a variable that may stand for a key of the file: the secret's, and no other.
+/// Those of the environment that are secrets.
+pub(crate) const SECRET_VARIABLES: [&str; 2] = [SECRET_VARIABLE, APP_SECRET_VARIABLE];
+
+/// The value of a variable that may stand for a key of the file: a secret's, and no other.
 pub(crate) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|_| name == SECRET_VARIABLE)
+    std::env::var(name).ok().filter(|_| SECRET_VARIABLES.contains(&name))
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -269,3 +269,110 @@ fn an_id_pins_one_repository() {
     let two = format!("{base}- {{gitHubURL: 'https://github.com/O/r', slurmUser: alice, repositoryId: 8}}\n");
     assert!(parse(&two).unwrap_err().to_string().starts_with("repositories.repositoryId: "));
 }
+
+const STRONG: &str = "4d1f0a2b9c8e7f60a1b2c3d4e5f60718";
+
+/// A file whose `app` has these keys, beside a good secret in `app-secret`.
+fn fetching(app: &str, more: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("app-secret"), format!("{STRONG}\n")).unwrap();
+    let text = format!(
+        "job: {{runner: /opt/runner}}\nslurmUsers: {{ci: {{repositories: ['https://github.com/octo/*']}}}}\n\
+         app: {{{app}}}\n{more}\n"
+    );
+    Config::parse(&text, &folder.path().join("gateway.yaml"), &|_| None)
+}
+
+const ALPS: &str = "url: 'https://app.example', cluster: alps, secretFile: app-secret";
+
+#[test]
+fn a_gateway_that_fetches_listens_only_where_it_is_told_to() {
+    let config = fetching(ALPS, "").unwrap();
+    let how = config.fetching.as_ref().unwrap();
+    assert_eq!((config.listen, how.cluster.to_string(), how.at_most), (None, "alps".to_owned(), None));
+    assert_eq!((how.secret.expose(), how.poll.as_secs()), (STRONG, 1), "without the end of the line");
+    assert!(!config.secrets.admit("") && !config.secrets.admit(STRONG), "nobody is let in where nothing listens");
+    let limited = fetching(&format!("{ALPS}, pollSeconds: 5, atMost: 200, caFile: ca.pem"), "").unwrap();
+    let limited = limited.fetching.unwrap();
+    assert_eq!((limited.poll.as_secs(), limited.at_most), (5, Some(200)));
+    assert!(limited.ca_file.unwrap().is_absolute(), "seen from the configuration");
+
+    let error = fetching(ALPS, "listen: 127.0.0.1:0").unwrap_err().to_string();
+    assert!(error.starts_with("ghaSharedSecret: "), "{error}");
+    let both = fetching(ALPS, "listen: 127.0.0.1:0\nghaSharedSecret: s").unwrap();
+    assert!(both.listen.is_some() && both.fetching.is_some() && both.secrets.admit("s"));
+    let pushed = fetching("url: 'https://app.example'", "ghaSharedSecret: s").unwrap();
+    assert_eq!(pushed.listen.unwrap().to_string(), "127.0.0.1:5011");
+    assert!(pushed.fetching.is_none());
+    assert!(fetching("url: 'https://app.example'", "").is_err(), "without a cluster, the shared secret is needed");
+}
+
+#[test]
+fn what_a_fetching_gateway_cannot_be_is_refused_by_name() {
+    let changed = |from: &str, to: &str| ALPS.replace(from, to);
+    for (app, more, key) in [
+        (changed(", secretFile: app-secret", ""), "", "app.secretFile: with app.cluster, name the file"),
+        (changed("app-secret", "nowhere"), "", "cannot read "),
+        (changed(", cluster: alps", ""), "ghaSharedSecret: s", "app.secretFile: is for a gateway that fetches"),
+        (
+            "url: 'https://a.example', atMost: 3".to_owned(),
+            "ghaSharedSecret: s",
+            "app.atMost: is for a gateway that fetches",
+        ),
+        (changed("alps", "Alps"), "", "gateway.yaml:3:"),
+        (changed("'https://app.example'", "['https://a.example', 'https://b.example']"), "", "app.url: "),
+        (changed("https:", "http:"), "", "app.url: the cluster's secret and all launch tokens would travel"),
+        (format!("{ALPS}, pollSeconds: 0"), "", "app.pollSeconds: "),
+        (format!("{ALPS}, pollSeconds: 61"), "", "app.pollSeconds: "),
+        (format!("{ALPS}, atMost: 0"), "", "app.atMost: "),
+        (format!("{ALPS}, secret: x"), "", "gateway.yaml:3:"),
+        (ALPS.to_owned(), "tls: {certificate: /c, key: /k}", "tls: nothing listens"),
+    ] {
+        let error = fetching(&app, more).unwrap_err().to_string();
+        let error = error.rsplit_once("/gateway.yaml:").map_or(error.clone(), |(_, at)| format!("gateway.yaml:{at}"));
+        assert!(error.starts_with(key), "{key}: {error}");
+    }
+    assert!(fetching(&changed("https://app.example", "http://127.0.0.1:3000"), "").is_ok());
+    let wanted = fetching(&changed("https:", "http:"), "insecureHttp: true").unwrap();
+    assert!(wanted.weaknesses().iter().any(|(key, _)| *key == "app.url"));
+}
+
+#[test]
+fn a_clusters_secret_is_strong_and_may_come_by_the_environment() {
+    let by = |secret: &str| {
+        let text = format!(
+            "job: {{runner: /opt/runner}}\nslurmUsers: {{ci: {{repositories: ['https://github.com/octo/*']}}}}\n\
+             app: {{{}}}\n",
+            ALPS.replace(", secretFile: app-secret", "")
+        );
+        let secret = secret.to_owned();
+        Config::parse(&text, Path::new("gateway.yaml"), &|name| (name == APP_SECRET_VARIABLE).then(|| secret.clone()))
+    };
+    let config = by(STRONG).unwrap();
+    assert_eq!(config.fetching.unwrap().secret_file, None);
+    for bad in [
+        "",
+        "short",
+        &STRONG[1..],
+        &"ab".repeat(20),
+        &format!("change-me-{STRONG}"),
+        &STRONG.replace('f', " "),
+        &STRONG.replace('f', "ä"),
+        &format!("{STRONG}\n{STRONG}"),
+        &"0123456789abcdef".repeat(17),
+    ] {
+        let error = by(bad).unwrap_err().to_string();
+        assert!(error.starts_with("GHA_SLURM_APP_SECRET: ") && !error.contains("a2b9c8e7"), "{bad:?}: {error}");
+    }
+}
+
+#[test]
+fn another_cluster_or_app_needs_a_restart_and_another_secret_does_not() {
+    let running = fetching(ALPS, "").unwrap();
+    let needs = |app: &str, more: &str| fetching(app, more).unwrap().needs_restart(&running);
+    assert_eq!(needs(&format!("{ALPS}, pollSeconds: 9, atMost: 3"), ""), [""; 0]);
+    assert_eq!(needs(&ALPS.replace("alps", "eiger"), ""), ["app"]);
+    assert_eq!(needs(&ALPS.replace("app.example", "other.example"), ""), ["app"]);
+    assert_eq!(needs(&format!("{ALPS}, caFile: ca.pem"), ""), ["app"]);
+    assert_eq!(needs("url: 'https://app.example'", "ghaSharedSecret: s"), ["listen", "app"]);
+}

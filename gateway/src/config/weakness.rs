@@ -15,6 +15,7 @@ impl Config {
     fn files_with_secrets(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let files = [
             ("ghaSharedSecret", self.secret_file.as_deref()),
+            ("app.secretFile", self.fetching.as_ref().and_then(|fetching| fetching.secret_file.as_deref())),
             ("slurmrestd.jwtKeyFile", self.backends.slurmrestd.jwt_key_file.as_deref()),
             ("tls.key", self.tls.as_ref().map(|tls| tls.key.as_path())),
         ];
@@ -28,7 +29,7 @@ impl Config {
             found.push(("ghaSharedSecret", format!("{why}: make one with openssl rand -hex 32")));
         }
         found.extend(self.files_with_secrets().filter_map(readable_by_all));
-        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+        if self.tls.is_none() && self.listen.is_some_and(|listen| !listen.ip().is_loopback()) {
             found.push(("insecureHttp", "the shared secret and all launch tokens travel in clear".to_owned()));
         }
         match &self.app {
@@ -92,7 +93,8 @@ fn writable_by_all(path: &Path) -> Option<(&'static str, String)> {
     (mode & 0o002 != 0).then_some(("people.file", line))
 }
 
-fn weak(secret: &str) -> Option<&'static str> {
+/// Why a secret could be guessed.
+pub(super) fn weak(secret: &str) -> Option<&'static str> {
     let lower = secret.to_ascii_lowercase();
     let different = secret.chars().collect::<std::collections::BTreeSet<_>>().len();
     if lower.starts_with("change") {

@@ -153,16 +153,7 @@ async fn start(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: Body) ->
     let asked: StartRunner = read(&headers, body).await?;
     let launch = Launch::try_from(asked).map_err(|rejected| Response::from(ServiceError::from(rejected)))?;
     let service = Arc::clone(&edge.service);
-    let mut subject = Subject {
-        launch: Some(launch.key.to_string()),
-        repository: Some(launch.url.clone()),
-        profile: launch.profile.clone(),
-        slurm_user: service.user_of(&launch),
-        person: launch.person.clone(),
-        repository_id: launch.repository_id,
-        run: launch.run,
-        slurm_job: None,
-    };
+    let mut subject = Subject::of(&launch, service.user_of(&launch));
     let started = to_its_end(async move { service.start(&launch).await }).await;
     subject.slurm_job = started.as_ref().ok().map(|started| started.job);
     Ok(about(
@@ -215,7 +206,11 @@ async fn reload(State(edge): State<Arc<Edge>>) -> Response {
 }
 
 async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], edge.metrics.text()).into_response()
+    let mut text = edge.metrics.text();
+    if edge.service.config().fetching.is_some() {
+        text += &edge.service.exchanges.text();
+    }
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
 fn unavailable(text: &str, retry_seconds: u16) -> Response {
@@ -224,26 +219,36 @@ fn unavailable(text: &str, retry_seconds: u16) -> Response {
     response
 }
 
+/// The status of an error.
+pub(crate) fn status_of(error: &ServiceError) -> StatusCode {
+    match error {
+        ServiceError::UnknownRepository(_) | ServiceError::ForbiddenUser { .. } => StatusCode::FORBIDDEN,
+        ServiceError::Rejected(_) | ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
+            StatusCode::UNPROCESSABLE_ENTITY
+        }
+        ServiceError::Cancelled => StatusCode::GONE,
+        ServiceError::NotFound => StatusCode::NOT_FOUND,
+        ServiceError::PeopleUnknown(_) | ServiceError::Slurm(BackendError::Later(_) | BackendError::Outage(_)) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        ServiceError::Index(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 impl From<ServiceError> for Response {
     fn from(error: ServiceError) -> Self {
         let text = error.to_string();
-        match error {
-            ServiceError::UnknownRepository(_) | ServiceError::ForbiddenUser { .. } => {
-                message(StatusCode::FORBIDDEN, &text)
-            }
+        match &error {
             ServiceError::Rejected(Rejected { field, .. }) => malformed(field, &text),
-            ServiceError::Cancelled => message(StatusCode::GONE, &text),
-            ServiceError::NotFound => message(StatusCode::NOT_FOUND, &text),
-            ServiceError::Slurm(BackendError::Refused(_) | BackendError::NoUser(_)) => {
-                message(StatusCode::UNPROCESSABLE_ENTITY, &text)
-            }
-            ServiceError::PeopleUnknown(_) => unavailable(&text, OUTAGE_RETRY_SECONDS),
             ServiceError::Slurm(BackendError::Later(_)) => unavailable(&text, LATER_RETRY_SECONDS),
-            ServiceError::Slurm(BackendError::Outage(_)) => unavailable(&text, OUTAGE_RETRY_SECONDS),
+            ServiceError::PeopleUnknown(_) | ServiceError::Slurm(BackendError::Outage(_)) => {
+                unavailable(&text, OUTAGE_RETRY_SECONDS)
+            }
             ServiceError::Index(_) => {
                 tracing::error!(error = text, "the index failed");
-                message(StatusCode::INTERNAL_SERVER_ERROR, "the gateway's launch index failed")
+                message(status_of(&error), "the gateway's launch index failed")
             }
+            error => message(status_of(error), &text),
         }
     }
 }

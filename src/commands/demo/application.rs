@@ -1,5 +1,6 @@
 //! The application in its own process, as `gha-slurm up`, with its secrets in its environment.
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
@@ -9,11 +10,35 @@ use gha_slurm_simulator::github::{APP_ID, GitHub};
 use gha_slurm_simulator::wire::Wire;
 use tokio::process::Command;
 
-use super::process::Process;
+use super::process::{Part, Process};
 use crate::commands::random::random_secret;
 
 /// The first start compiles the components for this machine.
-const START_DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What `gha-slurm` is told to serve it there, with its store in memory.
+pub(super) fn arguments(manifest: &Path, address: SocketAddr, log_format: &str) -> Vec<OsString> {
+    let (manifest, address) = (manifest.as_os_str().to_owned(), address.to_string());
+    let fixed = ["--state-dir", "", "--listen", &address, "--log-format", log_format].map(OsString::from);
+    ["up".into(), "--from".into(), manifest].into_iter().chain(fixed).collect()
+}
+
+/// The variables of every scenario, as they stand in its environment.
+pub(super) fn variables(
+    github: &GitHub,
+    profiles: &str,
+    webhook_secret: &str,
+    admin_token: &str,
+) -> [(&'static str, String); 6] {
+    [
+        ("SPIN_VARIABLE_GITHUB_APP_ID", APP_ID.to_owned()),
+        ("SPIN_VARIABLE_GITHUB_PRIVATE_KEY", github.private_key().unwrap_or_default()),
+        ("SPIN_VARIABLE_GITHUB_WEBHOOK_SECRET", webhook_secret.to_owned()),
+        ("SPIN_VARIABLE_GITHUB_API_URL", github.url()),
+        ("SPIN_VARIABLE_PROFILES", profiles.to_owned()),
+        ("SPIN_VARIABLE_ADMIN_TOKEN", admin_token.to_owned()),
+    ]
+}
 
 /// Ends with its last owner.
 pub(super) struct Application {
@@ -37,22 +62,14 @@ impl Application {
         let url = format!("http://{address}");
         let admin_token = random_secret()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("up").arg("--from").arg(manifest);
-        command.args(["--state-dir", "", "--listen", &address.to_string(), "--log-format", "human"]);
-        for (name, value) in [
-            ("GITHUB_APP_ID", APP_ID),
-            ("GITHUB_PRIVATE_KEY", &github.private_key().unwrap_or_default()),
-            ("GITHUB_WEBHOOK_SECRET", webhook_secret),
-            ("GITHUB_API_URL", &github.url()),
-            ("GATEWAY_URL", &wire.gateway_url()),
-            ("GATEWAY_SECRET", gateway_secret),
-            ("PUBLIC_URL", &wire.app_url()),
-            ("PROFILES", profiles),
-            ("ADMIN_TOKEN", &admin_token),
-        ] {
+        command.args(arguments(manifest, address, "human"));
+        command.envs(variables(github, profiles, webhook_secret, &admin_token));
+        for (name, value) in
+            [("GATEWAY_URL", &*wire.gateway_url()), ("GATEWAY_SECRET", gateway_secret), ("PUBLIC_URL", &wire.app_url())]
+        {
             command.env(format!("SPIN_VARIABLE_{name}"), value);
         }
-        let (process, _) = Process::start(command, "application", START_DEADLINE).await?;
+        let (process, _) = Part::new(command, "application", START_DEADLINE).start().await?;
         wire.connect_app(&url);
         Ok(Self { url, address, admin_token, process })
     }

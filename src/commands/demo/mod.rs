@@ -6,12 +6,16 @@
 
 mod application;
 mod cluster;
+pub(crate) mod inside_out;
 mod policy;
 mod process;
 mod scenario;
 mod screen;
 mod story;
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,6 +61,8 @@ pub(crate) enum Scenario {
     GatewayDown,
     /// A pull request of a fork gets no runner, and is ended on the node where the app alone allows it.
     Fork,
+    /// No open port: the app reads what GitHub would send, the gateway fetches its launches, and nothing reaches either.
+    InsideOut,
     /// A job runs as the Slurm user of the person who started it, and as nobody else's.
     People,
 }
@@ -95,6 +101,12 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     })
 }
 
+/// Writes a file that no other user can read, into a folder that none can.
+fn private_file(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text.as_bytes())
+}
+
 /// All parties of the demo.
 struct Stage<'a> {
     screen: &'a Screen,
@@ -127,6 +139,9 @@ async fn show(arguments: &Arguments, screen: &Screen) -> anyhow::Result<bool> {
     // Cargo knows what is up to date.
     tokio::task::block_in_place(|| building::build(manifest, &|line| screen.note(line)))?;
 
+    if arguments.scenario == Scenario::InsideOut {
+        return inside_out::show(manifest, screen, arguments.once).await;
+    }
     let webhook_secret = random_secret()?;
     let gateway_secret = random_secret()?;
     let events = Events::default();

@@ -39,7 +39,11 @@ slurm_users = ['ada']
 pub(super) fn profiles(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::Fork | Scenario::People => PROFILES,
-        Scenario::Workflow | Scenario::StolenRunner | Scenario::LostWebhook | Scenario::GatewayDown => "",
+        Scenario::Workflow
+        | Scenario::StolenRunner
+        | Scenario::LostWebhook
+        | Scenario::GatewayDown
+        | Scenario::InsideOut => "",
     }
 }
 

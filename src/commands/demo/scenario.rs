@@ -36,7 +36,7 @@ impl Stage<'_> {
                 let (job, _) = self.github.queue_job(REPOSITORY, LABELS).await;
                 (vec![job], "the delivery failed, GitHub sent it again on request, and the job was launched once")
             }
-            Scenario::StolenRunner | Scenario::Workflow | Scenario::Fork | Scenario::People => {
+            Scenario::StolenRunner | Scenario::Workflow | Scenario::Fork | Scenario::People | Scenario::InsideOut => {
                 self.screen.heading(
                     "Two jobs wait; the runner of the second one starts first, and GitHub gives it to the first",
                 );

@@ -67,6 +67,11 @@ impl Screen {
         println!("  {mark}  {what}");
     }
 
+    /// What could not be tried here.
+    pub(super) fn skipped(&self, what: &str) {
+        println!("  {}  {what}", self.styled("33", "skipped "));
+    }
+
     pub(super) fn try_it_yourself(&self, url: &str, webhook_secret: &str) {
         self.heading("It keeps running until you press Ctrl-C. Try it from another terminal:");
         println!(

@@ -152,6 +152,15 @@ impl<'a> Watcher<'a> {
                 }
                 self.close();
             }
+            Event::DeliveryRead { action, job, bytes } => {
+                let number = if action == "queued" { 1 } else { 7 };
+                let what = format!("reads the delivery workflow_job {action}, job {job}, {bytes} bytes");
+                self.step(number, "app → GitHub", &what);
+            }
+            Event::CommitStatus { sha, state, description, .. } => {
+                let commit: String = sha.chars().take(7).collect();
+                self.step(3, "app → GitHub", &format!("status of commit {commit}: {state} {description}"));
+            }
             Event::LaunchRequested { body } => {
                 self.seen.insert(2);
                 self.step(2, "app → gateway", "POST /runner/start");

@@ -1,6 +1,7 @@
 //! The GitHub App: its key, its permissions, where its webhook goes and whether it arrives; and the clock.
 
-use gha_slurm_core::github::client::{AppState, DeliveryEntry, GitHub, GitHubError};
+use gha_slurm_core::github::client::{AppState, GitHub, GitHubError};
+use gha_slurm_core::github::deliveries::DeliveryEntry;
 use gha_slurm_core::github::requirements::{EVENTS, RUNNERS, permissions};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::messages::RunnerLevel;
@@ -43,7 +44,9 @@ pub(super) fn check(native: &Native) -> Vec<Finding> {
     };
     // Profiles that cannot be read have a finding of their own.
     let levels = settings.profiles().map_or_else(|_| vec![RunnerLevel::Repository], |profiles| profiles.levels());
-    let mut findings = allowed(&app, &levels);
+    // A value that is neither has a finding of its own.
+    let statuses = settings.commit_status().unwrap_or_default();
+    let mut findings = allowed(&app, &levels, statuses);
     findings.extend(clock);
     findings.push(webhook(native, &client, &jwt, &app));
     findings.push(deliveries(&client, &jwt, &app));
@@ -81,10 +84,10 @@ fn clock(native: &Native, api: &str) -> Option<Finding> {
     })
 }
 
-fn allowed(app: &AppState, levels: &[RunnerLevel]) -> Vec<Finding> {
+fn allowed(app: &AppState, levels: &[RunnerLevel], statuses: bool) -> Vec<Finding> {
     let settings_page = app.html_url.as_str();
     let mut findings = Vec::new();
-    for (name, needed) in permissions(levels) {
+    for (name, needed) in permissions(levels, statuses) {
         let level = app.permissions.get(name).map(String::as_str);
         if level != Some(needed) && level != Some("write") {
             let found = format!("{}: the permission {name} is {}, not {needed}", app.name, level.unwrap_or("missing"));

@@ -1,5 +1,6 @@
 //! `gha-slurm up`: serves the application. Flags have the same names as Spin's.
 
+mod intervals;
 mod setup_link;
 
 use std::ffi::OsString;
@@ -8,12 +9,14 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use gha_slurm::building;
 use gha_slurm::host::client_address::{IpNet, TrustedProxies};
+use gha_slurm::host::manifest::Manifest;
 use gha_slurm::host::precompiled::Precompiled;
 use gha_slurm::host::{self, Options};
 use gha_slurm::logging::{self, Format};
-use gha_slurm::{building, ticking};
 
+use self::intervals::Intervals;
 use self::setup_link::SetupLink;
 use super::application::Application;
 use super::limits::LimitArguments;
@@ -94,9 +97,8 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         tracing::warn!("{file}: run `chmod go=` on it");
     }
     let setup_link = SetupLink::prepare(&mut variables);
-    let tick_token = ["tick_token", "admin_token"]
-        .into_iter()
-        .find_map(|name| variables.get(name).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()));
+    let manifest = Manifest::read(&application.from).map_err(|error| Failure::from(host::Error::from(error)))?;
+    let intervals = Intervals::read(&manifest, &variables).map_err(|error| usage(error.to_string()))?;
     let compiled = match arguments.compiled_dir {
         Some(folder) if folder.is_empty() => None,
         Some(folder) => Some(folder.into()),
@@ -124,14 +126,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         {
             beside.spawn(link.announce(server.address()));
         }
-        match tick_token {
-            _ if !server.serves(ticking::ROUTE) => {}
-            Some(token) => {
-                tracing::info!("periodic repair: {} every {} s", ticking::ROUTE, ticking::INTERVAL.as_secs());
-                beside.spawn(ticking::run(server.address(), token));
-            }
-            None => tracing::warn!("no periodic repair: neither the variable admin_token nor tick_token is set"),
-        }
+        intervals.begin(server.address(), |route| server.serves(route), &mut beside);
         server.run(stop_signal()).await;
         beside.abort_all();
         tracing::info!("stopped");

@@ -87,9 +87,9 @@ impl Placement {
                 fit = lengths.into_iter().map(|(cluster, _)| cluster).collect();
             }
         }
-        // The usual one cluster is found without a name, so that it may be renamed.
-        let alone = clusters.iter().count() == 1;
-        Ok(if alone { Vec::new() } else { fit.into_iter().map(|(name, _)| name).collect() })
+        // The usual one cluster is found without a name.
+        let unnamed = clusters.iter().all(|cluster| cluster.name == ClusterName::default());
+        Ok(if unnamed { Vec::new() } else { fit.into_iter().map(|(name, _)| name).collect() })
     }
 }
 

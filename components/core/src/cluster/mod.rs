@@ -77,7 +77,8 @@ impl Clusters {
     ) -> Result<Option<&Cluster>, StoreError> {
         Ok(match Ledger(store).cluster_of(launch, requested)? {
             Some(name) => self.get(&name),
-            None => self.first(),
+            // Made when no cluster had a name.
+            None => self.get(&ClusterName::default()).or_else(|| self.first()),
         })
     }
 }

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::app_jwt::AppKey;
 use super::client::{Caller, GitHub, GitHubError, parse};
 use super::types::{
-    AppState, At, ConvertedApp, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
+    AppState, At, CommitStatus, ConvertedApp, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
     ListedRunner, Permission, RunInfo, RunnerGroup,
 };
-use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
+use crate::identity::{CommitSha, InstallationId, RepositoryId, RunId, RunnerId};
 use crate::policy::Run;
 use crate::ports::{Clock, Http, HttpMethod, Random, Store};
 use crate::settings::SettingError;
@@ -53,6 +53,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         let narrowed = match permission {
             Permission::AdministrationWrite => of_repository("administration", "write"),
             Permission::ActionsRead => of_repository("actions", "read"),
+            Permission::StatusesWrite => of_repository("statuses", "write"),
             Permission::OrganizationRunnersWrite => {
                 json!({"permissions": {"organization_self_hosted_runners": "write", "metadata": "read"}})
             }
@@ -102,21 +103,6 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         self.call(HttpMethod::Get, "app/hook/config", Caller::App(app_jwt), None)
     }
 
-    /// `GET /app/hook/deliveries`, from `cursor` on.
-    pub fn deliveries(&self, app_jwt: &Secret, cursor: Option<&str>) -> Result<DeliveryPage, GitHubError> {
-        let cursor = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-        let path = format!("app/hook/deliveries?per_page=100{cursor}");
-        let response = self.exchange(HttpMethod::Get, &path, &path, Caller::App(app_jwt), None)?;
-        let next = response.header("link").and_then(next_cursor);
-        Ok(DeliveryPage { deliveries: parse(&path, &response)?, next })
-    }
-
-    /// `POST /app/hook/deliveries/{id}/attempts`: GitHub sends it once more.
-    pub fn redeliver(&self, app_jwt: &Secret, delivery: u64) -> Result<(), GitHubError> {
-        let path = format!("app/hook/deliveries/{delivery}/attempts");
-        self.exchange(HttpMethod::Post, &path, &path, Caller::App(app_jwt), None).map(|_| ())
-    }
-
     /// `POST /app-manifests/{code}/conversions`: the App that was made of a manifest, once per code and within an hour.
     /// It needs no credential but the code.
     pub fn convert_manifest(&self, code: &str) -> Result<ConvertedApp, GitHubError> {
@@ -154,6 +140,20 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
             Err(GitHubError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// `POST /repos/{owner}/{repo}/statuses/{sha}`
+    pub(super) fn commit_status(
+        &self,
+        token: &InstallationToken,
+        repository: At<'_>,
+        sha: &CommitSha,
+        status: &CommitStatus,
+    ) -> Result<(), GitHubError> {
+        let path = format!("{repository}/statuses/{sha}");
+        let state = if status.pending { "pending" } else { "success" };
+        let body = json!({"state": state, "context": status.context, "description": status.description});
+        self.exchange(HttpMethod::Post, &path, &path, Caller::Installation(token), Some(&body)).map(drop)
     }
 
     /// `POST …/actions/runners/registration-token` of a repository or an organization.
@@ -272,15 +272,4 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         let path = format!("{repository}/actions/runs/{run}/jobs?per_page=100");
         Ok(self.call::<Page>(HttpMethod::Get, &path, Caller::Installation(token), None)?.jobs)
     }
-}
-
-/// The cursor of `<…?cursor=v1_123>; rel="next"`.
-fn next_cursor(link: &str) -> Option<String> {
-    let next = link.split(',').find(|part| part.contains("rel=\"next\""))?;
-    let url = next.split_once('<')?.1.split_once('>')?.0;
-    let url = url::Url::parse(url).ok()?;
-    let (_, cursor) = url.query_pairs().find(|(name, _)| name == "cursor")?;
-    // It goes into a URL again.
-    let plain = cursor.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    (plain && cursor.len() <= 200).then(|| cursor.into_owned())
 }

@@ -16,8 +16,8 @@ use url::Url;
 use super::limit::Scope;
 pub use super::refusal::{Reason, Refusal};
 pub use super::types::{
-    AppState, At, ConvertedApp, DeliveryEntry, DeliveryPage, ExpiringToken, HookConfig, InstallationToken, JitConfig,
-    JobInfo, JobStatus, Permission,
+    AppState, At, CommitStatus, ConvertedApp, ExpiringToken, HookConfig, InstallationToken, JitConfig, JobInfo,
+    JobStatus, Permission,
 };
 use crate::counters::{CallResult, Counter};
 use crate::ledger::FailureKind;
@@ -185,8 +185,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         caller: Caller<'_>,
         body: Option<&Value>,
     ) -> Result<HttpResponse, GitHubError> {
-        let failed = |error: &dyn std::fmt::Display| GitHubError::unavailable(format!("{shown}: {error}"));
-        let mut url = self.settings.api.join(path).map_err(|error| failed(&error))?;
+        let mut url = self.url(path, shown)?;
         let mut redirects = 0;
         let answered = loop {
             match self.send(method, url, shown, caller, body)? {
@@ -204,6 +203,61 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         answered
     }
 
+    /// `GET` of what may be at hand already, as it was when GitHub gave it this `ETag`: `None` if it still is.
+    pub(super) fn get_changed(
+        &self,
+        path: &str,
+        caller: Caller<'_>,
+        etag: Option<&str>,
+    ) -> Result<Option<HttpResponse>, GitHubError> {
+        let mut request = self.request(HttpMethod::Get, self.url(path, path)?, caller, None);
+        request.deadline = self.allowed(caller)?;
+        request.headers.extend(etag.map(|etag| ("if-none-match", etag.to_owned())));
+        let response = self.came(path, self.platform.send(&request))?;
+        let changed = (response.status != 304).then_some(response);
+        let read = changed.map(|response| self.success(path, caller, response)).transpose();
+        self.count(read.as_ref().err());
+        read
+    }
+
+    /// `GET` of several paths at once. What did not come is told apart by the caller, who reads each by [`Self::read`].
+    pub(super) fn get_many(
+        &self,
+        paths: &[String],
+        caller: Caller<'_>,
+    ) -> Result<Vec<Result<HttpResponse, SendError>>, GitHubError> {
+        let deadline = self.allowed(caller)?;
+        let request = |path: &String| {
+            let request = self.request(HttpMethod::Get, self.url(path, path)?, caller, None);
+            Ok(HttpRequest { deadline, ..request })
+        };
+        let requests = paths.iter().map(request).collect::<Result<Vec<_>, GitHubError>>()?;
+        Ok(self.platform.send_many(&requests))
+    }
+
+    /// One answer of [`Self::get_many`].
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        caller: Caller<'_>,
+        answer: Result<HttpResponse, SendError>,
+    ) -> Result<T, GitHubError> {
+        let response = self.came(path, answer).and_then(|response| self.success(path, caller, response));
+        self.count(response.as_ref().err());
+        parse(path, &response?)
+    }
+
+    fn url(&self, path: &str, shown: &str) -> Result<Url, GitHubError> {
+        self.settings.api.join(path).map_err(|error| GitHubError::unavailable(format!("{shown}: {error}")))
+    }
+
+    fn success(&self, path: &str, caller: Caller<'_>, response: HttpResponse) -> Result<HttpResponse, GitHubError> {
+        if (200..=299).contains(&response.status) {
+            return Ok(response);
+        }
+        Err(self.failure(path, caller.scope(), &response))
+    }
+
     fn send(
         &self,
         method: HttpMethod,
@@ -212,6 +266,15 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         caller: Caller<'_>,
         body: Option<&Value>,
     ) -> Result<HttpResponse, GitHubError> {
+        let deadline = self.allowed(caller)?;
+        let request = self.request(method, url, caller, body);
+        self.came(shown, self.platform.send(&HttpRequest { deadline, ..request })).inspect_err(|error| {
+            self.count(Some(error));
+        })
+    }
+
+    /// How long a call may take, if one may be made now.
+    fn allowed(&self, caller: Caller<'_>) -> Result<Duration, GitHubError> {
         if let Some(wait) = caller.scope().limited(self.platform) {
             let detail = format!("its rate limit holds for {wait} s more");
             return Err(GitHubError::Unavailable { retry_after: wait, until: Until::LimitEnds, detail });
@@ -220,6 +283,10 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         if deadline.is_zero() {
             return Err(GitHubError::unavailable("earlier calls took all the time".to_owned()));
         }
+        Ok(deadline)
+    }
+
+    fn request(&self, method: HttpMethod, url: Url, caller: Caller<'_>, body: Option<&Value>) -> HttpRequest {
         let mut headers = vec![
             ("accept", "application/vnd.github+json".to_owned()),
             ("user-agent", USER_AGENT.to_owned()),
@@ -231,11 +298,13 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
             headers.push(("content-type", "application/json".to_owned()));
         }
         let body = body.map(|json| json.to_string().into_bytes()).unwrap_or_default();
-        self.platform.send(&HttpRequest { method, url, headers, body, deadline }).map_err(|error| {
+        HttpRequest { method, url, headers, body, deadline: CALL_DEADLINE }
+    }
+
+    fn came(&self, shown: &str, answer: Result<HttpResponse, SendError>) -> Result<HttpResponse, GitHubError> {
+        answer.map_err(|error| {
             let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
-            let error = GitHubError::unavailable(format!("{shown}: {error}{hint}"));
-            self.count(Some(&error));
-            error
+            GitHubError::unavailable(format!("{shown}: {error}{hint}"))
         })
     }
 

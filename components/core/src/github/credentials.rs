@@ -19,11 +19,12 @@ use serde::{Deserialize, Serialize};
 
 use super::app_jwt::LONGEST_SECONDS;
 use super::client::{
-    At, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason, Refusal, Until,
+    At, CommitStatus, ExpiringToken, GitHub, GitHubError, InstallationToken, JitConfig, JobInfo, Permission, Reason,
+    Refusal, Until,
 };
 use super::groups::{DEFAULT_GROUP, GroupOf, needs_jit};
 pub use super::reach::Reach;
-use crate::identity::{RepositoryId, RunId, RunnerId};
+use crate::identity::{CommitSha, RepositoryId, RunId, RunnerId};
 use crate::ledger::{keys, read_sealed, write_sealed};
 use crate::policy::Run;
 use crate::ports::{Clock, Http, Random, Store, StoreError, Variables};
@@ -199,6 +200,12 @@ impl<'a, P: Store + Http + Clock + Random + Variables> Credentials<'a, P> {
         })
     }
 
+    /// Tells the author of a commit.
+    pub fn commit_status(&self, reach: Reach<'_>, sha: &CommitSha, status: &CommitStatus) -> Result<(), GitHubError> {
+        let tell = |token: &InstallationToken| self.github.commit_status(token, reach.at(), sha, status);
+        self.with_installation(reach, Permission::StatusesWrite, tell)
+    }
+
     /// The App JWT for calls that need no installation.
     pub fn app_jwt(&self) -> Result<Secret, GitHubError> {
         match self.kept_app_jwt()? {
@@ -366,8 +373,8 @@ fn not_known_yet(error: GitHubError, seconds: u64) -> GitHubError {
 
 /// Forgets the tokens that are kept for repositories, and their runner groups.
 pub fn forget<S: Store>(store: &S, repositories: &[RepositoryId]) -> Result<(), StoreError> {
-    use Permission::{ActionsRead, AdministrationWrite, OrganizationRunnersWrite};
-    let kinds = [AdministrationWrite, ActionsRead, OrganizationRunnersWrite].map(kind_of);
+    use Permission::{ActionsRead, AdministrationWrite, OrganizationRunnersWrite, StatusesWrite};
+    let kinds = [AdministrationWrite, ActionsRead, OrganizationRunnersWrite, StatusesWrite].map(kind_of);
     let tokens = |id: &RepositoryId| kinds.map(|kind| keys::cache(kind, *id));
     let mut all: Vec<String> = repositories.iter().flat_map(tokens).collect();
     all.extend(repositories.iter().map(|id| keys::runner_groups(*id)));
@@ -379,6 +386,7 @@ fn kind_of(permission: Permission) -> &'static str {
         Permission::AdministrationWrite => "installation",
         Permission::OrganizationRunnersWrite => "installation-organization",
         Permission::ActionsRead => "installation-actions",
+        Permission::StatusesWrite => "installation-statuses",
     }
 }
 

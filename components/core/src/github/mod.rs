@@ -4,6 +4,7 @@ pub mod app_jwt;
 mod calls;
 pub mod client;
 pub mod credentials;
+pub mod deliveries;
 mod groups;
 mod limit;
 mod reach;

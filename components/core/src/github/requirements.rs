@@ -7,10 +7,15 @@ use gha_slurm_protocol::messages::RunnerLevel;
 pub const RUNNERS: [(RunnerLevel, &str); 2] =
     [(RunnerLevel::Repository, "administration"), (RunnerLevel::Organization, "organization_self_hosted_runners")];
 
-/// Permissions, by GitHub's names, and the level of each that is needed for runners of these levels.
-pub fn permissions(levels: &[RunnerLevel]) -> Vec<(&'static str, &'static str)> {
+/// The permission that commit statuses take; asked for only where they are on.
+pub const STATUSES: (&str, &str) = ("statuses", "write");
+
+/// Permissions, by GitHub's names, and the level of each that is needed for runners of these levels, and for commit
+/// statuses where they are on.
+pub fn permissions(levels: &[RunnerLevel], statuses: bool) -> Vec<(&'static str, &'static str)> {
     let runners = RUNNERS.iter().filter(|(level, _)| levels.contains(level)).map(|(_, name)| (*name, "write"));
-    runners.chain([("actions", "read"), ("metadata", "read")]).collect()
+    let runners = runners.chain([("actions", "read"), ("metadata", "read")]);
+    runners.chain(statuses.then_some(STATUSES)).collect()
 }
 
 /// The events that the App's webhook must be subscribed to. GitHub accepts an event only with a permission that covers

@@ -11,7 +11,6 @@ use url::Url;
 
 use crate::identity::{InstallationId, RepositoryId, RunId, RunnerId};
 use crate::policy::{Actor, Run};
-use crate::text::Text;
 
 /// How a call names a repository, or the organization that owns one. A repository's id outlives renames and transfers, so
 /// its name is for what people ask about.
@@ -53,6 +52,19 @@ pub enum Permission {
     OrganizationRunnersWrite,
     /// See jobs.
     ActionsRead,
+    /// Tell the author of a commit.
+    StatusesWrite,
+}
+
+/// What is told about a commit, as the author sees it beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitStatus {
+    /// Whether what it tells of still lies ahead: `pending`, else `success`.
+    pub pending: bool,
+    /// What it is about; a later status of the same context replaces it.
+    pub context: String,
+    /// A sentence; GitHub takes 140 characters.
+    pub description: String,
 }
 
 /// A token of one installation, narrowed to one permission and, unless that is an organization's, to one repository.
@@ -245,38 +257,4 @@ pub struct HookConfig {
     pub url: Option<String>,
     /// `json` or `form`.
     pub content_type: Option<String>,
-}
-
-/// One delivery of the App's webhook, as GitHub lists it.
-#[derive(Debug, Clone, Deserialize)]
-pub struct DeliveryEntry {
-    /// The id of this attempt.
-    pub id: u64,
-    /// The same for all attempts.
-    pub guid: String,
-    /// `OK`, or what went wrong.
-    pub status: String,
-    /// The application's status; 0 where there was no answer.
-    #[serde(default)]
-    pub status_code: u16,
-    /// When, RFC 3339.
-    #[serde(default)]
-    pub delivered_at: String,
-    /// The event.
-    pub event: String,
-    /// What happened, where the event knows several things.
-    #[serde(default)]
-    pub action: Text,
-    /// Whether it repeats an earlier attempt.
-    #[serde(default)]
-    pub redelivery: bool,
-}
-
-/// A page of deliveries, newest first.
-#[derive(Debug)]
-pub struct DeliveryPage {
-    /// The deliveries.
-    pub deliveries: Vec<DeliveryEntry>,
-    /// Where older ones begin, if there are any.
-    pub next: Option<String>,
 }

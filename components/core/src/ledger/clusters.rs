@@ -39,7 +39,16 @@ const LATELY_SECONDS: u64 = 5 * 60;
 /// More gateways of one cluster are not kept.
 const MOST_GATEWAYS: usize = 8;
 
+/// How often it is written down that a gateway fetches.
+const AGAIN_SECONDS: u64 = 20;
+
 impl Heard {
+    /// Whether it is worth writing down that a gateway was heard of now.
+    pub fn is_news(&self, gateway: &str, now: u64) -> bool {
+        let before = self.gateways.iter().find(|one| one.name == gateway);
+        before.is_none_or(|before| before.at.saturating_add(AGAIN_SECONDS) <= now)
+    }
+
     /// The same after a gateway was heard of; `queue` if it told of it.
     #[must_use]
     pub fn with(mut self, gateway: &str, queue: Option<QueueLength>, now: u64) -> Self {

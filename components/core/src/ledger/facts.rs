@@ -12,7 +12,7 @@ use url::Url;
 
 use super::keys::{self, JobFact, LaunchAttempts, LaunchFact};
 use super::{Attempts, Course, End, Ended, Entry, Ledger, encode, read, write};
-use crate::identity::{DeliveryId, InstallationId, PersonId, RepositoryId, RunId, RunnerId};
+use crate::identity::{CommitSha, DeliveryId, InstallationId, PersonId, RepositoryId, RunId, RunnerId};
 use crate::policy::{Denial, Rules};
 use crate::ports::{Clock, Store, StoreError};
 use crate::profile::RegisteredAt;
@@ -76,6 +76,9 @@ pub struct Requested {
     /// The Slurm user that the workflow names.
     #[serde(default)]
     pub slurm_user: Option<SlurmUser>,
+    /// The commit that its run is for, if the webhook named it.
+    #[serde(default)]
+    pub sha: Option<CommitSha>,
     /// Where the runner is registered.
     #[serde(default)]
     pub registered_at: RegisteredAt,
@@ -152,6 +155,16 @@ pub struct RefusedAtNode {
     /// The job's run.
     #[serde(default)]
     pub run_id: Option<RunId>,
+    /// When, in seconds of Unix time.
+    pub at: u64,
+}
+
+/// What the author of a job's commit was told last, by a commit status. It is a hint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorTold {
+    /// When Slurm was expected to start it, in seconds of Unix time; absent when there is nothing more to tell.
+    #[serde(default)]
+    pub starts_at: Option<u64>,
     /// When, in seconds of Unix time.
     pub at: u64,
 }
@@ -403,6 +416,16 @@ impl<'a, P: Store + Clock> JobFacts<'a, P> {
             write(self.store, &self.of(JobFact::Denied), &DeniedRun { denial, at: self.store.unix_seconds() })?;
         }
         Ok(first)
+    }
+
+    /// What its commit's author was told last.
+    pub fn author_told(&self) -> Result<Option<AuthorTold>, StoreError> {
+        self.read(JobFact::Told)
+    }
+
+    /// Keeps what its commit's author was told.
+    pub fn record_author_told(&self, told: &AuthorTold) -> Result<(), StoreError> {
+        write(self.store, &self.of(JobFact::Told), told)
     }
 
     /// Whether GitHub confirmed that an old job is still queued.

@@ -22,6 +22,7 @@ pub const SCHEMA: &[&str] = &[
     "job/J/confirmed",
     "job/J/asked",
     "job/J/denied",
+    "job/J/told",
     "launch/L/cluster",
     "launch/L/submit/ATTEMPTS",
     "launch/L/offered",
@@ -65,6 +66,7 @@ pub const SCHEMA: &[&str] = &[
     "tick/tally",
     "tick/place",
     "tick/deliveries",
+    "tick/poll",
     "tick/cleaned",
     "count/METRIC/OUTCOME",
     "overdue/count",
@@ -77,6 +79,7 @@ pub const SCHEMA: &[&str] = &[
     "delivery/ID/repeated",
     "delivery/GUID/count",
     "github/deliveries",
+    "github/reading",
     "github/limited-until/SCOPE",
     "github/app",
     "github/app/private-key",
@@ -155,11 +158,13 @@ pub enum JobFact {
     Asked,
     /// The rules of its profile do not allow its run.
     Denied,
+    /// What its commit's author was told last.
+    Told,
 }
 
 impl JobFact {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requested,
         Self::Started,
         Self::Finished,
@@ -168,6 +173,7 @@ impl JobFact {
         Self::Confirmed,
         Self::Asked,
         Self::Denied,
+        Self::Told,
     ];
 
     fn word(self) -> &'static str {
@@ -180,6 +186,7 @@ impl JobFact {
             Self::Confirmed => "confirmed",
             Self::Asked => "asked",
             Self::Denied => "denied",
+            Self::Told => "told",
         }
     }
 }
@@ -432,9 +439,14 @@ pub fn tick_place() -> String {
     format!("{PREFIX}/tick/place")
 }
 
-/// `tick/deliveries`: how far GitHub's list of deliveries was read.
+/// `tick/deliveries`: how far GitHub's list was searched for deliveries that failed.
 pub fn tick_deliveries() -> String {
     format!("{PREFIX}/tick/deliveries")
+}
+
+/// `tick/poll`: which deliveries of GitHub's list were dealt with, where they are read from there.
+pub fn tick_poll() -> String {
+    format!("{PREFIX}/tick/poll")
 }
 
 /// `tick/cleaned`: up to which hour everything is deleted.
@@ -495,6 +507,11 @@ pub fn delivery_count(name: &str) -> String {
 /// `github/deliveries`: the newest of GitHub's list of deliveries.
 pub fn github_deliveries() -> String {
     format!("{PREFIX}/github/deliveries")
+}
+
+/// `github/reading`: how deliveries arrive, and when the list was last read.
+pub fn github_reading() -> String {
+    format!("{PREFIX}/github/reading")
 }
 
 /// `github/limited-until/SCOPE`: nobody makes a call of that scope before.

@@ -22,8 +22,8 @@ pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
 pub use self::clusters::{Heard, HeardGateway, Leased, Numbered, Offered, OnTheWay, Order, Orders, Told};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
-    DeniedRun, Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, RefusedAtNode, Requested,
-    Started, View,
+    AuthorTold, DeniedRun, Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, RefusedAtNode,
+    Requested, Started, View,
 };
 pub use self::journal::{Bucket, CHUNK, Entry, Journal, Place};
 pub use self::records::{JobRecord, LaunchRecord, Tries};

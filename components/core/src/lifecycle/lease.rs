@@ -12,13 +12,15 @@ use gha_slurm_protocol::secret::Secret;
 
 use super::submit::{Destination, start_of};
 use super::{Fault, Need};
-use crate::ledger::{Claim, FailureKind, Leased, Ledger, Numbered, OnTheWay, Order, Orders, Stops};
+use crate::ledger::{Claim, FailureKind, Heard, Leased, Ledger, Numbered, OnTheWay, Order, Orders, Stops};
 use crate::ports::Platform;
 
 /// How long a gateway has for a launch, in seconds.
 pub const LEASE_SECONDS: u64 = 120;
 /// An order to cancel is repeated so often until it is reported as carried out.
 const CANCEL_AGAIN_SECONDS: u64 = 60;
+/// A gateway that fetched so lately still does.
+const FETCHES_SECONDS: u64 = 2 * 60;
 /// So many orders are looked at in one step.
 const WINDOW: i64 = 128;
 /// So many are looked at for one request.
@@ -35,6 +37,19 @@ pub struct Leaser<'a> {
     pub secret: &'a Secret,
     /// Its own name.
     pub gateway: &'a str,
+    /// The gateways of its cluster that fetched lately.
+    pub heard: Option<&'a Heard>,
+}
+
+impl Leaser<'_> {
+    /// Whether something is for another gateway of the cluster, of this name.
+    fn leaves_to(self, gateway: &str, now: u64) -> bool {
+        let fetches = |heard: &Heard| {
+            let one = heard.gateways.iter().find(|one| one.name == gateway);
+            one.is_some_and(|one| now < one.at.saturating_add(FETCHES_SECONDS))
+        };
+        gateway != self.gateway && self.heard.is_some_and(fetches)
+    }
 }
 
 /// What is to be done with an order.
@@ -106,6 +121,10 @@ fn look<P: Platform>(
     match order {
         Order::Cancel(_) if known.cancelled => Ok(Verdict::Done),
         Order::Cancel(_) if known.asked.is_some_and(|asked| now < asked.saturating_add(CANCEL_AGAIN_SECONDS)) => {
+            Ok(Verdict::Later)
+        }
+        // Only the gateway that had the launch knows its Slurm job, as long as there is that one.
+        Order::Cancel(_) if known.leased.as_ref().is_some_and(|leased| leaser.leaves_to(&leased.gateway, now)) => {
             Ok(Verdict::Later)
         }
         Order::Cancel(launch) => Ok(Verdict::Cancel(launch)),

@@ -424,3 +424,15 @@ proptest! {
         prop_assert_eq!(page(&name).matches(['<', '>', '"']).count(), page("n").matches(['<', '>', '"']).count());
     }
 }
+
+#[test]
+fn the_page_says_where_deliveries_go_that_are_read() {
+    let platform = unconfigured();
+    let received = page_of(&choose(&platform, SECRET, None));
+    assert!(received.contains("api/github/webhooks") && !received.contains("gha-slurm.invalid"), "{received}");
+    let platform = unconfigured();
+    platform.set_variable("webhooks", Some("poll"));
+    let read = page_of(&choose(&platform, SECRET, None));
+    assert!(read.contains("https://gha-slurm.invalid/") && !read.contains("api/github/webhooks"), "{read}");
+    assert!(read.contains("GitHub shows these deliveries as failed"), "{read}");
+}

@@ -25,6 +25,7 @@ use self::places::Places;
 use self::shapes::{Failure, Submitted, Version};
 use self::tokens::Tokens;
 use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
+use crate::causes::with_causes;
 use crate::config::{self, ConfigError};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -167,7 +168,7 @@ impl Rest {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_vec());
         }
-        let outage = |error: reqwest::Error| BackendError::Outage(format!("slurmrestd: {}", chain(&error)));
+        let outage = |error: reqwest::Error| BackendError::Outage(format!("slurmrestd: {}", with_causes(&error)));
         let response = request.send().await.map_err(outage)?;
         let status = response.status();
         let bytes = Limited::new(reqwest::Body::from(response), MAX_ANSWER_BYTES).collect().await;
@@ -302,17 +303,6 @@ impl Rest {
             Reply::Failed(failure) => Err(failure.into()),
         }
     }
-}
-
-/// An error with its causes; reqwest's own text stops before the one that says something.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// For fuzzing: each reader of answers on the same text.

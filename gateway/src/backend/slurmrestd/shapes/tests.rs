@@ -172,3 +172,25 @@ fn what_can_never_run_is_seen_among_the_warnings() {
     let passing = answer("Required node not available (down, drained or reserved)");
     assert_eq!(Submitted::read(&passing), Submitted::Runs(13));
 }
+
+#[test]
+fn the_expected_start_of_a_pending_job_is_read_in_every_shape() {
+    let start = |states: Value, time: Value| {
+        let job = json!({"job_id": 3, "name": OWN.name, "user_name": OWN.user, "job_state": states,
+            "state_reason": "Priority", "start_time": time});
+        state(&json!({"jobs": [job]}), OWN).unwrap().start
+    };
+    let object = |set: bool, infinite: bool, number: u64| json!({"set": set, "infinite": infinite, "number": number});
+    let pending = || json!(["PENDING"]);
+    assert_eq!(start(json!("PENDING"), json!(1_795_765_238)), Some(1_795_765_238), "v0.0.38");
+    assert_eq!(start(pending(), object(true, false, 1_795_765_245)), Some(1_795_765_245), "v0.0.42");
+    for none in [json!(0), object(true, false, 0), object(false, false, 7), object(true, true, 7), json!({"set": true})]
+    {
+        assert_eq!(start(pending(), none.clone()), None, "{none}");
+    }
+    for none in [json!(null), json!("N/A"), json!(-1), json!([1]), json!({}), json!(1.5)] {
+        assert_eq!(start(pending(), none.clone()), None, "{none}");
+    }
+    assert_eq!(start(json!(["RUNNING"]), object(true, false, 1_795_765_245)), None, "it has started");
+    assert_eq!(start(json!(["PENDING", "REQUEUED"]), json!(1_795_765_245)), Some(1_795_765_245));
+}

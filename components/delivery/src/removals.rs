@@ -7,15 +7,25 @@
 use gha_slurm_core::identity::RepositoryId;
 use serde_json::Value;
 
-use super::events::{MalformedPayload, json};
+use crate::events::{MalformedPayload, json};
+
+/// The action of an event that takes repositories away, and the field that lists them.
+fn lists(event: &str) -> Option<(&'static str, &'static str)> {
+    match event {
+        "installation" => Some(("deleted", "repositories")),
+        "installation_repositories" => Some(("removed", "repositories_removed")),
+        _ => None,
+    }
+}
+
+/// Whether an event with this action may take repositories away.
+pub(crate) fn may_remove(event: &str, action: Option<&str>) -> bool {
+    lists(event).is_some_and(|(removes, _)| action.is_none_or(|action| action == removes))
+}
 
 /// The repositories that the App cannot reach any more, by a delivery of `event`; `None` when `event` is another one.
 pub fn removed(event: &str, body: &[u8]) -> Option<Result<Vec<RepositoryId>, MalformedPayload>> {
-    let (action, list) = match event {
-        "installation" => ("deleted", "repositories"),
-        "installation_repositories" => ("removed", "repositories_removed"),
-        _ => return None,
-    };
+    let (action, list) = lists(event)?;
     // Types of its own would make the component larger than this rare event is worth.
     Some(json(body).map(|event: Value| {
         let due = event.get("action").is_some_and(|told| told == action);

@@ -5,6 +5,8 @@
 //!
 //! A write waits for the disk, so all of it happens on threads that may wait.
 
+mod fetched;
+
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+pub(crate) use self::fetched::{Living, Outstanding, Told};
 use crate::backend::SlurmJobId;
 
 const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
@@ -56,6 +59,7 @@ impl Index {
                  created INTEGER NOT NULL) STRICT;
              CREATE INDEX IF NOT EXISTS launches_by_job ON launches (job);",
         )?;
+        connection.execute_batch(fetched::TABLES)?;
         forget_old(&connection)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
@@ -68,6 +72,20 @@ impl Index {
         let done =
             tokio::task::spawn_blocking(move || work(&connection.lock().unwrap_or_else(PoisonError::into_inner)));
         done.await.unwrap_or(Err(rusqlite::Error::UnwindingPanic))
+    }
+
+    /// All of it or nothing.
+    async fn at_once<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> rusqlite::Result<T> {
+        self.with(move |db| {
+            let transaction = db.unchecked_transaction()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
     }
 
     pub(crate) async fn get(&self, key: &str) -> rusqlite::Result<Option<Entry>> {
@@ -114,5 +132,9 @@ impl Index {
 }
 
 fn forget_old(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM launches WHERE created < ?1", [now() - KEPT_SECONDS]).map(drop)
+    let oldest = now() - KEPT_SECONDS;
+    for table in ["launches", "fetched", "reports"] {
+        connection.execute(&format!("DELETE FROM {table} WHERE created < ?1"), [oldest])?;
+    }
+    Ok(())
 }

@@ -15,6 +15,9 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
+/// The event of jobs.
+pub const WORKFLOW_JOB: &str = "workflow_job";
+
 /// The body of a `workflow_job` delivery.
 #[derive(Debug, Clone, Deserialize)]
 pub struct WorkflowJobEvent {
@@ -97,6 +100,9 @@ pub struct WorkflowJob {
     /// The branch that the workflow runs on.
     #[serde(default)]
     pub head_branch: Text,
+    /// The commit that its run is for.
+    #[serde(default)]
+    pub head_sha: Option<String>,
     /// When GitHub made it, in seconds of Unix time.
     #[serde(default, deserialize_with = "seconds")]
     pub created_at: Option<u64>,

@@ -1,0 +1,250 @@
+//! How far GitHub's list of deliveries was dealt with.
+//!
+//! The list has the newest first. Its pages are stable downwards: a cursor names the delivery below which a page begins.
+//! But the first page moves with each new delivery, and an attempt is recorded when it ends, up to ten seconds after it
+//! began, so that one may appear *below* others that were dealt with. A single number is therefore not enough; this keeps
+//!
+//! - the **top**, the highest id that was dealt with; the **mark**, the time of the newest one; and a **floor** two minutes
+//!   below that time. What is neither above the top nor above the floor is not looked at any more;
+//! - what was dealt with **since the floor**, one by one, so that whatever else appears there is seen to be new;
+//! - the **pages** of a walk down to known ground, by cursor, and the **ground**, the last of them that was dealt with. They
+//!   are read from the bottom up, so that an outage's backlog is handled in order, and a walk goes on where a run ended.
+//!
+//! Times are GitHub's own. Only what is a day old is left alone by our clock, which is right within minutes: GitHub accepts
+//! no App JWT of another time.
+
+use std::collections::HashSet;
+
+use gha_slurm_core::github::deliveries::{DeliveryEntry, DeliveryPage};
+use serde::{Deserialize, Serialize};
+
+use super::worth;
+
+/// Many times what an attempt lasts.
+const OVERLAP_SECONDS: u64 = 120;
+/// Older deliveries are not read. GitHub has given up a job that waited for so long, and about one that runs here the tick
+/// asks GitHub.
+const OLDEST_SECONDS: u64 = 24 * 60 * 60;
+/// About as many as can be read in two minutes. Of more, less than two minutes are looked at again.
+const MOST_SEEN: usize = 4000;
+/// A walk goes down no further: 100,000 deliveries, almost as many as GitHub lets an App read in a day.
+const MOST_PAGES: usize = 1000;
+/// Of deliveries.
+const PAGE: usize = 100;
+/// So many that could not be handled are kept to be tried again.
+const MOST_ASIDE: usize = 200;
+/// When one that could not be handled is tried again, in seconds after the last time. Then it is given up.
+const AGAIN_SECONDS: [u64; 4] = [10, 60, 600, 3600];
+/// In so many runs a delivery keeps those behind it waiting, before it is put aside.
+const PATIENCE: u32 = 3;
+
+/// What is known of GitHub's list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reading {
+    /// Whose list it is.
+    pub(super) app: String,
+    /// The highest id that was dealt with.
+    top: u64,
+    /// When the newest was made that was dealt with, in seconds of Unix time.
+    mark: u64,
+    /// What was made before is not looked at, unless it is above the top.
+    floor: u64,
+    /// What was made before is not looked at.
+    oldest: u64,
+    /// What was dealt with since the floor: its id, and when it was made.
+    seen: Vec<(u64, u64)>,
+    /// The cursors of pages that wait, the lowest last.
+    pages: Vec<String>,
+    /// The cursor of the page that was dealt with last, of the walk under way.
+    ground: Option<String>,
+    /// The tag of the first page, if all of it was dealt with, and what comes late below it would be below the floor.
+    pub(super) etag: Option<String>,
+    /// What could not be handled and is tried again beside the others.
+    aside: Vec<Aside>,
+    /// The delivery that keeps others waiting, and in how many runs it did.
+    stuck: Option<(u64, u32)>,
+    /// Who is reading.
+    pub(super) turn: Option<Turn>,
+    /// When the list was last kept to be shown.
+    pub(super) shown_at: u64,
+}
+
+/// The right to read for a while, so that of several replicas mostly one works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Turn {
+    /// A random number.
+    pub(super) who: u64,
+    /// In seconds of Unix time.
+    pub(super) until: u64,
+}
+
+/// One that could not be handled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Aside {
+    pub(super) id: u64,
+    pub(super) guid: String,
+    /// When it is tried again.
+    due: u64,
+    /// How often it was.
+    tries: usize,
+}
+
+impl Reading {
+    /// Before the first reading of an App's list.
+    pub(super) fn of(app: String) -> Self {
+        Self { app, ..Self::default() }
+    }
+
+    /// Leaves alone what has become too old; at the first reading, all but the last day.
+    pub(super) fn begin(&mut self, now: u64) {
+        self.oldest = now.saturating_sub(OLDEST_SECONDS);
+        self.mark = self.mark.max(self.oldest);
+        self.raise(self.oldest);
+    }
+
+    fn raise(&mut self, floor: u64) {
+        if floor > self.floor {
+            self.floor = floor;
+            self.seen.retain(|(_, at)| *at >= floor);
+        }
+    }
+
+    /// Where the next page begins; `None` at the top.
+    pub(super) fn cursor(&self) -> Option<String> {
+        self.pages.last().cloned()
+    }
+
+    /// Whether below this page all is dealt with.
+    pub(super) fn reaches_ground(&self, page: &DeliveryPage) -> bool {
+        let Some(last) = page.deliveries.last() else { return true };
+        let known = |at| at < self.oldest || (at < self.floor && last.id <= self.top);
+        page.next.is_none() || page.next == self.ground || last.at().is_some_and(known)
+    }
+
+    /// Goes further down, and comes back to this page later; whether that is not too far.
+    pub(super) fn descend(&mut self, next: String) -> bool {
+        let near = self.pages.len() < MOST_PAGES;
+        if near {
+            // What is known of the first page is not all that is above the ground any more.
+            self.etag = None;
+            self.pages.push(next);
+        }
+        near
+    }
+
+    /// How many pages wait.
+    pub(super) fn depth(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// What is to be read of a page, the oldest first.
+    pub(super) fn news(&self, page: &DeliveryPage) -> Vec<DeliveryEntry> {
+        let seen: HashSet<u64> = self.seen.iter().map(|(id, _)| *id).collect();
+        let young = |entry: &DeliveryEntry| match entry.at() {
+            Some(at) => at >= self.floor || (entry.id > self.top && at >= self.oldest),
+            None => true,
+        };
+        let new = |entry: &&DeliveryEntry| worth(entry) && young(entry) && !seen.contains(&entry.id);
+        page.deliveries.iter().rev().filter(new).cloned().collect()
+    }
+
+    /// A delivery was handled, or put aside, or never can be handled.
+    pub(super) fn dealt_with(&mut self, entry: &DeliveryEntry, now: u64) {
+        let at = self.time_of(entry, now);
+        self.seen.push((entry.id, at));
+        if self.stuck.is_some_and(|(id, _)| id == entry.id) {
+            self.stuck = None;
+        }
+        self.advance(entry.id, at);
+        if self.seen.len() > MOST_SEEN {
+            let mut times: Vec<u64> = self.seen.iter().map(|(_, at)| *at).collect();
+            times.sort_unstable();
+            // Half of them, so that it is not done again at once.
+            self.raise(times.get(times.len() / 2).copied().unwrap_or_default());
+            // All of one second.
+            let many = self.seen.len().saturating_sub(MOST_SEEN);
+            self.seen.drain(..many);
+        }
+    }
+
+    /// When it was made. A time that lies ahead would hide what comes until then.
+    fn time_of(&self, entry: &DeliveryEntry, now: u64) -> u64 {
+        entry.at().unwrap_or(self.mark).min(now)
+    }
+
+    fn advance(&mut self, id: u64, at: u64) {
+        self.top = self.top.max(id);
+        self.mark = self.mark.max(at);
+        self.raise(self.mark.saturating_sub(OVERLAP_SECONDS));
+    }
+
+    /// The page was dealt with that the cursor leads to.
+    pub(super) fn finish(&mut self, page: &DeliveryPage, now: u64) {
+        for entry in &page.deliveries {
+            self.advance(entry.id, self.time_of(entry, now));
+        }
+        self.ground = self.pages.pop();
+        if self.ground.is_none() {
+            // The tag does not tell what is recorded late below a page.
+            let settled = |last: &DeliveryEntry| last.at().is_none_or(|at| at.saturating_add(OVERLAP_SECONDS) < now);
+            let whole = page.next.is_none() || page.deliveries.last().is_none_or(settled);
+            self.etag = page.etag.clone().filter(|_| whole);
+        }
+    }
+
+    /// The pages of a walk are not there any more.
+    pub(super) fn forget_pages(&mut self) {
+        self.pages.clear();
+        self.ground = None;
+    }
+
+    /// A delivery keeps others waiting once more; whether they have waited long enough.
+    pub(super) fn kept_waiting(&mut self, id: u64) -> bool {
+        let runs = self.stuck.filter(|(stuck, _)| *stuck == id).map_or(0, |(_, runs)| runs).saturating_add(1);
+        self.stuck = Some((id, runs));
+        runs >= PATIENCE
+    }
+
+    /// Puts a delivery aside; whether there was room.
+    pub(super) fn put_aside(&mut self, entry: &DeliveryEntry, now: u64) -> bool {
+        let [first, ..] = AGAIN_SECONDS;
+        let room = self.aside.len() < MOST_ASIDE;
+        if room {
+            let (id, guid, due) = (entry.id, entry.guid.clone(), now.saturating_add(first));
+            self.aside.push(Aside { id, guid, due, tries: 0 });
+        }
+        room
+    }
+
+    /// What was put aside and is due, so many at most.
+    pub(super) fn due(&self, now: u64, most: usize) -> Vec<Aside> {
+        self.aside.iter().filter(|aside| aside.due <= now).take(most).cloned().collect()
+    }
+
+    /// One that was put aside was handled, or never can be.
+    pub(super) fn settle_aside(&mut self, id: u64) {
+        self.aside.retain(|aside| aside.id != id);
+    }
+
+    /// One that was put aside could not be handled again; whether it is given up.
+    pub(super) fn retry_aside(&mut self, id: u64, now: u64) -> bool {
+        let Some(aside) = self.aside.iter_mut().find(|aside| aside.id == id) else { return false };
+        aside.tries += 1;
+        let Some(seconds) = AGAIN_SECONDS.get(aside.tries) else {
+            self.settle_aside(id);
+            return true;
+        };
+        aside.due = now.saturating_add(*seconds);
+        false
+    }
+
+    /// When the newest was made that was dealt with, if one was.
+    pub(super) fn newest_at(&self) -> Option<u64> {
+        (self.top > 0).then_some(self.mark)
+    }
+
+    /// About how many deliveries wait, besides those of the page that is being read.
+    pub(super) fn behind(&self) -> usize {
+        self.pages.len() * PAGE + self.aside.len()
+    }
+}
