@@ -129,7 +129,7 @@ mod tests {
             let digest = digit.repeat(64);
             format!("[[cluster]]\nname = '{name}'\nreach = 'fetch'\nsecret_sha256 = '{digest}'\n")
         };
-        clusters(&(fetch("alps", "a") + &fetch("eiger", "b")))
+        clusters(&format!("{}{}", fetch("alps", "a"), fetch("eiger", "b")))
     }
 
     fn said(findings: Vec<Finding>) -> String {
