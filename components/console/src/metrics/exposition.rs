@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
+use gha_slurm_core::cluster::How;
 use gha_slurm_core::counters;
 use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_overview::tally::{BOUNDS, Tally, bucket, end, escape};
@@ -80,6 +81,9 @@ fn of_cluster(series: &mut BTreeMap<String, u64>, cluster: &ClusterSummary, now:
     if let Some(at) = cluster.heard_at {
         let series_name = format!("gha_slurm_cluster_last_heard_seconds{{cluster=\"{name}\"}}");
         series.insert(series_name, now.saturating_sub(at));
+    }
+    if cluster.reach == How::Fetch {
+        series.insert(format!("gha_slurm_cluster_silent{{cluster=\"{name}\"}}"), u64::from(cluster.silent));
     }
     series.insert(format!("gha_slurm_cluster_waiting_launches{{cluster=\"{name}\"}}"), cluster.waiting);
     // What a silent one said is no queue any more.

@@ -38,6 +38,10 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge("gha_slurm_oldest_job_age_seconds", "How long the oldest waiting job of a repository has been waiting."),
     gauge("gha_slurm_jobs", "Jobs that wait or run, by profile and state."),
     gauge(
+        "gha_slurm_cluster_silent",
+        "1 if the gateways of a cluster should ask and have not done so for two minutes.",
+    ),
+    gauge(
         "gha_slurm_cluster_last_heard_seconds",
         "How long ago a gateway of a cluster last asked, or the one that is called last took a launch.",
     ),

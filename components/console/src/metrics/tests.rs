@@ -80,6 +80,8 @@ fn each_cluster_tells_whether_it_is_there_and_what_waits_for_it() {
             ("last_heard_seconds{cluster=\"alps\"}", 90),
             ("queue{cluster=\"alps\",state=\"pending\"}", 7),
             ("queue{cluster=\"alps\",state=\"running\"}", 2),
+            ("silent{cluster=\"alps\"}", 0),
+            ("silent{cluster=\"eiger\"}", 1),
             ("waiting_launches{cluster=\"alps\"}", 1),
             ("waiting_launches{cluster=\"eiger\"}", 0),
         ]
