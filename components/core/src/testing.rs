@@ -135,6 +135,11 @@ impl Memory {
         Ok(self.values.borrow().get(key).cloned())
     }
 
+    /// The value of a key, looked at from outside: no step of the store.
+    pub fn peek(&self, key: &str) -> Option<Vec<u8>> {
+        self.values.borrow().get(key).cloned()
+    }
+
     /// Puts a value under any key, also one that the schema does not know.
     pub fn plant(&self, key: &str, value: &[u8]) {
         self.values.borrow_mut().insert(key.to_owned(), value.to_owned());
