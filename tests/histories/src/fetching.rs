@@ -78,22 +78,6 @@ impl Rows {
 }
 
 impl Gateway {
-    pub(crate) fn brief(&self) -> String {
-        format!(
-            "{}@{} alive {} sulks {} rows {:?} untold {:?}",
-            self.name,
-            self.cluster,
-            self.alive,
-            self.sulks,
-            self.rows
-                .0
-                .iter()
-                .map(|(l, r)| format!("{l}:{:?} again {} cancelled {} told {}", r.step, r.again, r.cancelled, r.told))
-                .collect::<Vec<_>>(),
-            self.untold.iter().map(|(n, r)| format!("{n}:{} {:?}", r.launch, r.news)).collect::<Vec<_>>()
-        )
-    }
-
     fn tell(&mut self, launch: LaunchId, news: News) {
         self.numbers += 1;
         self.untold.push((self.numbers, Report { launch, news }));

@@ -1,7 +1,7 @@
 //! Histories that once came to a bad end.
 
 use crate::act::Act;
-use crate::random::holds;
+use crate::random::{holds, wastes_nothing};
 use crate::setup::Setup;
 
 /// A Slurm job that starts at once meets a replica whose clock is two minutes behind that of the one that launched it; the
@@ -97,4 +97,13 @@ fn what_was_never_submitted_is_no_launch_of_the_three() {
         Queue(0),
     ];
     holds(Setup::PUSHED, &acts, Some(1), false, false).unwrap();
+}
+
+/// Of a profile with two places, job 102 takes the runner of job 100, and its own launch, which waits to be fetched, is job
+/// 100's from then on.
+#[test]
+fn a_launch_that_waits_to_be_fetched_keeps_its_place_for_the_job_whose_it_is_by_swaps() {
+    use Act::{Assign, Deliver, Queue, QueueGated, Run, Work};
+    let acts = [Queue(0), Deliver(0), QueueGated(0), Deliver(0), Work(0), Queue(0), Run(0), Queue(0), Assign(4, 0)];
+    wastes_nothing(Setup::FETCHED, &acts, Some(2), false).unwrap();
 }

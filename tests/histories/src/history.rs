@@ -165,6 +165,8 @@ impl History {
         let died = self.platform.lives.get() == Some(0);
         let mut world = self.world.borrow_mut();
         match answer.status {
+            // Cancelled at the same moment.
+            _ if !world.slurm[index].pending => world.adversities += 1,
             200 if !died => {
                 world.slurm[index].pending = false;
                 // A JIT configuration names its runner.
@@ -278,9 +280,16 @@ impl History {
         ["lost", "withdrawn"].into_iter().any(|fact| self.knows(&format!("launch/{launch}/{fact}")))
     }
 
+    /// Whether it will do so as soon as it is told that Slurm has it.
+    fn will_give_up(&self, start: &Value) -> bool {
+        let launch = start["launch"].as_str().unwrap();
+        let (job, _) = launch.split_once('-').unwrap();
+        self.knows(&format!("job/{job}/finished")) && !self.knows(&format!("launch/{launch}/launched"))
+    }
+
     pub(crate) fn act(&self, act: &Act) {
         self.act_once(act);
-        self.world.borrow_mut().count_living(|start| self.gave_up(start));
+        self.world.borrow_mut().count_living(|start| self.gave_up(start) || self.will_give_up(start));
     }
 
     fn act_once(&self, act: &Act) {

@@ -10,6 +10,8 @@ mod bulk;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod clusters;
+#[cfg(test)]
 mod fetching;
 #[cfg(test)]
 mod found;
@@ -21,8 +23,6 @@ mod github;
 mod history;
 #[cfg(test)]
 mod random;
-#[cfg(test)]
-mod scratch;
 #[cfg(test)]
 mod setup;
 #[cfg(test)]

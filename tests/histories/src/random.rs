@@ -27,7 +27,12 @@ pub(crate) fn holds(
 
 /// In one pool, with nothing failing: no launch is wasted, no limit is passed, and Slurm holds no job that nothing waits
 /// for.
-fn wastes_nothing(setup: Setup, acts: &[Act], max_running: Option<u32>, jit: bool) -> Result<(), TestCaseError> {
+pub(crate) fn wastes_nothing(
+    setup: Setup,
+    acts: &[Act],
+    max_running: Option<u32>,
+    jit: bool,
+) -> Result<(), TestCaseError> {
     let history = History::with(setup, max_running, jit, false);
     for act in acts {
         history.act(act);

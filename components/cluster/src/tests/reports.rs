@@ -99,6 +99,20 @@ fn an_order_to_cancel_waits_for_the_gateway_that_has_the_launch() {
     assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
 }
 
+/// The launch was withdrawn at the moment in which it was redeemed: GitHub may have given a job to its runner.
+#[test]
+fn a_runner_that_registered_is_not_cancelled() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    assert!(facts(&platform, "1-1").commit_redemption().unwrap());
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]));
+    assert!(orders_left(&platform).is_empty());
+}
+
 #[test]
 fn where_that_gateway_does_not_ask_any_more_another_one_is_told_to_cancel() {
     let platform = platform();

@@ -241,6 +241,8 @@ pub struct OnTheWay {
     pub cancelled: bool,
     /// Its Slurm job is over.
     pub ended: bool,
+    /// Its runner registered, or is about to.
+    pub registered: bool,
     /// When a gateway was last told to cancel it, in seconds of Unix time.
     pub asked: Option<u64>,
     submitted: bool,
@@ -257,11 +259,11 @@ impl OnTheWay {
 impl<P: Store + Clock> Ledger<'_, P> {
     /// How far launches are on their way to a cluster that fetches, in their order, in one step of the store.
     pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<OnTheWay>, StoreError> {
-        const SUBMITTED: [LaunchFact; 3] = [LaunchFact::Launched, LaunchFact::Redeemed, LaunchFact::Took];
+        const REGISTERED: [LaunchFact; 3] = [LaunchFact::Commit, LaunchFact::Redeemed, LaunchFact::Took];
         const GIVEN_UP: [LaunchFact; 2] = [LaunchFact::Lost, LaunchFact::Withdrawn];
         const OTHERS: [LaunchFact; 5] =
             [LaunchFact::Offered, LaunchFact::Leased, LaunchFact::Cancelled, LaunchFact::Ended, LaunchFact::Asked];
-        let all = || SUBMITTED.into_iter().chain(GIVEN_UP).chain(OTHERS);
+        let all = || REGISTERED.into_iter().chain(GIVEN_UP).chain(OTHERS);
         let mut values = Values::default();
         values.load(self.0, launches.iter().flat_map(|id| all().map(|fact| keys::launch(*id, fact))).collect())?;
         let known = |id: &LaunchId| {
@@ -273,7 +275,8 @@ impl<P: Store + Clock> Ledger<'_, P> {
                 cancelled: any(&[LaunchFact::Cancelled]),
                 ended: any(&[LaunchFact::Ended]),
                 asked: values.read(&key(LaunchFact::Asked))?,
-                submitted: any(&SUBMITTED),
+                registered: any(&REGISTERED),
+                submitted: any(&REGISTERED) || any(&[LaunchFact::Launched]),
                 given_up: any(&GIVEN_UP),
             })
         };

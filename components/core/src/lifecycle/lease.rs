@@ -160,7 +160,8 @@ fn is_with_another(known: &OnTheWay, leaser: Leaser<'_>, now: u64) -> bool {
 /// An order to cancel is for the gateway that had the launch, as long as that one asks: another one knows nothing of it.
 fn cancel<P: Platform>(platform: &P, leaser: Leaser<'_>, launch: LaunchId, known: &OnTheWay) -> Result<Verdict, Fault> {
     let now = platform.unix_seconds();
-    if known.cancelled || known.ended {
+    // A runner that registered while its launch was withdrawn may have a job: it ends by itself.
+    if known.cancelled || known.ended || known.registered {
         return Ok(Verdict::Done);
     }
     if known.asked.is_some_and(|asked| now < asked.saturating_add(CANCEL_AGAIN_SECONDS)) {
