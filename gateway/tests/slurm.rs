@@ -152,6 +152,8 @@ async fn on_a_real_slurm() {
     outages_lose_nothing_and_double_nothing(&site).await;
     stage("sbatch");
     the_same_by_sbatch(&site).await;
+    stage("expected start");
+    slurms_expected_start_is_passed_on(&site).await;
     stage("burst");
     a_burst_runs_once_each(&site).await;
     stage("expired token");
@@ -402,6 +404,33 @@ async fn the_same_by_sbatch(site: &Site) {
     let (status, answer) = post_json(&gateway.url, "/runner/start", &refused).await;
     assert!(status == 422 && answer["message"].as_str().unwrap().contains("invalid partition"), "{status} {answer}");
     assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"launch": format!("{job}-1")})).await.0, 200);
+}
+
+async fn slurms_expected_start_is_passed_on(site: &Site) {
+    let whole = ["sbatch", "--parsable", "--exclusive", "--time=10", "--output=/dev/null", "--wrap=sleep 300"];
+    let whole = site.cluster.run(USERS[0], &whole).trim().to_owned();
+    site.ends(20, &whole, "RUNNING").await;
+    for (place, changes) in [(1, ""), (2, "sbatch")] {
+        let gateway = site.gateway(changes, json!({"duration": "5"}));
+        let launch = format!("{}-1", 8000 + place);
+        let mut request = site.app.request(8000 + place, ONE, "x");
+        request["launch"] = launch.clone().into();
+        assert_eq!(post_json(&gateway.url, "/runner/start", &request).await.0, 200);
+        let asked = async || get_json(&gateway.url, &format!("/runner/{launch}")).await.1;
+        within(30, "Slurm expects it to start", async || {
+            asked().await["starts_in"].as_u64().is_some_and(|seconds| (1..=900).contains(&seconds))
+        })
+        .await;
+        // Seen where it is cheap to see.
+        let position = if changes == "sbatch" { json!(place) } else { json!(null) };
+        assert_eq!(asked().await["position"], position);
+        println!("{}", asked().await);
+    }
+    let gateway = site.gateway("", json!({}));
+    for launch in ["8001-1", "8002-1"] {
+        assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"launch": launch})).await.0, 200);
+    }
+    site.cluster.run("root", &["scancel", &whole]);
 }
 
 async fn a_burst_runs_once_each(site: &Site) {

@@ -179,7 +179,10 @@ impl FakeSlurm {
 
     fn backend(&self) -> String {
         let at = self.0.display();
-        format!("backend: sbatch\nsbatch: {{sbatch: [{at}/sbatch], squeue: [{at}/squeue], scancel: [{at}/scancel]}}")
+        format!(
+            "backend: sbatch\nsbatch: {{sbatch: [{at}/sbatch], squeue: [{at}/squeue], scancel: [{at}/scancel]}}\n\
+             job: {{runner: {at}/runner}}"
+        )
     }
 
     fn lines(&self, file: &str) -> Vec<String> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gha_slurm_core::audit::Door;
 use gha_slurm_core::cluster::{Definition, digest};
 use gha_slurm_core::ledger::{Ledger, Orders};
-use gha_slurm_core::lifecycle::{Destination, Fault, Leaser, hand_out, take_report};
+use gha_slurm_core::lifecycle::{Destination, Fault, Leaser, Reporter, hand_out, take_report};
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::answer::{Answer, Level};
@@ -88,8 +88,9 @@ fn answer<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Failed
 
     let mut unknown = Vec::new();
     let mut faults = Vec::new();
+    let reporter = Reporter { cluster, gateway: &said.gateway };
     for report in &said.reports {
-        match take_report(platform, &destination, cluster, report) {
+        match take_report(platform, &destination, reporter, report) {
             Ok(true) => {}
             Ok(false) => unknown.push(report.launch),
             // What cannot be read must not keep the others from being told.
@@ -102,13 +103,16 @@ fn answer<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Failed
         return Err(fault.into());
     }
     let (heard, open) = Orders::of(platform, cluster).open()?;
-    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway, heard: heard.as_ref() };
-    let mut orders =
-        if open.is_empty() { Handed::default() } else { hand_out(platform, &destination, leaser, open, said.room)? };
-    let now = platform.unix_seconds();
     let heard = heard.unwrap_or_default();
-    if heard.is_news(&said.gateway, now) {
-        Ledger(platform).record_heard(cluster, &heard.with(&said.gateway, said.queue, now))?;
+    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway, heard: &heard };
+    let mut orders =
+        if open.is_empty() { Handed::default() } else { hand_out(platform, &destination, leaser, &open, said.room)? };
+    let now = platform.unix_seconds();
+    if heard.is_news(&said.gateway, said.queue, now)
+        // A hint, for which nothing that was leased is kept back.
+        && let Err(error) = Ledger(platform).record_heard(cluster, &heard.with(&said.gateway, said.queue, now))
+    {
+        faults.push(error.into());
     }
     orders.unknown = unknown;
 

@@ -7,3 +7,5 @@
 #[cfg(all(target_family = "wasm", feature = "entry"))]
 mod entry;
 pub mod exchange;
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,17 @@ pub(crate) fn duration(seconds: u64) -> String {
     }
 }
 
+/// When something is expected that is so many seconds away, no more exactly than such an estimate is.
+pub(crate) fn about(seconds: u64) -> String {
+    match seconds {
+        0 => "at any moment".to_owned(),
+        1..60 => "within a minute".to_owned(),
+        60..7200 => format!("in about {}", duration(seconds.div_ceil(60) * 60)),
+        7200..172_800 => format!("in about {} h", (seconds + 1800) / 3600),
+        _ => format!("in about {} d", (seconds + 43_200) / 86_400),
+    }
+}
+
 /// How long ago a time is.
 pub(crate) fn ago(at: u64, now: u64) -> Markup {
     let text = match now.saturating_sub(at) {
@@ -55,6 +66,21 @@ mod tests {
             (u64::MAX, "213503982334601 d 7 h"),
         ] {
             assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn an_estimate_is_told_no_more_exactly_than_it_is() {
+        for (seconds, text) in [
+            (0, "at any moment"),
+            (59, "within a minute"),
+            (840, "in about 14 min"),
+            (841, "in about 15 min"),
+            (7000, "in about 1 h 57 min"),
+            (19_000, "in about 5 h"),
+            (300_000, "in about 3 d"),
+        ] {
+            assert_eq!(about(seconds), text);
         }
     }
 

@@ -47,9 +47,9 @@ pub enum SettingError {
 const COMMIT_STATUS: &str = "commit_status";
 const GITHUB_API_URL: &str = "github_api_url";
 /// The variables of the gateways that are called: the host of each must stand in `allowed_outbound_hosts`.
-const GATEWAYS: [(&str, &str); 3] =
+const GATEWAYS: [(&str, &str); MOST_GATEWAYS as usize] =
     [("gateway_url", "gateway_secret"), ("gateway_url_2", "gateway_secret_2"), ("gateway_url_3", "gateway_secret_3")];
-const MOST_GATEWAYS: u8 = GATEWAYS.len() as u8;
+const MOST_GATEWAYS: u8 = 3;
 const REGISTRATION_TOKENS: &str = "registration_tokens";
 /// A token that somebody types or a program sends is no shorter.
 const MIN_TOKEN: usize = 16;

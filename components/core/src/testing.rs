@@ -19,6 +19,8 @@ use crate::text::Text;
 
 /// What answers outbound requests; it may call back into a flow, as a concurrent request would.
 type Server = Box<dyn Fn(&Memory, &HttpRequest) -> Result<HttpResponse, SendError>>;
+/// What happens between two operations of the store, as another replica's request would.
+type Meanwhile = Box<dyn FnOnce(&Memory)>;
 
 /// A store, a clock that stands until it is moved, and randomness that never repeats.
 pub struct Memory {
@@ -27,10 +29,13 @@ pub struct Memory {
     pub seconds: Cell<u64>,
     drawn: Cell<u8>,
     pub operations: Cell<u32>,
+    /// Steps that read, whether one key or many.
+    pub reads: Cell<u32>,
     /// Operations that write, each a transaction on most backends.
     pub transactions: Cell<u32>,
     /// How many more operations succeed before the process dies; `None` is for ever.
     pub lives: Cell<Option<u32>>,
+    meanwhile: RefCell<Option<(u32, Meanwhile)>>,
     variables: RefCell<BTreeMap<&'static str, String>>,
     server: RefCell<Option<Rc<Server>>>,
     pub sent: RefCell<Vec<HttpRequest>>,
@@ -53,8 +58,10 @@ impl Memory {
             seconds: Cell::new(1_800_000_000),
             drawn: Cell::new(0),
             operations: Cell::new(0),
+            reads: Cell::new(0),
             transactions: Cell::new(0),
             lives: Cell::new(None),
+            meanwhile: RefCell::default(),
             variables: RefCell::default(),
             server: RefCell::default(),
             sent: RefCell::default(),
@@ -88,6 +95,14 @@ impl Memory {
 
     /// Counts an operation, or fails it as a crash would: it and all that follow have no effect.
     fn operation(&self, writes: bool) -> Result<(), StoreError> {
+        let due = self.meanwhile.borrow_mut().as_mut().is_some_and(|(operations, _)| {
+            let due = *operations == 0;
+            *operations = operations.saturating_sub(1);
+            due
+        });
+        if due && let Some((_, what)) = self.meanwhile.take() {
+            what(self);
+        }
         self.operations.set(self.operations.get() + 1);
         if writes {
             self.transactions.set(self.transactions.get() + 1);
@@ -100,6 +115,29 @@ impl Memory {
             }
             None => Ok(()),
         }
+    }
+
+    /// Has something happen after so many more operations, before the next one.
+    pub fn meanwhile(&self, operations: u32, what: impl FnOnce(&Self) + 'static) {
+        *self.meanwhile.borrow_mut() = Some((operations, Box::new(what)));
+    }
+
+    /// Takes back what was to happen and did not. Returns whether there was such a thing.
+    pub fn uninterrupted(&self) -> bool {
+        self.meanwhile.take().is_some()
+    }
+
+    fn look(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.operation(false)?;
+        if self.counters.borrow().contains_key(key) {
+            return Ok(Some(b"counter".to_vec()));
+        }
+        Ok(self.values.borrow().get(key).cloned())
+    }
+
+    /// The value of a key, looked at from outside: no step of the store.
+    pub fn peek(&self, key: &str) -> Option<Vec<u8>> {
+        self.values.borrow().get(key).cloned()
     }
 
     /// Puts a value under any key, also one that the schema does not know.
@@ -135,15 +173,13 @@ fn check_key(key: &str) {
 
 impl Store for Memory {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.operation(false)?;
-        if self.counters.borrow().contains_key(key) {
-            return Ok(Some(b"counter".to_vec()));
-        }
-        Ok(self.values.borrow().get(key).cloned())
+        self.reads.set(self.reads.get() + 1);
+        self.look(key)
     }
 
     fn get_many(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        keys.iter().map(|key| self.get(key)).collect()
+        self.reads.set(self.reads.get() + 1);
+        keys.iter().map(|key| self.look(key)).collect()
     }
 
     fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {

@@ -319,3 +319,85 @@ impl<P: Platform> Flow<'_, P> {
         Ok(verdict.followed_by(followed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gha_slurm_core::ports::SendError;
+    use gha_slurm_core::testing::Memory;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(action: &str, job: u64) -> Value {
+        json!({
+            "action": action,
+            "workflow_job": {"id": job, "run_id": job, "labels": ["self-hosted", "slurm"]},
+            "repository": {"id": 7, "full_name": "o/r", "html_url": "https://github.com/o/r", "private": true},
+            "installation": {"id": 9},
+            "sender": {"login": "octocat", "id": 2},
+        })
+    }
+
+    fn given(platform: &Memory, event: &str, body: &Value) -> Result<Verdict, Unhandled> {
+        let id = DeliveryId::try_from("guid".to_owned()).ok();
+        let body = body.to_string().into_bytes();
+        handle(platform, Delivery { event, id, body: &body }, Duration::from_secs(7))
+    }
+
+    fn platform() -> Memory {
+        let platform = Memory::configured();
+        platform.serve(|_, _| Err(SendError::Broken("the gateway is away".to_owned())));
+        platform
+    }
+
+    #[test]
+    fn a_queued_job_is_kept_before_its_launch_is_tried_and_the_same_delivery_changes_nothing() {
+        let platform = platform();
+        let verdict = given(&platform, WORKFLOW_JOB, &event("queued", 1)).unwrap();
+        assert_eq!((verdict.decision, verdict.job), (Decision::Deferred, Some(JobId(1))));
+        assert!(verdict.worries, "the gateway is away");
+        let requested = Ledger(&platform).job(JobId(1)).requested().unwrap();
+        given(&platform, WORKFLOW_JOB, &event("queued", 1)).unwrap();
+        assert_eq!(Ledger(&platform).job(JobId(1)).requested().unwrap(), requested);
+    }
+
+    #[test]
+    fn what_cannot_be_handled_says_whether_it_ever_can() {
+        let platform = platform();
+        assert!(matches!(given(&platform, WORKFLOW_JOB, &json!({})), Err(Unhandled::Malformed(_))));
+        assert!(matches!(given(&platform, "push", &json!({})), Ok(Verdict { decision: Decision::Ignored, .. })));
+        platform.set_variable("profiles", Some("[[profile]]"));
+        assert!(matches!(given(&platform, WORKFLOW_JOB, &event("queued", 1)), Err(Unhandled::Setting(_))));
+        platform.set_variable("profiles", None);
+        platform.lives.set(Some(0));
+        assert!(matches!(given(&platform, WORKFLOW_JOB, &event("queued", 1)), Err(Unhandled::Store(_))));
+    }
+
+    #[test]
+    fn a_list_says_what_is_worth_reading() {
+        for (event, action, worth) in [
+            (WORKFLOW_JOB, Some("queued"), true),
+            (WORKFLOW_JOB, Some("completed"), true),
+            (WORKFLOW_JOB, Some("paused"), false),
+            (WORKFLOW_JOB, None, true),
+            ("installation", Some("deleted"), true),
+            ("installation", Some("created"), false),
+            ("installation_repositories", Some("removed"), true),
+            ("installation_repositories", Some("added"), false),
+            ("push", None, false),
+        ] {
+            assert_eq!(matters(event, action), worth, "{event} {action:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_worth_reading_leads_to_nothing() {
+        for action in ["paused", "created", "added"] {
+            for event_name in ["installation", "installation_repositories", WORKFLOW_JOB] {
+                assert!(!matters(event_name, Some(action)));
+                let verdict = given(&platform(), event_name, &event(action, 1)).unwrap();
+                assert_eq!(verdict.decision, Decision::Ignored, "{event_name} {action}");
+            }
+        }
+    }
+}

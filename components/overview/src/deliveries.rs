@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use gha_slurm_core::identity::DeliveryId;
 use gha_slurm_core::ledger::{encode, keys, write};
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_core::settings::Webhooks;
 use gha_slurm_core::text::Text;
 use gha_slurm_protocol::identity::JobId;
@@ -60,7 +60,7 @@ pub struct Deliveries {
 }
 
 /// Keeps what GitHub has just listed, each with its job if that is one of the newest.
-pub fn keep_deliveries<P: Store + Clock>(platform: &P, listed: Vec<Delivery>) -> Result<(), StoreError> {
+pub fn keep_deliveries<P: Store + Clock + Variables>(platform: &P, listed: Vec<Delivery>) -> Result<(), StoreError> {
     let mut jobs = HashMap::new();
     for record in newest(platform, JOBS)? {
         for delivery in record.view.deliveries() {

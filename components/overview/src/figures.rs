@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use gha_slurm_core::cluster::Clusters;
 use gha_slurm_core::ledger::Stops;
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_protocol::identity::JobId;
 use serde::Serialize;
 
 use super::rows::{Reader, Row};
 use super::summary::Times;
-use super::{State, Why};
+use super::{ClusterSummary, State, Why, clusters};
 
 /// How many jobs are read from their facts in one call.
 const BUDGET: usize = 2048;
@@ -33,13 +34,15 @@ pub struct Figures {
     pub states: BTreeMap<State, u64>,
     /// The same by repository and profile, those with the most waiting jobs first.
     pub groups: Vec<Group>,
+    /// The Slurm clusters, in the order of the configuration; empty where the variable `clusters` names none.
+    pub clusters: Vec<ClusterSummary>,
     /// How long each stage took for the jobs that left it within the last day.
     pub stages: Vec<StageTimes>,
     /// The last 24 h, the oldest point first.
     pub day: Vec<Point>,
     /// What goes wrong with waiting jobs, newest first.
     pub troubles: Vec<Trouble>,
-    /// Facts in the store that cannot be read.
+    /// Facts in the store that cannot be read, and the variable `clusters` if it cannot.
     pub problems: Vec<String>,
 }
 
@@ -155,10 +158,15 @@ pub struct Trouble {
 }
 
 /// Makes the figures.
-pub fn figures<P: Store + Clock>(platform: &P) -> Result<Figures, StoreError> {
+pub fn figures<P: Store + Clock + Variables>(platform: &P) -> Result<Figures, StoreError> {
     let (rows, reader) = all_rows(platform, BUDGET)?;
     let now = platform.unix_seconds();
-    let mut problems = reader.problems;
+    let (clusters, malformed) = match clusters::named(platform) {
+        Ok(Some(named)) => (clusters::summaries(platform, &named, &rows)?, None),
+        Ok(None) => (Vec::new(), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    let mut problems: Vec<String> = malformed.into_iter().chain(reader.problems).collect();
     problems.truncate(MAX_PROBLEMS);
     let mut states = BTreeMap::new();
     for row in &rows {
@@ -170,6 +178,7 @@ pub fn figures<P: Store + Clock>(platform: &P) -> Result<Figures, StoreError> {
         stopped: Stops(platform).all_stopped()?,
         states,
         groups: groups(&rows, now),
+        clusters,
         stages: Stage::ALL.iter().map(|stage| stage_times(*stage, &rows, now)).collect(),
         day: day(&rows, now),
         troubles: troubles(&rows),
@@ -177,8 +186,31 @@ pub fn figures<P: Store + Clock>(platform: &P) -> Result<Figures, StoreError> {
     })
 }
 
+/// The Slurm clusters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ClusterList {
+    /// Whether all jobs that wait for a cluster are counted. If not, the next tick continues to count.
+    pub complete: bool,
+    /// In the order of the configuration; empty where the variable `clusters` names none.
+    pub clusters: Vec<ClusterSummary>,
+}
+
+/// The clusters with what waits for each.
+pub fn cluster_list<P: Store + Clock + Variables>(
+    platform: &P,
+    named: Option<&Clusters>,
+) -> Result<ClusterList, StoreError> {
+    let Some(named) = named else { return Ok(ClusterList { complete: true, clusters: Vec::new() }) };
+    let (rows, reader) = all_rows(platform, BUDGET)?;
+    Ok(ClusterList { complete: reader.complete, clusters: clusters::summaries(platform, named, &rows)? })
+}
+
 /// The row of every job, once.
-pub fn all_rows<P: Store + Clock>(platform: &P, budget: usize) -> Result<(Vec<Row>, Reader<'_, P>), StoreError> {
+pub fn all_rows<P: Store + Clock + Variables>(
+    platform: &P,
+    budget: usize,
+) -> Result<(Vec<Row>, Reader<'_, P>), StoreError> {
     let mut reader = Reader::new(platform, budget);
     let mut seen = HashSet::new();
     let mut all = Vec::new();
@@ -274,7 +306,10 @@ fn day(rows: &[Row], now: u64) -> Vec<Point> {
 }
 
 fn troubles(rows: &[Row]) -> Vec<Trouble> {
-    let troubled = |row: &&Row| row.submit_failures > 0 || row.redeem_failures > 0 || row.state == State::GivenUp;
+    let troubled = |row: &&Row| {
+        let failed = row.submit_failures > 0 || row.redeem_failures > 0;
+        failed || row.state == State::GivenUp || matches!(row.why, Some(Why::ClusterSilent(_) | Why::NoCluster(_)))
+    };
     let mut troubles: Vec<Trouble> = rows
         .iter()
         .filter(|row| row.state.waits())

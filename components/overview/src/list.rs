@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use gha_slurm_core::ledger::{CHUNK, JobRecord, Ledger, Place};
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_protocol::identity::JobId;
 use serde::Serialize;
 
 use super::State;
 use super::rows::{Reader, Row};
-use super::summary::{JobSummary, SeenStops, summaries};
+use super::seen::Seen;
+use super::summary::{JobSummary, summaries};
 
 /// The most jobs of one page.
 pub const MAX_LIMIT: usize = 200;
@@ -28,6 +29,8 @@ pub struct Filter {
     pub repository: Option<String>,
     /// Of this profile.
     pub profile: Option<String>,
+    /// Of this cluster.
+    pub cluster: Option<String>,
 }
 
 /// One state, or all in which a job waits.
@@ -57,6 +60,7 @@ impl Filter {
         state
             && self.repository.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(&row.repository))
             && self.profile.as_ref().is_none_or(|only| **only == *row.profile)
+            && self.cluster.as_ref().is_none_or(|only| **only == *row.cluster)
     }
 }
 
@@ -71,28 +75,28 @@ pub struct JobPage {
 }
 
 /// At most `limit` jobs that match a filter and are older than `before`.
-pub fn jobs<P: Store + Clock>(
+pub fn jobs<P: Store + Clock + Variables>(
     platform: &P,
     filter: &Filter,
     before: Option<Place>,
     limit: usize,
 ) -> Result<JobPage, StoreError> {
-    let (records, next, mut stops) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
-    Ok(JobPage { jobs: summaries(platform, &records, &mut stops)?, next: next.map(|place| place.to_string()) })
+    let (records, next, mut seen) = records(platform, filter, before, limit.clamp(1, MAX_LIMIT))?;
+    Ok(JobPage { jobs: summaries(platform, &records, &mut seen)?, next: next.map(|place| place.to_string()) })
 }
 
 /// The records of the newest jobs.
-pub(crate) fn newest<P: Store + Clock>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
+pub(crate) fn newest<P: Store + Clock + Variables>(platform: &P, limit: usize) -> Result<Vec<JobRecord>, StoreError> {
     records(platform, &Filter::default(), None, limit).map(|(records, ..)| records)
 }
 
-/// The records of a page, where the next one begins, and what was seen of stops on the way.
-fn records<P: Store + Clock>(
+/// The records of a page, where the next one begins, and what else was seen on the way.
+fn records<P: Store + Clock + Variables>(
     platform: &P,
     filter: &Filter,
     before: Option<Place>,
     limit: usize,
-) -> Result<(Vec<JobRecord>, Option<Place>, SeenStops), StoreError> {
+) -> Result<(Vec<JobRecord>, Option<Place>, Seen), StoreError> {
     let mut found: Vec<Row> = Vec::new();
     let mut seen: HashSet<JobId> = HashSet::new();
     let mut next = None;
@@ -124,5 +128,5 @@ fn records<P: Store + Clock>(
         Ok(true)
     })?;
     let ids: Vec<JobId> = found.iter().map(|row| row.job).collect();
-    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next, reader.stops))
+    Ok((Ledger(platform).records(&ids)?.into_iter().flatten().collect(), next, reader.seen))
 }

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_core::ledger::{Bucket, CHUNK, Entry, Ledger, Place};
-use gha_slurm_core::ports::{Clock, Store, StoreError};
-use gha_slurm_protocol::identity::JobId;
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
+use gha_slurm_protocol::identity::{ClusterName, JobId};
 use serde::{Deserialize, Serialize};
 
-use super::summary::{JobSummary, SeenStops, Times, summaries};
+use super::seen::Seen;
+use super::summary::{JobSummary, Times, summaries};
 use super::{State, Why};
 
 /// For so long, late events may still change a job that has ended.
@@ -30,6 +31,8 @@ pub struct Row {
     /// Empty without a queued webhook, as is the profile.
     pub repository: Rc<str>,
     pub profile: Rc<str>,
+    /// The cluster of the launch that serves it; empty where clusters have no names.
+    pub cluster: Rc<str>,
     pub state: State,
     pub conclusion: Rc<str>,
     pub launches: u32,
@@ -41,9 +44,9 @@ pub struct Row {
     pub since: u64,
 }
 
-/// A row in a digest: slot, job, repository, profile, conclusion (numbers of strings), state, launches, failures to
-/// submit and to redeem, since, and the times; all times as distances from the bucket's beginning.
-type Packed = (i64, JobId, usize, usize, usize, State, u32, u64, u64, i64, [Option<i64>; 6]);
+/// A row in a digest: slot, job, [repository, profile, cluster, conclusion] (numbers of strings), state, launches, failures
+/// to submit and to redeem, since, and the times; all times as distances from the bucket's beginning.
+type Packed = (i64, JobId, [usize; 4], State, u32, u64, u64, i64, [Option<i64>; 6]);
 
 /// What can no longer change of a chunk. It is kept in postcard's binary form, because figures spend their time on reading
 /// tens of thousands of rows. The first byte says which form it is; a digest of another form is rebuilt.
@@ -62,7 +65,7 @@ struct Head {
 }
 
 /// Counted up when a state is added as well: digests hold their numbers.
-const FORM: u8 = 2;
+const FORM: u8 = 3;
 
 impl Digest {
     fn encode(&self) -> Option<Vec<u8>> {
@@ -104,14 +107,14 @@ pub struct Reader<'a, P> {
     /// Whether jobs that have ended are not needed: then most of a digest is skipped.
     open_only: bool,
     /// For whoever sums up more jobs in the same call.
-    pub(crate) stops: SeenStops,
+    pub(crate) seen: Seen,
     /// Whether everything was read; if not, the last chunk only has the rows of its digest.
     pub complete: bool,
     /// Facts that cannot be read.
     pub problems: Vec<String>,
 }
 
-impl<'a, P: Store + Clock> Reader<'a, P> {
+impl<'a, P: Store + Clock + Variables> Reader<'a, P> {
     /// A reader that reads the facts of at most `budget` jobs.
     pub fn new(platform: &'a P, budget: usize) -> Self {
         Self {
@@ -119,7 +122,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             shared: Shared::default(),
             budget,
             open_only: false,
-            stops: SeenStops::default(),
+            seen: Seen::by(platform),
             complete: true,
             problems: Vec::new(),
         }
@@ -248,7 +251,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             }
         }
         let mut rows = Vec::with_capacity(records.len());
-        for (summary, slot) in summaries(self.platform, &records, &mut self.stops)?.iter().zip(at) {
+        for (summary, slot) in summaries(self.platform, &records, &mut self.seen)?.iter().zip(at) {
             // A job may stand in several buckets; the one of its request is its place.
             let received = summary.times.received.map(Bucket::at);
             if received.is_none_or(|received| received == bucket) {
@@ -270,6 +273,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
             job: summary.job,
             repository: self.shared.get(&repository),
             profile: self.shared.get(summary.profile.as_deref().unwrap_or_default()),
+            cluster: self.shared.get(summary.cluster.as_ref().map(ClusterName::as_str).unwrap_or_default()),
             state: summary.state,
             conclusion: self.shared.get(summary.conclusion.as_deref().unwrap_or_default()),
             launches: summary.launches,
@@ -286,15 +290,17 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
         let text = |index: usize| strings.get(index).cloned().unwrap_or_default();
         let time = |distance: i64| bucket.begin().saturating_add_signed(distance);
         let unpack = |packed: &Packed| {
-            let (slot, job, repository, profile, conclusion, state, launches, submits, redeems, since, times) = *packed;
+            let (slot, job, names, state, launches, submits, redeems, since, times) = *packed;
+            let [repository, profile, cluster, conclusion] = names.map(&text);
             let [created, received, submitted, redeemed, started, finished] = times.map(|at| at.map(time));
             Row {
                 place: Place { bucket, slot },
                 job,
-                repository: text(repository),
-                profile: text(profile),
+                repository,
+                profile,
+                cluster,
                 state,
-                conclusion: text(conclusion),
+                conclusion,
                 launches,
                 submit_failures: submits,
                 redeem_failures: redeems,
@@ -308,7 +314,7 @@ impl<'a, P: Store + Clock> Reader<'a, P> {
 }
 
 /// Makes the digests that are due, while `go_on` holds, so that whoever looks finds them.
-pub fn digest<P: Store + Clock>(platform: &P, mut go_on: impl FnMut() -> bool) -> Result<(), StoreError> {
+pub fn digest<P: Store + Clock + Variables>(platform: &P, mut go_on: impl FnMut() -> bool) -> Result<(), StoreError> {
     Reader::new(platform, usize::MAX).walk(None, |_, _, _| Ok(go_on()))
 }
 
@@ -326,12 +332,11 @@ fn pack(bucket: Bucket, rows: &[Row], open: Vec<i64>, upto: i64) -> Digest {
         .map(|row| {
             let Times { created, received, submitted, redeemed, started, finished } = row.times;
             let times = [created, received, submitted, redeemed, started, finished].map(|at| at.map(distance));
-            let (repository, profile) = (number(&row.repository), number(&row.profile));
+            let names = [&row.repository, &row.profile, &row.cluster, &row.conclusion].map(|name| number(name));
             let since = distance(row.since);
             let failures = (row.submit_failures, row.redeem_failures);
-            let conclusion = number(&row.conclusion);
             let (slot, job, state, launches) = (row.place.slot, row.job, row.state, row.launches);
-            (slot, job, repository, profile, conclusion, state, launches, failures.0, failures.1, since, times)
+            (slot, job, names, state, launches, failures.0, failures.1, since, times)
         })
         .collect();
     Digest { head: Head { open, upto }, strings, rows }

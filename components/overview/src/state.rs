@@ -20,6 +20,8 @@ pub enum State {
     InLine,
     /// The gateway has not accepted its launch yet.
     Unsubmitted,
+    /// Its launch waits for a gateway of its cluster to fetch it, or one has fetched it and has not reported yet.
+    Offered,
     /// The gateway refuses its launch as things stand; it is asked again now and then.
     Refused,
     /// Slurm has it, and its Slurm job has not fetched the credential yet.
@@ -38,12 +40,13 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unconfirmed,
         Self::Held,
         Self::Denied,
         Self::InLine,
         Self::Unsubmitted,
+        Self::Offered,
         Self::Refused,
         Self::Pending,
         Self::Starting,
@@ -61,6 +64,7 @@ impl State {
             Self::Denied => "denied",
             Self::InLine => "in_line",
             Self::Unsubmitted => "unsubmitted",
+            Self::Offered => "offered",
             Self::Refused => "refused",
             Self::Pending => "pending",
             Self::Starting => "starting",

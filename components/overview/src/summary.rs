@@ -1,15 +1,17 @@
 //! One job in a few fields, as a line of a list shows it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested, Stopped, Stops};
-use gha_slurm_core::lifecycle::Need;
+use gha_slurm_core::cluster::Reach;
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, Requested, Told};
+use gha_slurm_core::lifecycle::{LEASE_SECONDS, Need};
 use gha_slurm_core::ports::{Clock, Store, StoreError};
 use gha_slurm_core::text::Text;
-use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use serde::{Deserialize, Serialize};
 
+use super::seen::Seen;
 use super::{Cap, State, Why};
 
 /// When a job reached each stage, as Unix times in seconds; null if it has not, or if that is not known.
@@ -62,6 +64,8 @@ pub struct JobSummary {
     pub labels: Option<LabelSet>,
     /// The profile that serves it.
     pub profile: Option<String>,
+    /// The Slurm cluster of the launch that serves it; null where the variable `clusters` names none.
+    pub cluster: Option<ClusterName>,
     /// Its state.
     pub state: State,
     /// Since when, as a Unix time in seconds.
@@ -74,6 +78,8 @@ pub struct JobSummary {
     pub launches: u32,
     /// The ID of that launch's Slurm job, if the gateway told it.
     pub slurm_job: Option<String>,
+    /// What Slurm said of that Slurm job last, while the job is pending; null if nobody told.
+    pub slurm_said: Option<SlurmSaid>,
     /// The name of the runner that took it.
     pub runner: Option<String>,
     /// GitHub's conclusion.
@@ -86,35 +92,40 @@ pub struct JobSummary {
     pub times: Times,
 }
 
-/// What the operator stopped, as far as it was looked up in one call: once for each repository.
-#[derive(Default)]
-pub(crate) struct SeenStops(HashMap<RepositoryName, Option<Stopped>>);
+/// What Slurm said of a Slurm job, when it was last told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SlurmSaid {
+    /// Its state in Slurm's word, such as `PENDING`.
+    pub state: String,
+    /// Slurm's reason for that, such as `Priority`.
+    pub reason: Option<String>,
+    /// When Slurm expects to start it, as a Unix time in seconds: an estimate of Slurm's, which changes with what else is
+    /// submitted and ends. Null if Slurm has none, or has started it.
+    pub starts_at: Option<u64>,
+    /// Its place among those that wait for its partition, from 1.
+    pub position: Option<u32>,
+    /// When this was told, as a Unix time in seconds.
+    pub at: u64,
+}
 
-impl SeenStops {
-    /// Says so of the jobs whose launch is not submitted because of a stop: that goes before all else that keeps it.
-    pub(crate) fn tell<P: Store + Clock>(&mut self, platform: &P, jobs: &mut [JobSummary]) -> Result<(), StoreError> {
-        let unsubmitted = |job: &JobSummary| matches!(job.state, State::InLine | State::Unsubmitted | State::Refused);
-        let repositories = jobs.iter().filter(|job| unsubmitted(job)).filter_map(|job| job.repository.as_ref());
-        let new: HashSet<&RepositoryName> = repositories.filter(|name| !self.0.contains_key(*name)).collect();
-        if !new.is_empty() {
-            let new: Vec<&RepositoryName> = new.into_iter().collect();
-            let found = Stops(platform).stopped_each(&new)?;
-            self.0.extend(new.into_iter().cloned().zip(found));
+impl From<&Told> for SlurmSaid {
+    fn from(told: &Told) -> Self {
+        Self {
+            state: told.state.some().unwrap_or_default().to_owned(),
+            reason: told.reason.some().map(str::to_owned),
+            starts_at: told.starts_at,
+            position: told.position,
+            at: told.at,
         }
-        for job in jobs.iter_mut().filter(|job| unsubmitted(job)) {
-            if let Some(Some(stopped)) = job.repository.as_ref().and_then(|name| self.0.get(name)) {
-                job.why = Some(Why::Stopped(*stopped));
-            }
-        }
-        Ok(())
     }
 }
 
-/// Sums up jobs; what GitHub gave to whom, and what the operator stopped, is looked up for all of them at once.
+/// Sums up jobs; what GitHub gave to whom, and what keeps many of them, is looked up for all of them at once.
 pub(crate) fn summaries<P: Store + Clock>(
     platform: &P,
     records: &[JobRecord],
-    stops: &mut SeenStops,
+    seen: &mut Seen,
 ) -> Result<Vec<JobSummary>, StoreError> {
     let now = platform.unix_seconds();
     let mut serving = Vec::with_capacity(records.len());
@@ -131,14 +142,15 @@ pub(crate) fn summaries<P: Store + Clock>(
         others.insert(record.job, record);
     }
     let sum_up = |(launch, record): (&Option<LaunchId>, &JobRecord)| {
-        let launch = launch.and_then(|launch| {
-            let of = if launch.job == record.job { Some(record) } else { others.get(&launch.job) };
-            of?.launches.iter().find(|one| one.id == launch)
+        let serving = launch.and_then(|launch| {
+            let of = if launch.job == record.job { record } else { others.get(&launch.job)? };
+            let launch = of.launches.iter().find(|one| one.id == launch)?;
+            Some(Serving { launch, cluster: seen.cluster_of(of, launch) })
         });
-        JobSummary::of(record, launch, now)
+        JobSummary::of(record, serving, seen, now)
     };
     let mut all: Vec<JobSummary> = serving.iter().zip(records).map(sum_up).collect();
-    stops.tell(platform, &mut all)?;
+    seen.tell(platform, &mut all)?;
     Ok(all)
 }
 
@@ -167,8 +179,38 @@ fn serving_launch<P: Store + Clock>(
     }
 }
 
+/// The launch that serves a job, with its cluster where clusters have names.
+struct Serving<'a> {
+    launch: &'a LaunchRecord,
+    cluster: Option<ClusterName>,
+}
+
+impl Serving<'_> {
+    /// Whether its cluster's gateways fetch launches, and it is among those that they may have.
+    fn is_offered(&self, seen: &Seen) -> bool {
+        let cluster = self.cluster.as_ref().and_then(|name| seen.cluster(name));
+        self.launch.offered.is_some() && cluster.is_some_and(|cluster| matches!(cluster.reach, Reach::Fetch))
+    }
+
+    /// Why it is not submitted, as far as its cluster is concerned.
+    fn kept(&self, state: State, seen: &Seen, now: u64) -> Option<Why> {
+        let cluster = self.cluster.clone()?;
+        if state == State::Unsubmitted && seen.cluster(&cluster).is_none() {
+            return Some(Why::NoCluster(cluster));
+        }
+        let offered = self.launch.offered.as_ref().filter(|_| state == State::Offered)?;
+        // An earlier lease, before it was offered anew, is over.
+        let lease = self.launch.leased.as_ref().filter(|leased| leased.at >= offered.at);
+        Some(match lease.filter(|leased| now < leased.at.saturating_add(LEASE_SECONDS)) {
+            Some(leased) => Why::Fetched { cluster, gateway: leased.gateway.clone(), at: leased.at },
+            None => Why::ToBeFetched(cluster),
+        })
+    }
+}
+
 impl JobSummary {
-    fn of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Self {
+    fn of(record: &JobRecord, serving: Option<Serving<'_>>, seen: &Seen, now: u64) -> Self {
+        let launch = serving.as_ref().map(|serving| serving.launch);
         let view = &record.view;
         let requested = view.requested.as_ref();
         let heard = || {
@@ -183,7 +225,7 @@ impl JobSummary {
             started: view.started.as_ref().map(|started| started.at),
             finished: view.finished.as_ref().map(|finished| finished.at),
         };
-        let state = state_of(record, launch, now);
+        let state = state_of(record, serving.as_ref(), seen, now);
         let last = record.launches.last();
         let since = match state {
             State::Unconfirmed | State::InLine | State::Unsubmitted | State::Refused => {
@@ -191,6 +233,7 @@ impl JobSummary {
                 let lost = record.launches.iter().rev().nth(1).and_then(|launch| launch.lost.as_ref());
                 lost.map(|lost| lost.at).max(view.released).or(times.received)
             }
+            State::Offered => launch.and_then(|launch| launch.offered.as_ref()).map(|offered| offered.at),
             State::Held => view.held.as_ref().map(|held| held.at),
             State::Denied => view.denied.as_ref().map(|denied| denied.at),
             State::Pending => times.submitted,
@@ -212,12 +255,19 @@ impl JobSummary {
                 .map(|requested| format!("{}/runs/{}", requested.html_url.as_str().trim_end_matches('/'), record.job)),
             labels: requested.map(|requested| requested.labels.clone()),
             profile: requested.map(|requested| requested.profile.clone()),
+            cluster: serving.as_ref().and_then(|serving| serving.cluster.clone()),
             state,
             since: since.or(times.received).unwrap_or(0),
-            why: why(record, launch, state),
+            why: serving
+                .as_ref()
+                .and_then(|serving| serving.kept(state, seen, now))
+                .or_else(|| why(record, launch, state)),
             launch: launch.map(|launch| launch.id),
             launches: u32::try_from(launched).unwrap_or(u32::MAX),
             slurm_job: launch.and_then(|launch| launch.launched.as_ref()?.slurm_job.clone()),
+            slurm_said: launch
+                .filter(|_| state == State::Pending)
+                .and_then(|launch| Some(launch.told.as_ref()?.into())),
             runner: view.started.as_ref().and_then(|started| started.runner_name.clone()),
             conclusion: view.finished.as_ref().and_then(|finished| finished.conclusion.clone()),
             submit_failures: record.launches.iter().map(|launch| launch.submissions.failures).sum(),
@@ -227,7 +277,8 @@ impl JobSummary {
     }
 }
 
-fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> State {
+fn state_of(record: &JobRecord, serving: Option<&Serving<'_>>, seen: &Seen, now: u64) -> State {
+    let launch = serving.map(|serving| serving.launch);
     let view = &record.view;
     if view.finished.is_some() {
         return State::Finished;
@@ -249,6 +300,7 @@ fn state_of(record: &JobRecord, launch: Option<&LaunchRecord>, now: u64) -> Stat
         Some(launch) if launch.redeemed.is_some() => State::Starting,
         Some(launch) if launch.launched.is_some() => State::Pending,
         _ if requested.needs_confirmation() && record.confirmed.is_none() => State::Unconfirmed,
+        _ if serving.is_some_and(|serving| serving.is_offered(seen)) => State::Offered,
         Some(launch) if launch.submissions.last.as_ref().is_some_and(|last| last.kind == FailureKind::Refused) => {
             State::Refused
         }
@@ -275,10 +327,12 @@ fn why(record: &JobRecord, launch: Option<&LaunchRecord>, state: State) -> Optio
                 per_repository: requested.max_running_per_repository,
             }))
         }
-        State::Unsubmitted | State::Refused => match launch.and_then(|launch| launch.submissions.last.as_ref()) {
-            Some(failure) => Some(Why::NotSubmitted(failure.why.clone())),
-            None => last_lost(),
-        },
+        State::Unsubmitted | State::Offered | State::Refused => {
+            match launch.and_then(|launch| launch.submissions.last.as_ref()) {
+                Some(failure) => Some(Why::NotSubmitted(failure.why.clone())),
+                None => last_lost(),
+            }
+        }
         State::Pending => match launch.and_then(|launch| launch.redemptions.last.as_ref()) {
             Some(failure) => Some(Why::NoCredential(failure.why.clone())),
             None => last_lost(),

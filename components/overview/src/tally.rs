@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use gha_slurm_core::ledger::{Bucket, keys, read, write};
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use serde::{Deserialize, Serialize};
 
 use crate::{Reader, Row, Stage};
@@ -122,7 +122,7 @@ impl Sums {
 
 /// Adds the jobs of a bucket to the tally before they are deleted. Once for each bucket, the oldest first: after a crash
 /// during the deletion, the bucket is in the tally already.
-pub fn fold<P: Store + Clock>(platform: &P, bucket: Bucket) -> Result<(), StoreError> {
+pub fn fold<P: Store + Clock + Variables>(platform: &P, bucket: Bucket) -> Result<(), StoreError> {
     let mut tally = Tally::kept(platform)?;
     if tally.through.is_some_and(|through| through >= bucket) {
         return Ok(());

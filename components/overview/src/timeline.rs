@@ -1,13 +1,14 @@
 //! One job with all that happened to it.
 
 use gha_slurm_core::github::client::Reason;
-use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger};
+use gha_slurm_core::ledger::{FailureKind, JobRecord, LaunchRecord, Ledger, LostReason};
 use gha_slurm_core::lifecycle::place_in_line;
-use gha_slurm_core::ports::{Clock, Store, StoreError};
-use gha_slurm_protocol::identity::{JobId, LaunchId};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId};
 use serde::Serialize;
 
-use super::summary::{JobSummary, SeenStops, summaries};
+use super::seen::Seen;
+use super::summary::{JobSummary, SlurmSaid, summaries};
 
 /// One job with its launches and its timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,14 +24,32 @@ pub struct JobDetail {
     pub timeline: Vec<Moment>,
 }
 
+impl JobDetail {
+    /// The launch that serves the job, or served it; another job's may.
+    pub fn serving(&self) -> Option<&LaunchDetail> {
+        let serving = self.summary.launch?;
+        self.launches.iter().find(|launch| launch.launch == serving)
+    }
+}
+
 /// A launch. Times are Unix times in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LaunchDetail {
     /// Its id.
     pub launch: LaunchId,
+    /// The Slurm cluster that it is for; null where the variable `clusters` names none.
+    pub cluster: Option<ClusterName>,
+    /// When it was last left for its cluster to fetch.
+    pub offered_at: Option<u64>,
+    /// The gateway that fetched it last, by its own name.
+    pub fetched_by: Option<String>,
+    /// When that gateway did.
+    pub fetched_at: Option<u64>,
     /// The ID of its Slurm job, if the gateway told it.
     pub slurm_job: Option<String>,
+    /// What Slurm said of that last, until its end; null if nobody told.
+    pub slurm_said: Option<SlurmSaid>,
     /// How often the gateway did not accept it.
     pub submit_failures: u64,
     /// The last answer, if it was a failure.
@@ -52,6 +71,8 @@ pub struct LaunchDetail {
     pub took: Option<JobId>,
     /// Why its job got another launch.
     pub lost: Option<String>,
+    /// When its job went to another cluster, because this one was silent or refused it.
+    pub moved_at: Option<u64>,
     /// When the gateway accepted it.
     pub submitted_at: Option<u64>,
     /// When its credential was handed out.
@@ -99,6 +120,10 @@ pub enum Event {
     Confirmed,
     /// The gateway did not accept the launch; the last time.
     SubmitFailed,
+    /// The launch was left for a gateway of its cluster to fetch; the last time.
+    Offered,
+    /// A gateway of its cluster fetched it; the last time.
+    Fetched,
     /// The gateway accepted the launch.
     Submitted,
     /// GitHub gave no credential; the last time.
@@ -109,6 +134,8 @@ pub enum Event {
     Redeemed,
     /// Its launch token came again afterwards: it was stolen, or an answer was lost.
     Replayed,
+    /// The launch's cluster was silent or refused it, so the job went to another one.
+    Moved,
     /// The launch can no longer serve the job.
     Lost,
     /// A runner took the job.
@@ -126,26 +153,32 @@ pub enum Event {
 }
 
 /// All that is known of a job; `None` when nothing is (any more).
-pub fn job<P: Store + Clock>(platform: &P, job: JobId) -> Result<Option<JobDetail>, StoreError> {
+pub fn job<P: Store + Clock + Variables>(platform: &P, job: JobId) -> Result<Option<JobDetail>, StoreError> {
     let Some(record) = Ledger(platform).records(&[job])?.pop().transpose()? else { return Ok(None) };
     let view = &record.view;
     if view.requested.is_none() && view.started.is_none() && view.finished.is_none() {
         return Ok(None);
     }
-    let summed_up = summaries(platform, std::slice::from_ref(&record), &mut SeenStops::default())?.pop();
+    let mut seen = Seen::by(platform);
+    let summed_up = summaries(platform, std::slice::from_ref(&record), &mut seen)?.pop();
     let Some(summary) = summed_up else { return Ok(None) };
     let place = match (&view.requested, summary.state, record.launches.last()) {
         (Some(requested), super::State::InLine, Some(own)) => place_in_line(platform, requested, own.id)?,
         _ => None,
     };
-    let mut launches: Vec<LaunchRecord> = record.launches.clone();
+    let placed = |of: &JobRecord, launch: &LaunchRecord| Placed {
+        cluster: seen.cluster_of(of, launch),
+        next: next_of(of, launch).and_then(|next| seen.cluster_of(of, next)),
+        record: launch.clone(),
+    };
+    let mut launches: Vec<Placed> = record.launches.iter().map(|launch| placed(&record, launch)).collect();
     // Another job's launch may serve it.
     if let Some(other) = summary.launch.filter(|launch| launch.job != job)
         && let Some(Ok(stranger)) = Ledger(platform).records(&[other.job])?.pop()
     {
-        launches.extend(stranger.launches.into_iter().filter(|launch| launch.id == other));
+        launches.extend(stranger.launches.iter().filter(|launch| launch.id == other).map(|own| placed(&stranger, own)));
     }
-    let shown = |launch: &&LaunchRecord| launch.ticket.is_some() || happened(launch).next().is_some();
+    let shown = |launch: &&Placed| launch.record.ticket.is_some() || happened(launch).next().is_some();
     Ok(Some(JobDetail {
         timeline: timeline(&record, &launches),
         launches: launches.iter().filter(shown).map(LaunchDetail::from).collect(),
@@ -154,10 +187,32 @@ pub fn job<P: Store + Clock>(platform: &P, job: JobId) -> Result<Option<JobDetai
     }))
 }
 
-impl From<&LaunchRecord> for LaunchDetail {
-    fn from(record: &LaunchRecord) -> Self {
+/// A launch and its cluster, where clusters have names.
+struct Placed {
+    record: LaunchRecord,
+    cluster: Option<ClusterName>,
+    /// The cluster of its job's next launch.
+    next: Option<ClusterName>,
+}
+
+fn next_of<'r>(of: &'r JobRecord, launch: &LaunchRecord) -> Option<&'r LaunchRecord> {
+    of.launches.iter().find(|next| next.id.number == launch.id.number + 1)
+}
+
+fn is_moved(record: &LaunchRecord) -> bool {
+    record.lost.as_ref().is_some_and(|lost| lost.reason == LostReason::Moved)
+}
+
+impl From<&Placed> for LaunchDetail {
+    fn from(Placed { record, cluster, .. }: &Placed) -> Self {
         Self {
             launch: record.id,
+            cluster: cluster.clone(),
+            offered_at: record.offered.as_ref().map(|offered| offered.at),
+            fetched_by: record.leased.as_ref().map(|leased| leased.gateway.clone()),
+            fetched_at: record.leased.as_ref().map(|leased| leased.at),
+            slurm_said: record.told.as_ref().filter(|_| record.ended.is_none()).map(SlurmSaid::from),
+            moved_at: record.lost.as_ref().filter(|_| is_moved(record)).map(|lost| lost.at),
             slurm_job: record.launched.as_ref().and_then(|launched| launched.slurm_job.clone()),
             submit_failures: record.submissions.failures,
             submit_failure_kind: record.submissions.last.as_ref().map(|failure| failure.kind),
@@ -184,7 +239,7 @@ impl From<&LaunchRecord> for LaunchDetail {
     }
 }
 
-fn timeline(record: &JobRecord, launches: &[LaunchRecord]) -> Vec<Moment> {
+fn timeline(record: &JobRecord, launches: &[Placed]) -> Vec<Moment> {
     let of_job = |at, event, detail| Some(Moment { at, event, launch: None, detail });
     let view = &record.view;
     let mut moments: Vec<Moment> = Vec::new();
@@ -209,7 +264,8 @@ fn timeline(record: &JobRecord, launches: &[LaunchRecord]) -> Vec<Moment> {
     moments
 }
 
-fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
+fn happened(placed: &Placed) -> impl Iterator<Item = Moment> + '_ {
+    let launch = &placed.record;
     let moment = |at, event, detail| Moment { at, event, launch: Some(launch.id), detail };
     let failure = |tries: &gha_slurm_core::ledger::Tries, event| {
         tries.last.as_ref().map(|last| {
@@ -224,8 +280,19 @@ fn happened(launch: &LaunchRecord) -> impl Iterator<Item = Moment> + '_ {
         let detail = launched.slurm_job.as_ref().map(|id| format!("Slurm job {id}"));
         moment(launched.at, Event::Submitted, detail)
     });
-    let lost = launch.lost.as_ref().map(|lost| moment(lost.at, Event::Lost, Some(lost.reason.to_string())));
+    let of_cluster = || placed.cluster.as_ref().map(|cluster| format!("cluster {cluster}"));
+    let lost = launch.lost.as_ref().map(|lost| match (&placed.cluster, &placed.next) {
+        (Some(from), Some(to)) if is_moved(launch) => {
+            moment(lost.at, Event::Moved, Some(format!("from {from}, which was silent or refused it, to {to}")))
+        }
+        _ => moment(lost.at, Event::Lost, Some(lost.reason.to_string())),
+    });
     [
+        launch.offered.as_ref().map(|offered| moment(offered.at, Event::Offered, of_cluster())),
+        launch
+            .leased
+            .as_ref()
+            .map(|leased| moment(leased.at, Event::Fetched, Some(format!("gateway {}", leased.gateway)))),
         failure(&launch.submissions, Event::SubmitFailed),
         submitted,
         failure(&launch.redemptions, Event::RedeemFailed),

@@ -7,9 +7,10 @@ use std::fmt;
 
 use gha_slurm_core::ledger::{LostReason, Stopped};
 use gha_slurm_core::policy::Denial;
+use gha_slurm_protocol::identity::ClusterName;
 use serde::{Serialize, Serializer};
 
-use super::{Event, JobSummary, Stage, State};
+use super::{Event, JobSummary, Silence, Stage, State};
 
 /// Why a job is where it is, if there is more to say than its state does. The API shows it as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,21 @@ pub enum Why {
     Stopped(Stopped),
     /// Its profile has as many launches as it may have.
     AtCap(Cap),
+    /// Its launch waits for a gateway of this cluster to fetch it.
+    ToBeFetched(ClusterName),
+    /// A gateway fetched its launch and has not reported yet.
+    Fetched {
+        /// The gateway's cluster.
+        cluster: ClusterName,
+        /// The gateway, by its own name.
+        gateway: String,
+        /// When, in seconds of Unix time.
+        at: u64,
+    },
+    /// Its launch waits to be fetched by a cluster that does not ask.
+    ClusterSilent(Silence),
+    /// No cluster of this name is configured.
+    NoCluster(ClusterName),
     /// The gateway's last answer to its launch.
     NotSubmitted(String),
     /// GitHub's last answer to the request for its credential.
@@ -84,6 +100,14 @@ impl fmt::Display for Why {
                 write!(f, "{stopped}; to let them go on: gha-slurm resume{of}")
             }
             Self::AtCap(cap) => cap.fmt(f),
+            Self::ToBeFetched(cluster) => write!(f, "waits for cluster {cluster} to fetch it"),
+            Self::Fetched { cluster, gateway, .. } => {
+                write!(f, "gateway {gateway} of cluster {cluster} has fetched it, and has not reported yet")
+            }
+            Self::ClusterSilent(silence) => silence.fmt(f),
+            Self::NoCluster(cluster) => {
+                write!(f, "the variable clusters has no cluster {cluster} (any more), which the job is for")
+            }
             Self::NotSubmitted(answer) => f.write_str(answer),
             Self::NoCredential(answer) => write!(f, "GitHub gave no credential: {answer}"),
             Self::Lost(reason) => reason.fmt(f),
@@ -133,6 +157,7 @@ impl State {
             Self::Denied => "not allowed",
             Self::InLine => "in line",
             Self::Unsubmitted => "not submitted",
+            Self::Offered => "to be fetched",
             Self::Refused => "refused by the gateway",
             Self::Pending => "in Slurm",
             Self::Starting => "runner starting",
@@ -160,6 +185,11 @@ impl State {
                 "Waiting for the gateway",
                 "The periodic repair submits the launch again.",
                 "being submitted to the gateway",
+            ),
+            Self::Offered => (
+                "Waiting for its cluster",
+                "A gateway of the cluster fetches the launch and submits it.",
+                "waiting for its cluster to fetch it",
             ),
             Self::Refused => {
                 ("Refused by the gateway", "The periodic repair asks again now and then.", "refused by the gateway")
@@ -189,12 +219,15 @@ impl Event {
             Self::Requested => "Webhook received",
             Self::Confirmed => "Confirmed by GitHub",
             Self::SubmitFailed => "Not accepted by the gateway",
+            Self::Offered => "Left for its cluster to fetch",
+            Self::Fetched => "Fetched by a gateway",
             Self::Submitted => "Submitted to Slurm",
             Self::RedeemFailed => "No credential",
             Self::Redeemed => "Launch token redeemed",
             Self::Replayed => "Launch token used again",
             Self::Denied => "Not allowed",
             Self::RefusedAtNode => "Refused at the node",
+            Self::Moved => "Moved to another cluster",
             Self::Lost => "Launch lost",
             Self::Started => "Started on a runner",
             Self::Finished => "Finished",

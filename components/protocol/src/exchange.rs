@@ -33,6 +33,7 @@ pub struct Exchange {
 
 /// How many Slurm jobs of gha-slurm the cluster has, of this gateway.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueueLength {
     /// Those that wait.
     pub pending: u32,

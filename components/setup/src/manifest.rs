@@ -167,7 +167,7 @@ mod tests {
     fn where_deliveries_are_read_github_sends_them_to_nobody_and_records_them() {
         let public = Url::parse("https://login1.cluster.example/").unwrap();
         let of = |webhooks| {
-            let manifest = choice("personal", "").manifest(&public, webhooks).unwrap();
+            let manifest = choice("personal", "").manifest(&public, webhooks, false).unwrap();
             serde_json::from_str::<Value>(&manifest).unwrap()
         };
         let (received, read) = (of(Webhooks::Receive), of(Webhooks::Poll));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gha_slurm_core::launch_keys::forget_dead;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, keys, read, write};
-use gha_slurm_core::lifecycle::{Fault, trim_line};
+use gha_slurm_core::lifecycle::{Fault, trim_line, trim_orders};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_overview::tally::fold;
@@ -61,6 +61,7 @@ impl<P: Platform> Tick<'_, P> {
             trim_line(platform, requested)?;
         }
         if begin <= last {
+            trim_orders(platform, &self.destination)?;
             write(platform, &done_key, &Bucket(last))?;
         }
         Ok(())

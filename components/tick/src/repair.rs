@@ -29,6 +29,9 @@ const RUNNING_SECONDS: u64 = 6 * 60 * 60;
 /// How often GitHub is asked whether an old job is still queued.
 const CONFIRM_SECONDS: u64 = 60;
 
+/// So long after its job was over a launch is still cancelled. Its Slurm job gets no credential in any case.
+const CANCEL_SECONDS: u64 = 60 * 60;
+
 /// Where the walk stopped.
 #[derive(Serialize, Deserialize)]
 struct Cursor {
@@ -122,15 +125,31 @@ impl<P: Platform> Tick<'_, P> {
         let ledger = Ledger(self.platform);
         let view = ledger.job(job).view()?;
         let requested = view.requested.clone();
-        let done = self.repair_job(job, view)?;
+        let done = self.repair_job(job, view.clone())?;
         // A job that was never requested has no launch.
         let Some(requested) = requested else { return Ok(done) };
         let launches = ledger.standings(job)?;
         self.cancel_moved(&requested, &launches)?;
+        let done = self.cancel_withdrawn(&view, &launches)? && done;
         let view = ledger.job(job).view()?;
         let all_ended = self.see_ends(&view, &requested, &launches);
         let all_told = self.tell_author(job, &view, &requested, &launches)?;
         Ok(self.remove_runners(&launches, &requested)? && all_ended && all_told && done)
+    }
+
+    /// Has gateways cancel what was withdrawn, should whoever withdrew it have died before that, or the gateway have been
+    /// away. Returns whether nothing is left to be tried.
+    fn cancel_withdrawn(&self, view: &View, launches: &[Standing]) -> Result<bool, Fault> {
+        let now = self.platform.unix_seconds();
+        let mut all = true;
+        for launch in launches.iter().filter(|launch| launch.withdrawn && launch.launched.is_some()) {
+            if launch.redeemed.is_some() || launch.took.is_some() || launch.ended.is_some() {
+                continue;
+            }
+            withdraw_unneeded(self.platform, &self.destination, launch.id)?;
+            all &= Ledger(self.platform).launch(launch.id).cancelled()?;
+        }
+        Ok(all || view.over_since(now).is_some_and(|over| over.saturating_add(CANCEL_SECONDS) <= now))
     }
 
     /// Has clusters that were silent cancel what they may have made of launches that were moved to others.
@@ -181,7 +200,7 @@ impl<P: Platform> Tick<'_, P> {
                 return self.check_launched(job, &view, &requested);
             }
             Some(_) => {
-                if move_on(platform, &self.destination, job, &requested)? {
+                if move_on(platform, &self.destination, job, &requested, &mut self.pace)? {
                     self.report.moved += 1;
                 }
                 self.submissions.push((job, requested));

@@ -87,11 +87,11 @@ mod tests {
             "cancel": ["4-1", "x", 5], "unknown": [], "later": true,
         }))
         .unwrap();
-        let told: Vec<_> = answer.launches.iter().map(|order| match order {
+        let tell = |order: &Order| match order {
             Order::Launch(id, leased) => format!("{id} {} {}", leased.lease_seconds, leased.again),
             Order::NotUnderstood(id, why) => format!("{id} {why}"),
-        });
-        let told: Vec<_> = told.collect();
+        };
+        let told: Vec<_> = answer.launches.iter().map(tell).collect();
         assert_eq!(told[0], "1-1 120 false");
         assert!(told[1].starts_with("2-1 start") && told[2].starts_with("3-1 start") && told.len() == 3, "{told:?}");
         assert!(told.iter().all(|line| !line.contains("galaxy") && !line.contains("secret")), "{told:?}");

@@ -214,6 +214,22 @@ impl Shared {
         });
     }
 
+    /// Refuses what is no launch request.
+    pub(super) async fn refuse(&self, launch: LaunchId, why: &str) {
+        let subject =
+            Subject { launch: Some(launch.to_string()), cluster: Some(self.cluster.clone()), ..Subject::default() };
+        let message = words(why);
+        self.service.audit().write(&Record {
+            event: Event::Launch,
+            outcome: audit::Outcome::Refused,
+            status: 422,
+            address: None,
+            subject: &subject,
+            reason: Some(&message),
+        });
+        self.report(Report { launch, news: News::Refused { message } }, None).await;
+    }
+
     /// Keeps a report until the app has it, or it is good for nothing any more.
     pub(super) async fn report(&self, report: Report, good_until: Option<Instant>) {
         let launch = report.launch;
@@ -226,7 +242,7 @@ impl Shared {
 }
 
 /// As much of a message as a report has.
-pub(super) fn words(text: &str) -> String {
+fn words(text: &str) -> String {
     text.chars().take(MAX_WORDS).collect()
 }
 

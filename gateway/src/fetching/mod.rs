@@ -10,6 +10,7 @@
 //! not submitted that Slurm has; the secret sent to anybody but `app.url`.
 
 mod answer;
+mod batch;
 mod cancel;
 mod client;
 mod connector;
@@ -23,7 +24,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use gha_slurm_protocol::exchange::{Exchange, MOST_LAUNCHES, MOST_REPORTS, News, Report};
+use gha_slurm_protocol::exchange::{Exchange, MOST_LAUNCHES};
 use gha_slurm_protocol::identity::LaunchId;
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch as flag};
@@ -31,13 +32,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::answer::{Answer, Order};
+use self::batch::{Batch, fitting};
 pub(crate) use self::client::{Client, ExchangeError};
-use self::lease::{Lease, words};
+use self::lease::Lease;
 pub(crate) use self::metrics::Metrics;
 use self::metrics::Now;
 use self::pace::Pace;
 use crate::config::{ConfigError, Fetching};
-use crate::index::Outstanding;
 use crate::launch::Launch;
 use crate::service::Service;
 
@@ -45,8 +46,6 @@ use crate::service::Service;
 const MOST_SUBMISSIONS: usize = 16;
 /// So many cancels are carried out at the same time.
 const MOST_CANCELS: usize = 8;
-/// The app takes a body of 256 KiB.
-const MOST_REPORT_BYTES: usize = 200 * 1024;
 
 /// So long the end of the gateway waits for an exchange.
 const LAST_EXCHANGE: Duration = Duration::from_secs(5);
@@ -162,8 +161,7 @@ pub struct Fetcher {
     fetching: Fetching,
     gateway: String,
     pace: Pace,
-    /// How many reports an exchange carries: fewer while the app does not take one of them.
-    most_reports: usize,
+    batch: Batch,
     queue_told: Option<Instant>,
     /// What the log was told last, while it lasts.
     trouble: Option<&'static str>,
@@ -192,7 +190,7 @@ impl Fetcher {
             fetching,
             gateway: own_name(),
             pace,
-            most_reports: MOST_REPORTS,
+            batch: Batch::default(),
             queue_told: None,
             trouble: None,
             tasks: JoinSet::new(),
@@ -254,7 +252,7 @@ impl Fetcher {
         while self.tasks.try_join_next().is_some() {}
         let (shared, fetching) = (Arc::clone(&self.shared), self.fetching_now());
         let index = shared.service.index();
-        let outstanding = fitting(index.outstanding(self.most_reports).await?);
+        let outstanding = fitting(index.outstanding(self.batch.most()).await?);
         let living = index.count_living().await?;
         let leased = shared.in_hand.lock().len();
         let queue_due = self.queue_told.is_none_or(|told| told.elapsed() >= shared.timing.queue);
@@ -270,31 +268,20 @@ impl Fetcher {
         let answer = match answered {
             Ok(answer) => answer,
             Err(error) => {
-                self.not_taken(&error, outstanding).await?;
+                if let Some(dropped) = self.batch.failed(&error, outstanding) {
+                    tracing::error!(launch = %dropped.report.launch, "a report is dropped: the app does not take it");
+                    index.delivered(vec![dropped]).await?;
+                }
                 return Err(error.into());
             }
         };
+        self.batch.taken();
         index.delivered(outstanding).await?;
-        self.most_reports = MOST_REPORTS;
         if queue_due {
             self.queue_told = Some(asked);
         }
         let room = usize::try_from(room).unwrap_or_default();
         self.carry_out(answer, room, asked).await?;
-        Ok(())
-    }
-
-    /// One report that the app does not understand must not keep all others, nor the launches: it is found by halves, and
-    /// dropped.
-    async fn not_taken(&mut self, error: &ExchangeError, reports: Vec<Outstanding>) -> rusqlite::Result<()> {
-        if !matches!(error, ExchangeError::NotTaken(..)) {
-            return Ok(());
-        }
-        self.most_reports = (reports.len() / 2).max(1);
-        if let [one] = reports.as_slice() {
-            tracing::error!(%error, launch = %one.report.launch, "a report is dropped: the app does not take it");
-            self.shared.service.index().delivered(reports).await?;
-        }
         Ok(())
     }
 
@@ -320,7 +307,7 @@ impl Fetcher {
             let lease = match launch {
                 Ok(lease) => lease,
                 Err(why) => {
-                    self.shared.report(Report { launch: id, news: News::Refused { message: words(&why) } }, None).await;
+                    self.shared.refuse(id, &why).await;
                     continue;
                 }
             };
@@ -369,18 +356,6 @@ fn room(at_most: Option<u32>, living: u32, leased: usize) -> u32 {
     at_most.map_or(soon, |at_most| soon.min(at_most.saturating_sub(living)))
 }
 
-/// As many as an exchange takes.
-fn fitting(mut reports: Vec<Outstanding>) -> Vec<Outstanding> {
-    let mut bytes = 0;
-    let fit = reports.iter().take_while(|one| {
-        bytes += serde_json::to_string(&one.report).map_or(0, |text| text.len() + 1);
-        bytes <= MOST_REPORT_BYTES
-    });
-    let fit = fit.count().max(1);
-    reports.truncate(fit);
-    reports
-}
-
 /// The machine's name, for people.
 pub(crate) fn own_name() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
@@ -396,18 +371,5 @@ mod tests {
     fn no_more_is_taken_than_is_submitted_soon_and_may_live() {
         assert_eq!((room(None, 5000, 0), room(None, 0, 60), room(None, 0, 99)), (64, 4, 0));
         assert_eq!((room(Some(200), 0, 0), room(Some(200), 190, 3), room(Some(200), 250, 0)), (64, 10, 0));
-    }
-
-    #[test]
-    fn reports_fit_into_what_the_app_takes() {
-        let one = |number: i64, length: usize| Outstanding {
-            number,
-            report: Report { launch: "1-1".parse().unwrap(), news: News::Refused { message: "\u{1}".repeat(length) } },
-        };
-        let many: Vec<_> = (0..256).map(|number| one(number, 500)).collect();
-        let fit = fitting(many);
-        let bytes = serde_json::to_string(&fit.iter().map(|one| &one.report).collect::<Vec<_>>()).unwrap().len();
-        assert!(fit.len() < 256 && (150_000..220_000).contains(&bytes), "{} {bytes}", fit.len());
-        assert_eq!((fitting(vec![one(1, 90_000), one(2, 1)]).len(), fitting(Vec::new()).len()), (1, 0));
     }
 }

@@ -76,7 +76,7 @@ fn examine(application: &Application) -> Result<Report, String> {
     check("store", &|| store::check(&native, &state));
     check("secrets", &|| settings::weak_secrets(&native).into_iter().chain(settings::app_key(&native)).collect());
     check("GitHub", &|| app::check(&native));
-    check("gateway", &|| vec![gateway::check(&native)]);
+    check("gateway", &|| gateway::check(&native));
     check("public URL", &|| vec![public_url::check(&native)]);
     drop(progress);
     Ok(Report::new(findings))

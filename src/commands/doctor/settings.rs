@@ -1,6 +1,7 @@
 //! The variables and the profiles: whether they are set, can be read, and make sense.
 
 use gha_slurm::host::private_files::ReadableByOthers;
+use gha_slurm_core::cluster::{Definition, How};
 use gha_slurm_core::ledger::{Registration, Stored};
 use gha_slurm_core::ports::Variables;
 use gha_slurm_core::profile::Profile;
@@ -8,6 +9,7 @@ use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::secret::Secret;
 
+use super::gateway::variables as gateway_variables;
 use super::report::Finding;
 use crate::commands::native::Native;
 
@@ -20,14 +22,19 @@ fn of_setting(check: &'static str, error: &SettingError) -> Finding {
     Finding::wrong(check, error.problem(), error.fix())
 }
 
+/// The numbers of the gateways that are called. Clusters that cannot be read have a finding of their own.
+fn gateways(native: &Native) -> Vec<u8> {
+    let Ok(clusters) = Settings(native).cluster_definitions() else { return Vec::new() };
+    clusters.iter().filter(|one| one.reach == How::Push).map(Definition::gateway).collect()
+}
+
 /// All variables except those that name the App.
 pub(super) fn variables(native: &Native) -> Vec<Finding> {
     const CHECK: &str = "variables";
     let settings = Settings(native);
-    let errors = [
-        settings.public_url().err(),
-        settings.github_api().err(),
-        settings.gateway(1).err(),
+    let gateways = gateways(native).into_iter().map(|number| settings.gateway(number).err());
+    let before = [settings.public_url().err(), settings.github_api().err()];
+    let after = [
         settings.setup_secret().err(),
         settings.setup_expires().err(),
         settings.read_token().err(),
@@ -36,7 +43,8 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         settings.store_key().err(),
         settings.trusted_proxies().err(),
     ];
-    let mut findings: Vec<Finding> = errors.iter().flatten().map(|error| of_setting(CHECK, error)).collect();
+    let errors = before.into_iter().chain(gateways).chain(after).flatten();
+    let mut findings: Vec<Finding> = errors.map(|error| of_setting(CHECK, &error)).collect();
     let token = native.variable("admin_token").ok().flatten().filter(|token| !token.trim().is_empty());
     match (token, settings.admin_token()) {
         (None, _) => {
@@ -59,11 +67,14 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
 pub(super) fn weak_secrets(native: &Native) -> Vec<Finding> {
     const CHECK: &str = "secrets";
     let settings = Settings(native);
-    let found = [
-        ("gateway_secret", settings.gateway(1).ok().map(|gateway| gateway.secret), "which opens the gateway"),
-        ("github_webhook_secret", settings.webhook_secret().ok(), "which proves that GitHub sent a webhook"),
-    ];
-    let weak = |(name, secret, what): (&str, Option<Secret>, &str)| {
+    let of_gateway = |number: u8| {
+        let secret = settings.gateway(number).ok().map(|gateway| gateway.secret);
+        (gateway_variables(number).1, secret, "which opens the gateway")
+    };
+    let webhook = settings.webhook_secret().ok();
+    let webhook = ("github_webhook_secret".to_owned(), webhook, "which proves that GitHub sent a webhook");
+    let found = gateways(native).into_iter().map(of_gateway).chain([webhook]);
+    let weak = |(name, secret, what): (String, Option<Secret>, &str)| {
         let secret = secret?;
         let mut different: Vec<u8> = secret.expose().bytes().collect();
         different.sort_unstable();
@@ -76,7 +87,7 @@ pub(super) fn weak_secrets(native: &Native) -> Vec<Finding> {
         let fix = "set it on both sides to what `openssl rand -hex 32` prints";
         Some(Finding::ok(CHECK, format!("{name}, {what}, {problem}")).with_hint(fix))
     };
-    found.into_iter().filter_map(weak).collect()
+    found.filter_map(weak).collect()
 }
 
 /// Whether a reader of the store can read the App's private key.

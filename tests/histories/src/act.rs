@@ -48,6 +48,31 @@ pub(crate) enum Act {
     LoseAnswer,
     /// The process dies so many store operations from now.
     Die(u32),
+    /// One of the gateways that fetch does all that it has to do.
+    Work(usize),
+    /// It asks, and has room for so many launches.
+    Exchange(usize, u32),
+    /// The app does what the next exchange is about, but its answer is lost.
+    LoseExchange,
+    /// An exchange of a gateway, one of its last ones, arrives again.
+    Late(usize, usize),
+    /// A gateway tells of launches that it does not have.
+    Foreign(usize),
+    /// A gateway begins to submit what it has fetched.
+    Begin(usize),
+    /// Slurm answers it.
+    Land(usize),
+    /// It looks at its Slurm jobs.
+    Look(usize),
+    /// It dies, and Slurm took what was on its way, or did not.
+    GatewayDies(usize, bool),
+    GatewayIsBack(usize),
+    /// It fetches and reports nothing, or not any more.
+    Sulk(usize),
+    /// Slurm takes nothing from gateways that fetch, or does again.
+    SlurmAway(bool),
+    /// Another replica or gateway does that between two store operations, so many from now.
+    Meanwhile(u32, Box<Act>),
 }
 
 /// Anything at all.
@@ -77,6 +102,46 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => any::<bool>().prop_map(Act::Ahead),
         1 => Just(Act::LoseAnswer),
         2 => (0..40u32).prop_map(Act::Die),
+    ]
+}
+
+/// Anything at all, where gateways fetch.
+pub(crate) fn fetching_act() -> impl Strategy<Value = Act> {
+    let gateway = 0..4usize;
+    let meanwhile = prop_oneof![
+        2 => gateway.clone().prop_map(Act::Work),
+        2 => gateway.clone().prop_map(|gateway| Act::Exchange(gateway, 8)),
+        1 => Just(Act::Tick),
+        1 => (0..8usize).prop_map(Act::Deliver),
+    ];
+    prop_oneof![
+        40 => act(),
+        10 => gateway.clone().prop_map(Act::Work),
+        6 => (gateway.clone(), prop_oneof![Just(0), Just(1), Just(8)]).prop_map(|(one, room)| Act::Exchange(one, room)),
+        3 => gateway.clone().prop_map(Act::Begin),
+        3 => gateway.clone().prop_map(Act::Land),
+        2 => gateway.clone().prop_map(Act::Look),
+        1 => Just(Act::LoseExchange),
+        1 => (gateway.clone(), 0..8usize).prop_map(|(one, said)| Act::Late(one, said)),
+        1 => gateway.clone().prop_map(Act::Foreign),
+        1 => (gateway.clone(), any::<bool>()).prop_map(|(one, took)| Act::GatewayDies(one, took)),
+        2 => gateway.clone().prop_map(Act::GatewayIsBack),
+        1 => gateway.prop_map(Act::Sulk),
+        1 => any::<bool>().prop_map(Act::SlurmAway),
+        3 => (0..60u32, meanwhile).prop_map(|(operations, act)| Act::Meanwhile(operations, Box::new(act))),
+    ]
+}
+
+/// What happens while nothing fails and gateways fetch.
+pub(crate) fn kind_fetching_act() -> impl Strategy<Value = Act> {
+    let gateway = 0..4usize;
+    prop_oneof![
+        30 => kind_act(),
+        10 => gateway.clone().prop_map(Act::Work),
+        3 => gateway.clone().prop_map(|gateway| Act::Exchange(gateway, 8)),
+        2 => gateway.clone().prop_map(Act::Begin),
+        2 => gateway.clone().prop_map(Act::Land),
+        2 => gateway.prop_map(Act::Look),
     ]
 }
 

@@ -10,6 +10,7 @@ use gha_slurm_core::ledger::Ledger;
 use gha_slurm_core::ports::{HttpMethod, HttpRequest, HttpResponse};
 use gha_slurm_core::testing::{Memory, answer};
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::secret::Secret;
 use serde_json::{Value, json};
 
@@ -146,7 +147,7 @@ fn a_token_with_the_claims_of_another_repository_gets_its_own_launchs() {
     // Signed by a real key of the store.
     let forged = LaunchTokens::new(&platform, "https://app.example/gha/runner")
         .issue(
-            &Secret::new("gateway-secret"),
+            (&ClusterName::default(), &Secret::new("gateway-secret")),
             "42-1".parse().unwrap(),
             Launch {
                 repository_id: RepositoryId(666),

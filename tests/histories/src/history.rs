@@ -1,58 +1,61 @@
-//! The invariants, by histories that nobody would write down: webhooks in any order, twice, or failed and repeated;
-//! runners given to whichever job fits; a gateway that is away or whose answer is lost; ticks anywhere; a process that
-//! dies between any two operations of the store. At the end of each history the world calms down, and everything must
-//! have come to a good end.
+//! What happens in a history: webhooks in any order, twice, or failed and repeated; runners given to whichever job fits; a
+//! gateway that is away or whose answer is lost, gateways that fetch, die and come back; ticks anywhere; a process that dies
+//! between any two operations of the store, and others that work between them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use gha_slurm_core::ledger::{RETENTION_SECONDS, keys};
-use gha_slurm_core::ports::{Clock, Store};
+use gha_slurm_cluster::exchange::exchange;
+use gha_slurm_core::ledger::keys;
+use gha_slurm_core::ports::Clock;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::Memory;
 use gha_slurm_edge::answer::Answer;
+use gha_slurm_edge::request::Request;
 use gha_slurm_edge::testing::{authorized, delivery_named};
+use gha_slurm_protocol::exchange::{Exchange, Orders};
 use gha_slurm_protocol::identity::LaunchId;
 use gha_slurm_runner::redeem::redeem;
 use gha_slurm_tick::run::tick;
 use gha_slurm_webhook::receive::receive;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::act::{Act, act, kind_act};
+use crate::act::Act;
+use crate::setup::{CLUSTERS, Setup, secret};
 use crate::world::{Job, Runner, Status, Webhook, World};
 
 /// Labels of the two pools: the second's runners can take the first's jobs.
 pub(crate) const POOLS: [&[&str]; 2] = [&["slurm"], &["self-hosted", "slurm"]];
-const MAX_JOBS: usize = 5;
+pub(crate) const MAX_JOBS: usize = 5;
 
-struct History {
-    platform: Memory,
+/// The app with the world around it.
+#[derive(Clone)]
+pub(crate) struct History {
+    pub(crate) platform: Rc<Memory>,
     /// Whether job scripts ask for JIT configurations.
     jit: bool,
-    max_running: Option<u32>,
-    world: Rc<RefCell<World>>,
+    pub(crate) max_running: Option<u32>,
+    pub(crate) world: Rc<RefCell<World>>,
 }
 
 impl History {
-    fn new(max_running: Option<u32>, jit: bool) -> Self {
-        Self::with(max_running, jit, false)
+    pub(crate) fn new(max_running: Option<u32>, jit: bool) -> Self {
+        Self::with(Setup::PUSHED, max_running, jit, false)
     }
 
     /// `mute` is an original gateway, which cannot be asked for a Slurm job.
-    fn with(max_running: Option<u32>, jit: bool, mute: bool) -> Self {
+    pub(crate) fn with(setup: Setup, max_running: Option<u32>, jit: bool, mute: bool) -> Self {
         let platform = Memory::configured();
-        let limit = max_running.map(|limit| format!("max_running = {limit}")).unwrap_or_default();
-        let profile = format!("[[profile]]\nname = 'all'\nlabels = ['self-hosted', 'slurm']\n{limit}");
-        platform.set_variable("profiles", Some(&profile));
+        setup.configure(&platform, max_running);
         // GitHub does not check it here, and an RSA signature per tick would take most of the time.
         platform.set_variable("github_private_key", Some("-----BEGIN not needed"));
         platform.set_variable("registration_tokens", Some("allow"));
-        let world = Rc::new(RefCell::new(World { now: platform.unix_seconds(), mute, ..World::default() }));
+        let mut world = World { now: platform.unix_seconds(), mute, ..World::default() };
+        world.set_up(setup);
+        let world = Rc::new(RefCell::new(world));
         let served = Rc::clone(&world);
         platform.serve(move |_, request| served.borrow_mut().serve(request));
-        let history = Self { platform, jit, max_running, world };
+        let history = Self { platform: Rc::new(platform), jit, max_running, world };
         history.keep_jwt();
         history
     }
@@ -60,18 +63,19 @@ impl History {
     /// A signed JWT that is always good.
     fn keep_jwt(&self) {
         let end = chrono::DateTime::from_timestamp((self.world.borrow().now + 540).cast_signed(), 0).unwrap();
-        let settings = Settings(&self.platform);
+        let settings = Settings(&*self.platform);
         let jwt = json!({
             "signer": settings.app_signer_digests().unwrap().remove(0),
             "jwt": {"token": "jwt", "expires_at": end.to_rfc3339()},
         });
         let (seal, key) = (settings.token_seal().unwrap(), keys::cache_app_jwt());
         // Not by the store: no process dies of it.
-        let sealed = seal.seal(&self.platform, &key, jwt.to_string().as_bytes()).unwrap();
+        let sealed = seal.seal(&*self.platform, &key, jwt.to_string().as_bytes()).unwrap();
         self.platform.plant(&key, &sealed);
     }
 
-    fn wait(&self, seconds: u64) {
+    pub(crate) fn wait(&self, seconds: u64) {
+        self.world.borrow_mut().land_in_time(seconds);
         self.platform.seconds.set(self.platform.seconds.get() + seconds);
         let mut world = self.world.borrow_mut();
         world.now += seconds;
@@ -92,8 +96,10 @@ impl History {
         }
     }
 
+    /// A delivery reaches the app, in the one way that there is here: GitHub calls it. Another way, such as the app's reading
+    /// GitHub's list, goes here.
     fn deliver(&self, webhook: &Webhook) {
-        let answer = receive(&self.platform, &delivery_named(&format!("guid-{}", webhook.guid), &webhook.body));
+        let answer = receive(&*self.platform, &delivery_named(&format!("guid-{}", webhook.guid), &webhook.body));
         let died = self.platform.lives.get() == Some(0);
         let mut world = self.world.borrow_mut();
         if webhook.holds() && !matches!(world.jobs[&webhook.job].status, Status::Waiting) {
@@ -113,14 +119,28 @@ impl History {
         self.survive();
     }
 
-    fn redeem(&self, start: &Value) -> Answer {
+    /// Whether the store has a value, by whoever looks from outside.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.platform.peek(&format!("gha-slurm/1/{key}")).is_some()
+    }
+
+    /// Whether the app denied a job its runner.
+    pub(crate) fn denied(&self, job: u64) -> bool {
+        self.knows(&format!("job/{job}/denied"))
+    }
+
+    pub(crate) fn redeem(&self, start: &Value) -> Answer {
         let mut request = authorized(start["launcherToken"].as_str().unwrap());
         if self.jit {
             request.body = br#"{"credential": "jit"}"#.to_vec();
         }
-        let answer = redeem(&self.platform, &request);
+        let launch = start["launch"].as_str().unwrap().to_owned();
+        let dead = ["lost", "withdrawn"].into_iter().find(|fact| self.knows(&format!("launch/{launch}/{fact}")));
+        let answer = redeem(&*self.platform, &request);
         if answer.status == 200 {
-            let launch = start["launch"].as_str().unwrap().to_owned();
+            if let Some(fact) = dead {
+                self.world.borrow_mut().violations.push(format!("I5: {launch} was {fact} and got a credential"));
+            }
             *self.world.borrow_mut().credentials.entry(launch).or_default() += 1;
         }
         answer
@@ -135,7 +155,7 @@ impl History {
         let mut report = authorized(start["launcherToken"].as_str().unwrap());
         report.target = "/gha/runner/refused".to_owned();
         report.body = json!({"reason": "the code comes from a fork", "run_id": job}).to_string().into_bytes();
-        redeem(&self.platform, &report);
+        redeem(&*self.platform, &report);
         self.survive();
     }
 
@@ -145,6 +165,8 @@ impl History {
         let died = self.platform.lives.get() == Some(0);
         let mut world = self.world.borrow_mut();
         match answer.status {
+            // Cancelled at the same moment.
+            _ if !world.slurm[index].pending => world.adversities += 1,
             200 if !died => {
                 world.slurm[index].pending = false;
                 // A JIT configuration names its runner.
@@ -170,22 +192,107 @@ impl History {
         drop(world);
         self.survive();
         if died {
-            let known = |name: &str| {
-                let launch = LaunchId::of_runner(name).unwrap();
-                self.platform.get(&format!("gha-slurm/1/launch/{launch}/runner")).unwrap().is_some()
-            };
+            let known = |name: &str| self.knows(&format!("launch/{}/runner", LaunchId::of_runner(name).unwrap()));
             let mut world = self.world.borrow_mut();
             world.listed.iter_mut().for_each(|listed| listed.unknown = !known(&listed.name));
         }
     }
 
-    fn tick(&self) -> Value {
-        let answer = tick(&self.platform, &authorized("Bearer an-admin-token-of-32-characters!"));
+    pub(crate) fn tick(&self) -> Value {
+        let answer = tick(&*self.platform, &authorized("Bearer an-admin-token-of-32-characters!"));
         self.survive();
         answer.body
     }
 
-    fn act(&self, act: &Act) {
+    /// Sends what a gateway says; the app's answer, if there is one.
+    fn send(&self, index: usize, said: &Exchange) -> Option<Orders> {
+        let cluster = self.world.borrow().gateways[index].cluster;
+        let name = CLUSTERS[cluster];
+        let mut request: Request = authorized(&format!("Bearer {}", secret(name)));
+        request.target = format!("/clusters/{name}/exchange");
+        request.headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+        request.body = json!(said).to_string().into_bytes();
+        let answer = exchange(&*self.platform, &request);
+        let died = self.platform.lives.get() == Some(0);
+        self.survive();
+        if answer.status != 200 || died {
+            return None;
+        }
+        let orders: Orders = serde_json::from_value(answer.body).unwrap();
+        let mut world = self.world.borrow_mut();
+        for leased in &orders.launches {
+            world.hand_out(&leased.start.launch.unwrap().to_string(), cluster);
+        }
+        Some(orders)
+    }
+
+    fn exchange(&self, index: usize, room: u32) {
+        let (said, carried) = {
+            let mut world = self.world.borrow_mut();
+            let carried = world.gateways[index].carried();
+            (world.says(index, room), carried)
+        };
+        let Some(orders) = self.send(index, &said) else { return };
+        let mut world = self.world.borrow_mut();
+        // It may have died while it waited.
+        if !std::mem::take(&mut world.lose_exchange) && world.gateways[index].alive {
+            world.hears(index, &carried, orders);
+        }
+    }
+
+    /// A gateway does all that it has to do.
+    pub(crate) fn work(&self, index: usize) {
+        self.exchange(index, 64);
+        {
+            let mut world = self.world.borrow_mut();
+            world.begin(index);
+            world.land(index);
+            world.look(index);
+        }
+        self.exchange(index, 64);
+    }
+
+    /// Tells of launches of nobody and of another cluster.
+    fn tell_of_others(&self, index: usize) {
+        let (cluster, foreign) = {
+            let world = self.world.borrow();
+            let cluster = world.gateways[index].cluster;
+            let foreign = world.handed.iter().find(|(_, of)| **of != cluster).map(|(launch, _)| launch.clone());
+            (cluster, foreign)
+        };
+        let launches: Vec<String> = foreign.into_iter().chain(["999-1".to_owned()]).collect();
+        let reports: Vec<Value> = launches
+            .iter()
+            .map(|launch| json!({"launch": launch, "news": "state", "job_id": "1", "state": "COMPLETED"}))
+            .collect();
+        let said = serde_json::from_value(json!({"gateway": "other", "reports": reports})).unwrap();
+        let Some(orders) = self.send(index, &said) else { return };
+        let unknown: Vec<String> = orders.unknown.iter().map(LaunchId::to_string).collect();
+        if unknown != launches {
+            let violation = format!("cluster {cluster} is believed about others' of {launches:?}");
+            self.world.borrow_mut().violations.push(violation);
+        }
+    }
+
+    /// Whether the app gave a launch up: its Slurm job gets no credential.
+    pub(crate) fn gave_up(&self, start: &Value) -> bool {
+        let launch = start["launch"].as_str().unwrap();
+        ["lost", "withdrawn"].into_iter().any(|fact| self.knows(&format!("launch/{launch}/{fact}")))
+    }
+
+    /// Whether it will do so as soon as it is told that Slurm has it.
+    fn will_give_up(&self, start: &Value) -> bool {
+        let launch = start["launch"].as_str().unwrap();
+        let (job, _) = launch.split_once('-').unwrap();
+        self.knows(&format!("job/{job}/finished")) && !self.knows(&format!("launch/{launch}/launched"))
+    }
+
+    pub(crate) fn act(&self, act: &Act) {
+        self.act_once(act);
+        self.world.borrow_mut().count_living(|start| self.gave_up(start) || self.will_give_up(start));
+    }
+
+    fn act_once(&self, act: &Act) {
         fn pick<T>(from: &[T], index: usize) -> Option<usize> {
             (!from.is_empty()).then(|| index % from.len())
         }
@@ -309,392 +416,57 @@ impl History {
             Act::Gateway(away) => self.world.borrow_mut().away = away,
             Act::LoseAnswer => self.world.borrow_mut().lose_answer = true,
             Act::Die(operations) => self.platform.lives.set(Some(operations)),
-        }
-    }
-
-    /// Whether the app has heard that the job of a launch is over.
-    fn knows_the_end_of(&self, start: &Value) -> bool {
-        let job = start["launch"].as_str().unwrap().split('-').next().unwrap();
-        self.platform.get(&format!("gha-slurm/1/job/{job}/finished")).unwrap().is_some()
-    }
-
-    /// The world calms down: everything works, and everything under way arrives.
-    fn calm(&self) {
-        self.platform.lives.set(None);
-        self.act(&Act::Ahead(false));
-        {
-            let mut world = self.world.borrow_mut();
-            world.away = false;
-            world.lose_answer = false;
-            world.nameless = false;
-            world.refused.clear();
-        }
-        for _ in 0..MAX_JOBS {
-            self.act(&Act::Approve(0));
-        }
-        for _ in 0..120 {
-            while !self.world.borrow().webhooks.is_empty() {
-                self.act(&Act::Deliver(0));
+            Act::LoseExchange => self.world.borrow_mut().lose_exchange = true,
+            Act::SlurmAway(away) => self.world.borrow_mut().slurm_away = away,
+            Act::Meanwhile(operations, ref act) => {
+                let (history, act) = (self.clone(), act.clone());
+                self.platform.meanwhile(operations, move |_| history.act(&act));
             }
-            self.tick();
-            self.act(&Act::Run(0));
-            self.act(&Act::Run(0));
-            for job in 0..MAX_JOBS {
-                self.act(&Act::Assign(job, 0));
-            }
-            self.act(&Act::Finish(0));
-            self.cancel_denied();
-            let calm = {
-                let world = self.world.borrow();
-                world.jobs.values().all(|job| matches!(job.status, Status::Done(_)))
-                    && world.webhooks.is_empty()
-                    && world.slurm.iter().all(|job| !job.pending && self.knows_the_end_of(&job.start))
-            };
-            self.wait(if calm { 1 } else { 61 });
-            if calm {
-                self.tick();
-                break;
-            }
-            // An idle runner gives up after two minutes, unless a queued job fits it.
-            let mut world = self.world.borrow_mut();
-            let queued: Vec<usize> =
-                world.jobs.values().filter(|job| job.status == Status::Queued).map(|job| job.pool).collect();
-            world.runners.retain(|runner| runner.job.is_some() || queued.iter().any(|pool| *pool <= runner.pool));
-        }
-    }
-
-    /// Whether the app denied a job its runner.
-    fn denied(&self, job: u64) -> bool {
-        // Not by the store: no process dies of it.
-        self.platform.keys().contains(&format!("gha-slurm/1/job/{job}/denied"))
-    }
-
-    /// Somebody cancels the jobs that get no runner.
-    fn cancel_denied(&self) {
-        let mut world = self.world.borrow_mut();
-        let queued = world.jobs.iter().filter(|(id, job)| job.status == Status::Queued && self.denied(**id));
-        for id in queued.map(|(id, _)| *id).collect::<Vec<_>>() {
-            world.finish(id, "cancelled");
-        }
-    }
-
-    /// A while after the end GitHub's list has no runner that took no job.
-    fn check_runners(&self) -> Result<(), TestCaseError> {
-        for _ in 0..3 {
-            self.wait(10 * 60 + 1);
-            self.tick();
-            while !self.world.borrow().webhooks.is_empty() {
-                self.act(&Act::Deliver(0));
+            Act::Work(index)
+            | Act::Exchange(index, _)
+            | Act::Late(index, _)
+            | Act::Foreign(index)
+            | Act::Begin(index)
+            | Act::Land(index)
+            | Act::Look(index)
+            | Act::GatewayDies(index, _)
+            | Act::GatewayIsBack(index)
+            | Act::Sulk(index) => {
+                let index = pick(&self.world.borrow().gateways, index);
+                if let Some(index) = index {
+                    self.act_of_gateway(index, act);
+                }
             }
         }
-        let world = self.world.borrow();
-        let left: Vec<_> = world.listed.iter().filter(|listed| !listed.unknown).collect();
-        prop_assert!(left.is_empty(), "I12: GitHub still lists {left:?}");
-        Ok(())
     }
 
-    /// All places of the profile are free again: so many new jobs are launched at once.
-    fn check_places(&self) -> Result<(), TestCaseError> {
-        let Some(places) = self.max_running else { return Ok(()) };
-        if self.world.borrow().mute {
-            // Nobody tells of a runner that ended: it counts as ended after an hour, and GitHub is asked about a silent
-            // job after six.
-            for _ in 0..2 {
-                self.wait(7 * 60 * 60);
-                self.tick();
+    fn act_of_gateway(&self, index: usize, act: &Act) {
+        let alive = self.world.borrow().gateways[index].alive;
+        match *act {
+            Act::GatewayIsBack(_) if !alive => self.world.borrow_mut().gateway_is_back(index),
+            // What was on its way arrives all the same.
+            Act::Late(_, which) => {
+                let said = {
+                    let said = &self.world.borrow().gateways[index].said;
+                    (!said.is_empty()).then(|| said[which % said.len()].clone())
+                };
+                drop(said.and_then(|said| self.send(index, &said)));
             }
-        }
-        for place in 0..u64::from(places) {
-            let id = 1000 + place;
-            let mut world = self.world.borrow_mut();
-            let created_at = world.now;
-            let job = Job::queued(0, created_at);
-            world.jobs.insert(id, job);
-            world.notify("queued", id);
-            let webhook = world.webhooks.pop().unwrap();
-            drop(world);
-            let answer = receive(&self.platform, &delivery_named(&format!("guid-{}", webhook.guid), &webhook.body));
-            prop_assert_eq!(&answer.body["decision"], "launched", "I14: place {} of {} is taken", place + 1, places);
-        }
-        for place in 0..u64::from(places) {
-            self.world.borrow_mut().finish(1000 + place, "cancelled");
-            self.act(&Act::Deliver(0));
-        }
-        Ok(())
-    }
-
-    fn check(&self) -> Result<(), TestCaseError> {
-        let world = self.world.borrow();
-        let mut launches: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-        for job in &world.slurm {
-            let launch = job.start["launch"].as_str().unwrap().to_owned();
-            launches.entry(launch.split('-').next().unwrap().parse().unwrap()).or_default().insert(launch);
-        }
-        for (id, job) in &world.jobs {
-            let count = launches.get(id).map_or(0, BTreeSet::len);
-            let most = 3 + world.refusals.get(id).copied().unwrap_or(0);
-            prop_assert!(count <= most, "I6: job {id} had {count} launches");
-            if let Some(before) = world.denials.get(id) {
-                prop_assert!(job.fork, "job {id} was denied, and is no fork's");
-                prop_assert!(count <= *before, "job {id} was launched again after it was denied");
+            _ if !alive => {}
+            Act::Work(_) => self.work(index),
+            Act::Exchange(_, room) => self.exchange(index, room),
+            Act::Foreign(_) => self.tell_of_others(index),
+            Act::Begin(_) => self.world.borrow_mut().begin(index),
+            Act::Land(_) => self.world.borrow_mut().land(index),
+            Act::Look(_) => self.world.borrow_mut().look(index),
+            Act::GatewayDies(_, took) => self.world.borrow_mut().gateway_dies(index, took),
+            Act::Sulk(_) => {
+                let mut world = self.world.borrow_mut();
+                world.gateway_deaths += 1;
+                let sulks = &mut world.gateways[index].sulks;
+                *sulks = !*sulks;
             }
-            // A webhook that failed four times is given up.
-            let given_up = |webhook: &&Webhook| webhook.job == *id && world.failures[&webhook.guid] > 3;
-            if job.accepted || !world.failed.iter().any(|webhook| given_up(&webhook)) {
-                let ended = matches!(job.status, Status::Done(_)) || count >= 3;
-                prop_assert!(ended, "I1, I6: job {id} is lost: {job:?}");
-            }
-        }
-        let (made, jobs): (usize, usize) = (launches.values().map(BTreeSet::len).sum(), world.jobs.len());
-        let allowed = jobs + world.adversities;
-        prop_assert!(made <= allowed, "I2: {made} launches for {jobs} jobs and {} adversities", world.adversities);
-        for (launch, credentials) in &world.credentials {
-            prop_assert!(*credentials <= 1, "I3: launch {launch} got {credentials} credentials");
-        }
-        let waiting: Vec<_> = world.slurm.iter().filter(|job| job.pending).collect();
-        prop_assert!(waiting.is_empty(), "I5: Slurm still holds {waiting:?}");
-        let starts: Vec<Value> = world.slurm.iter().map(|job| job.start.clone()).collect();
-        drop(world);
-        self.check_runners()?;
-        self.check_places()?;
-        for start in starts {
-            let status = self.redeem(&start).status;
-            prop_assert!([409, 410].contains(&status), "I3, I5: a used or unneeded launch got {status}");
-        }
-        // Twice: the first ticks may still have a delivery repeated, and that is remembered for as long.
-        for _ in 0..2 {
-            self.wait(RETENTION_SECONDS + 2 * 60 * 60);
-            for _ in 0..3 {
-                let report = self.tick();
-                prop_assert_eq!(&report["problems"], &json!([]));
-                self.wait(61);
-            }
-        }
-        // A handful of sampled counters stays whatever comes, and a token of each kind.
-        let keys: Vec<String> =
-            self.platform.keys().into_iter().filter(|key| !key.contains("/count/gha_slurm")).collect();
-        prop_assert!(keys.len() <= 18, "I9: these keys are left: {keys:#?}");
-        Ok(())
-    }
-}
-
-fn holds(acts: &[Act], max_running: Option<u32>, jit: bool, mute: bool) -> Result<(), TestCaseError> {
-    let history = History::with(max_running, jit, mute);
-    for act in acts {
-        history.act(act);
-    }
-    history.calm();
-    history.check()
-}
-
-/// In one pool, with nothing failing: no launch is wasted, no limit is passed, and Slurm holds no job that nothing waits
-/// for.
-fn wastes_nothing(acts: &[Act], max_running: Option<u32>, jit: bool) -> Result<(), TestCaseError> {
-    let history = History::new(max_running, jit);
-    for act in acts {
-        history.act(act);
-    }
-    while !history.world.borrow().webhooks.is_empty() {
-        history.act(&Act::Deliver(0));
-    }
-    {
-        let world = history.world.borrow();
-        let held = world.slurm.iter().filter(|job| job.pending).count();
-        let waiting = world.jobs.values().filter(|job| job.status == Status::Queued).count();
-        prop_assert!(held <= waiting, "I5: Slurm holds {held} jobs for {waiting} that wait");
-    }
-    history.calm();
-    history.check()?;
-    let world = history.world.borrow();
-    let (made, jobs) = (world.slurm.len(), world.jobs.len());
-    let allowed = jobs + world.late_holds;
-    prop_assert!(made <= allowed, "I2: {made} launches for {jobs} jobs and {} late holds", world.late_holds);
-    let (most, limit) = (world.most_living, max_running.unwrap_or(u32::MAX));
-    prop_assert!(most <= limit as usize, "{most} lived at once of {limit}");
-    let asked: Vec<_> =
-        world.removals.iter().filter(|(id, times)| **times > 1 || !world.removed.contains(id)).collect();
-    prop_assert!(asked.is_empty(), "I12: GitHub was asked in vain to remove {asked:?}");
-    Ok(())
-}
-
-/// `GHA_SLURM_HISTORIES` is how many per cent of the usual number are tried.
-fn config(cases: u32) -> ProptestConfig {
-    let per_cent = std::env::var("GHA_SLURM_HISTORIES").ok().and_then(|value| value.parse::<u32>().ok()).unwrap_or(100);
-    let cases = (cases * per_cent / 100).max(1);
-    // A failing history is printed, and small enough to become a test of its own.
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..ProptestConfig::default() }
-}
-
-proptest! {
-    #![proptest_config(config(8000))]
-    #[test]
-    fn short_histories_come_to_a_good_end(
-        acts in proptest::collection::vec(act(), 1..40),
-        limit in proptest::option::of(1..4u32),
-        jit in any::<bool>(),
-        mute in any::<bool>(),
-    ) {
-        holds(&acts, limit, jit, mute)?;
-    }
-}
-
-proptest! {
-    #![proptest_config(config(4000))]
-    #[test]
-    fn long_histories_come_to_a_good_end(
-        acts in proptest::collection::vec(act(), 40..120),
-        limit in proptest::option::of(1..4u32),
-        jit in any::<bool>(),
-        mute in any::<bool>(),
-    ) {
-        holds(&acts, limit, jit, mute)?;
-    }
-}
-
-proptest! {
-    #![proptest_config(config(4000))]
-    #[test]
-    fn while_nothing_fails_nothing_is_wasted(
-        acts in proptest::collection::vec(kind_act(), 1..80),
-        limit in proptest::option::of(1..4u32),
-        jit in any::<bool>(),
-    ) {
-        wastes_nothing(&acts, limit, jit)?;
-    }
-}
-
-/// A Slurm job that starts at once meets a replica whose clock is two minutes behind that of the one that launched it; the
-/// gateway is an original one, which tells nobody that it ended.
-#[test]
-fn a_launch_by_a_clock_that_is_ahead_is_good_at_once() {
-    use Act::{Ahead, Assign, Deliver, DeliverTwice, Finish, Nameless, Queue, Run, Tick, Wait};
-    let acts = [
-        Queue(0),
-        Deliver(0),
-        Queue(0),
-        Nameless,
-        Deliver(0),
-        Queue(0),
-        Deliver(0),
-        Queue(0),
-        Deliver(0),
-        Run(0),
-        Assign(0, 0),
-        Deliver(0),
-        Queue(0),
-        Run(0),
-        Run(1),
-        Wait(2000),
-        Nameless,
-        Assign(0, 0),
-        Queue(0),
-        Finish(0),
-        Ahead(true),
-        DeliverTwice(1),
-        Nameless,
-        Tick,
-    ];
-    holds(&acts, None, true, true).unwrap();
-}
-
-/// By swaps, a job waits for the launch of a fork's job, whose Slurm job ends with a denial; nobody tells of that end.
-#[test]
-fn a_job_that_waits_for_the_launch_of_a_denied_one_gets_another() {
-    use Act::{Deliver, Queue, QueueFork, QueueGated, Wait};
-    let acts =
-        [Wait(1), QueueGated(1), QueueFork(1), Queue(0), Deliver(0), Deliver(2), Act::Die(0), Queue(1), Deliver(4)];
-    holds(&acts, None, false, true).unwrap();
-}
-
-/// A job that GitHub held back while it stood in line never had that launch: it has three others.
-#[test]
-fn what_was_never_submitted_is_no_launch_of_the_three() {
-    use Act::{
-        Ahead, Approve, Cancel, Crash, Deliver, Fail, Finish, Kill, Nameless, Queue, QueueGated, Refuse, Run, Strange,
-        Tick, Wait,
-    };
-    let acts = [
-        Queue(0),
-        Wait(1),
-        Queue(0),
-        Strange(0),
-        Finish(0),
-        Approve(0),
-        Ahead(false),
-        Cancel(0),
-        Queue(0),
-        Deliver(0),
-        Nameless,
-        Approve(0),
-        Run(0),
-        Queue(0),
-        Refuse(2),
-        QueueGated(0),
-        Approve(0),
-        Finish(0),
-        Deliver(0),
-        Deliver(7),
-        Queue(0),
-        Crash(0),
-        Deliver(3),
-        Deliver(6),
-        Deliver(3),
-        Queue(0),
-        Queue(0),
-        Queue(0),
-        Deliver(0),
-        Wait(1),
-        Wait(301),
-        Fail(4),
-        Tick,
-        Deliver(3),
-        Queue(0),
-        Kill(0),
-        Queue(0),
-        Queue(0),
-        Queue(0),
-        Queue(0),
-    ];
-    holds(&acts, Some(1), false, false).unwrap();
-}
-
-#[test]
-fn a_hundred_thousand_jobs_leave_nothing_behind() {
-    let history = History::new(Some(50), false);
-    history.tick();
-    let before = history.platform.keys();
-    for number in 0..100_000u64 {
-        let mut world = history.world.borrow_mut();
-        let id = 1_000_000 + number;
-        let created_at = world.now;
-        let job = Job::queued(0, created_at);
-        world.jobs.insert(id, job);
-        world.notify("queued", id);
-        drop(world);
-        history.act(&Act::Deliver(0));
-        let mut world = history.world.borrow_mut();
-        world.runners.push(Runner { name: format!("gha-slurm-{id}-1"), pool: 0, job: None });
-        let last = world.runners.len() - 1;
-        world.assign(id, last);
-        world.finish(id, "success");
-        drop(world);
-        history.act(&Act::Deliver(0));
-        history.act(&Act::Deliver(0));
-        let mut world = history.world.borrow_mut();
-        world.jobs.clear();
-        world.slurm.clear();
-        drop(world);
-        // All of it in five hours.
-        if number % 5 == 0 {
-            history.wait(1);
+            _ => {}
         }
     }
-    let held = history.platform.keys().len();
-    assert!(held > 500_000, "{held} keys of the retention time");
-    history.wait(RETENTION_SECONDS + 2 * 60 * 60);
-    let report = history.tick();
-    assert_eq!(report["deleted"], 100_000, "{report}");
-    let after = history.platform.keys();
-    assert!(after.len() <= before.len() + 8, "{before:#?}\n{after:#?}");
-    println!("{} keys, then {held}, then {}", before.len(), after.len());
 }

@@ -6,11 +6,25 @@
 #[cfg(test)]
 mod act;
 #[cfg(test)]
+mod bulk;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod clusters;
+#[cfg(test)]
+mod fetching;
+#[cfg(test)]
+mod found;
+#[cfg(test)]
 mod gated;
 #[cfg(test)]
 mod github;
 #[cfg(test)]
 mod history;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod setup;
 #[cfg(test)]
 mod together;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! GitHub, the gateway and Slurm, as they are in truth.
+//! GitHub, the gateway that is called and Slurm, as they are in truth.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,6 +7,7 @@ use gha_slurm_core::testing::{answer, own_run};
 use gha_slurm_protocol::identity::LaunchId;
 use serde_json::{Value, json};
 
+use crate::fetching::Gateway;
 use crate::history::POOLS;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,8 @@ impl Job {
 
 #[derive(Debug, Clone)]
 pub(crate) struct SlurmJob {
+    /// Which cluster has it.
+    pub(crate) cluster: usize,
     pub(crate) start: Value,
     pub(crate) pending: bool,
     /// Its last state in Slurm's word, once it is over.
@@ -115,6 +118,19 @@ pub(crate) struct World {
     pub(crate) failures: BTreeMap<u64, u32>,
     /// The most Slurm jobs that lived at once.
     pub(crate) most_living: usize,
+    /// The cluster whose gateway is called.
+    pub(crate) pushed: Option<usize>,
+    /// Those that fetch.
+    pub(crate) gateways: Vec<Gateway>,
+    pub(crate) gateway_deaths: usize,
+    /// The answer to the next exchange is lost.
+    pub(crate) lose_exchange: bool,
+    /// Slurm takes nothing from gateways that fetch.
+    pub(crate) slurm_away: bool,
+    /// Which cluster each launch was handed out to.
+    pub(crate) handed: BTreeMap<String, usize>,
+    /// What was done that must never be.
+    pub(crate) violations: Vec<String>,
     pub(crate) last_id: u64,
     pub(crate) now: u64,
 }
@@ -167,9 +183,10 @@ impl World {
         }
     }
 
-    /// Slurm jobs that take a place: pending, or with a runner.
-    pub(crate) fn living(&self) -> usize {
-        self.slurm.iter().filter(|job| job.pending).count() + self.runners.len()
+    /// Counts the Slurm jobs that take a place: pending, unless the app gave them up, or with a runner.
+    pub(crate) fn count_living(&mut self, gone: impl Fn(&Value) -> bool) {
+        let pending = self.slurm.iter().filter(|job| job.pending && !gone(&job.start)).count();
+        self.most_living = self.most_living.max(pending + self.runners.len());
     }
 
     pub(crate) fn finish(&mut self, id: u64, conclusion: &'static str) {
@@ -246,17 +263,45 @@ impl World {
         self.refused.contains(&job.parse().unwrap())
     }
 
+    /// Slurm takes a launch.
+    pub(crate) fn submit(&mut self, cluster: usize, start: Value) -> usize {
+        if let Some(other) = self.slurm.iter().find(|job| job.start["launch"] == start["launch"]) {
+            let (launch, other) = (&start["launch"], other.cluster);
+            self.violations.push(format!("I2: {launch} is submitted to cluster {cluster}, and was to {other}"));
+        }
+        self.slurm.push(SlurmJob { cluster, start, pending: true, end: "COMPLETED" });
+        self.slurm.len() - 1
+    }
+
+    /// The state of a Slurm job in Slurm's word.
+    pub(crate) fn slurm_state(&self, job: usize) -> &'static str {
+        let job = &self.slurm[job];
+        match job.pending {
+            true => "PENDING",
+            false if self.runners.iter().any(|runner| job.start["runnerName"] == runner.name.as_str()) => "RUNNING",
+            false => job.end,
+        }
+    }
+
+    /// Remembers to which cluster a launch was handed out.
+    pub(crate) fn hand_out(&mut self, launch: &str, cluster: usize) {
+        let first = *self.handed.entry(launch.to_owned()).or_insert(cluster);
+        if first != cluster {
+            self.violations.push(format!("I2: {launch} is handed out to cluster {cluster}, and was to {first}"));
+        }
+    }
+
+    /// The Slurm job of a launch that the gateway was called for.
+    fn known(&self, launch: &Value) -> Option<usize> {
+        self.slurm.iter().position(|job| Some(job.cluster) == self.pushed && job.start["launch"] == *launch)
+    }
+
     /// What the gateway tells of a launch's Slurm job.
     fn slurm_job(&self, launch: &str) -> Result<HttpResponse, SendError> {
-        let Some(index) = self.slurm.iter().position(|job| job.start["launch"] == launch) else {
+        let Some(index) = self.known(&json!(launch)) else {
             return answer(404, &json!({}));
         };
-        let name = &self.slurm[index].start["runnerName"];
-        let state = match self.slurm[index].pending {
-            true => "PENDING",
-            false if self.runners.iter().any(|runner| *name == runner.name) => "RUNNING",
-            false => self.slurm[index].end,
-        };
+        let state = self.slurm_state(index);
         answer(200, &json!({"launch": launch, "job_id": index.to_string(), "state": state}))
     }
 
@@ -313,14 +358,15 @@ impl World {
                 }
                 return self.slurm_job(path.trim_start_matches("/runner/"));
             }
-            let known = self.slurm.iter().position(|job| job.start["launch"] == body["launch"]);
+            let known = self.known(&body["launch"]);
             let reply = match (path, known) {
                 ("/runner/start", Some(index)) => answer(200, &json!({"status": "OK!", "job_id": index})),
                 ("/runner/start", None) if self.refuses(&body) => answer(403, &json!({"message": "no Slurm user"})),
                 ("/runner/start", None) => {
-                    self.slurm.push(SlurmJob { start: body, pending: true, end: "COMPLETED" });
-                    self.most_living = self.most_living.max(self.living());
-                    answer(200, &json!({"status": "OK!", "job_id": self.slurm.len() - 1}))
+                    let cluster = self.pushed.unwrap();
+                    self.hand_out(body["launch"].as_str().unwrap(), cluster);
+                    let job = self.submit(cluster, body);
+                    answer(200, &json!({"status": "OK!", "job_id": job}))
                 }
                 (_, Some(index)) => {
                     self.slurm[index].pending = false;

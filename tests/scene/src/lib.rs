@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
+use gha_slurm_cluster::exchange::exchange;
+use gha_slurm_core::cluster::digest;
 use gha_slurm_core::ports::SendError;
 use gha_slurm_core::testing::{Memory, answer, own_run};
 use gha_slurm_edge::answer::Answer;
@@ -63,6 +65,10 @@ struct World {
 pub struct Scene {
     pub platform: Memory,
     world: Rc<RefCell<World>>,
+}
+
+fn secret_of(cluster: &str) -> String {
+    format!("the secret of cluster {cluster}, which is long")
 }
 
 impl Default for Scene {
@@ -123,12 +129,45 @@ impl Scene {
         Self { platform, world }
     }
 
+    /// With these clusters, whose gateways fetch; the profile `cpu` goes to them in their order.
+    pub fn fetching(clusters: &[&str]) -> Self {
+        let scene = Self::new();
+        let define = |name: &&str| {
+            let digest = digest(&secret_of(name));
+            format!("[[cluster]]\nname = '{name}'\nreach = 'fetch'\nsecret_sha256 = '{digest}'\n")
+        };
+        scene.platform.set_variable("clusters", Some(&clusters.iter().map(define).collect::<String>()));
+        let profiles = PROFILES.replace("name = 'cpu'", &format!("name = 'cpu'\nclusters = {clusters:?}"));
+        scene.platform.set_variable("profiles", Some(&profiles));
+        scene
+    }
+
+    /// An exchange of a gateway of a cluster; what the gateway is told to do.
+    pub fn exchange(&self, cluster: &str, said: &Value) -> Value {
+        let mut request = authorized(&format!("Bearer {}", secret_of(cluster)));
+        request.target = format!("/clusters/{cluster}/exchange");
+        request.headers.push(("content-type".to_owned(), b"application/json".to_vec()));
+        request.body = said.to_string().into_bytes();
+        let answer = exchange(&self.platform, &request);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        for leased in answer.body["launches"].as_array().unwrap() {
+            let text = |name: &str| leased["start"][name].as_str().unwrap().to_owned();
+            self.world.borrow_mut().tokens.insert(text("launch"), text("launcherToken"));
+        }
+        answer.body
+    }
+
     pub fn gateway(&self, gateway: Gateway) {
         self.world.borrow_mut().gateway = gateway;
     }
 
     pub fn slurm(&self, state: &str, reason: Option<&str>) {
-        self.world.borrow_mut().slurm = Some(json!({"job_id": "17", "state": state, "reason": reason}));
+        self.slurm_says(json!({"job_id": "17", "state": state, "reason": reason}));
+    }
+
+    /// What the gateway answers when it is asked about a Slurm job.
+    pub fn slurm_says(&self, slurm_job: Value) {
+        self.world.borrow_mut().slurm = Some(slurm_job);
     }
 
     pub fn github(&self, end: &str, status: u16, body: Value) {

@@ -9,7 +9,7 @@ use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
 #[cfg(test)]
-use gha_slurm_overview::{Deliveries, Figures, JobPage};
+use gha_slurm_overview::{ClusterList, Deliveries, Figures, JobPage};
 use gha_slurm_overview::{Filter, JobDetail, State, StateFilter};
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use gha_slurm_protocol::slurm_job::SlurmJob;
@@ -18,7 +18,7 @@ use serde_json::json;
 
 #[cfg(test)]
 use crate::explain::Explained;
-use crate::explain::known::ask_gateway;
+use crate::explain::slurm::{Said, said_of};
 
 /// The description of this API: an OpenAPI 3.1 document.
 pub const OPENAPI: &str = include_str!("openapi.json");
@@ -50,12 +50,13 @@ macro_rules! route {
 }
 
 /// All routes. A new one stands here and in `openapi.json`, which a test checks against the types.
-fn routes<P: Platform>() -> [Route<P>; 6] {
+fn routes<P: Platform>() -> [Route<P>; 7] {
     [
         route!("jobs", |platform, request, _| jobs(platform, request), JobPage),
         route!("jobs/{job}", |platform, _, id| job(platform, id), JobAnswer),
         route!("explain", |platform, request, _| explain(platform, request), Explained),
         route!("summary", |platform, _, _| Ok(shown(json!(gha_slurm_overview::figures(platform)?))), Figures),
+        route!("clusters", |platform, _, _| clusters(platform), ClusterList),
         route!("deliveries", |platform, _, _| Ok(shown(json!(gha_slurm_overview::deliveries(platform)?))), Deliveries),
         route!("profiles", |platform, _, _| Ok(profiles(platform)), ProfileList),
     ]
@@ -113,7 +114,8 @@ fn jobs<P: Platform>(platform: &P, request: &Request) -> Result<Answer, StoreErr
         Ok(limit) => limit.unwrap_or(DEFAULT_LIMIT),
         Err(_) => return wrong("limit", "must be a number"),
     };
-    let filter = Filter { state, repository: asked("repository"), profile: asked("profile") };
+    let filter =
+        Filter { state, repository: asked("repository"), profile: asked("profile"), cluster: asked("cluster") };
     Ok(shown(json!(gha_slurm_overview::jobs(platform, &filter, before, limit)?)))
 }
 
@@ -121,11 +123,13 @@ fn job<P: Platform>(platform: &P, id: &str) -> Result<Answer, StoreError> {
     let Ok(id) = id.parse().map(JobId) else { return Ok(Answer::error(404, "the ID of a job is a number")) };
     Ok(match gha_slurm_overview::job(platform, id)? {
         Some(detail) => {
-            let (slurm, slurm_problem) = match ask_slurm(platform, &detail) {
-                Ok(slurm) => (slurm, None),
+            let (said, slurm_problem) = match ask_slurm(platform, &detail) {
+                Ok(said) => (said, None),
                 Err(problem) => (None, Some(problem)),
             };
-            shown(json!(JobAnswer { detail, slurm, slurm_problem }))
+            let slurm_at = said.as_ref().map(|said| platform.unix_seconds().saturating_sub(said.age));
+            let slurm = said.map(|said| said.slurm_job);
+            shown(json!(JobAnswer { detail, slurm, slurm_at, slurm_problem }))
         }
         None => Answer::error(404, "no job with this ID is known; jobs are kept for three days"),
     })
@@ -139,6 +143,8 @@ struct JobAnswer {
     detail: JobDetail,
     /// What Slurm says about the Slurm job of its launch; null if there is none, or if the gateway could not be asked.
     slurm: Option<SlurmJob>,
+    /// When that was told, as a Unix time in seconds: now, or by a gateway that fetches whenever it changed.
+    slurm_at: Option<u64>,
     /// Why the gateway could not be asked.
     slurm_problem: Option<String>,
 }
@@ -151,9 +157,9 @@ struct ProfileList {
 }
 
 /// Only while Slurm may know something; the gateway gets little time.
-fn ask_slurm<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Option<SlurmJob>, String> {
-    match (detail.summary.state, detail.summary.launch) {
-        (State::Pending | State::Starting | State::Running, Some(launch)) => ask_gateway(platform, launch),
+fn ask_slurm<P: Platform>(platform: &P, detail: &JobDetail) -> Result<Option<Said>, String> {
+    match (detail.summary.state, detail.serving()) {
+        (State::Pending | State::Starting | State::Running, Some(launch)) => said_of(platform, launch),
         _ => Ok(None),
     }
 }
@@ -167,6 +173,13 @@ fn explain<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Store
         return Ok(Answer::error(400, "id: must be the number of a job or a run"));
     };
     Ok(shown(json!(crate::explain::explain(platform, &repository, id)?)))
+}
+
+fn clusters<P: Platform>(platform: &P) -> Result<Answer, StoreError> {
+    match gha_slurm_overview::named(platform) {
+        Ok(named) => Ok(shown(json!(gha_slurm_overview::cluster_list(platform, named.as_ref())?))),
+        Err(error) => Ok(error.into()),
+    }
 }
 
 fn profiles<P: Platform>(platform: &P) -> Answer {

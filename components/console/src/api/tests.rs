@@ -159,6 +159,60 @@ fn every_answer_is_as_the_document_says() {
 }
 
 #[test]
+fn jobs_and_clusters_are_told_where_clusters_fetch() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    let asks = |said: &Value| scene.exchange("alps", said);
+    scene.queue(1);
+    asks(&json!({"gateway": "login1", "room": 1, "queue": {"pending": 0, "running": 0}}));
+    let submitted = json!({"launch": "1-1", "news": "submitted", "job_id": "17"});
+    let pending = json!({
+        "launch": "1-1", "news": "state", "job_id": "17", "state": "PENDING", "reason": "Priority",
+        "starts_in": 840, "position": 4,
+    });
+    let now = scene.platform.unix_seconds();
+    asks(&json!({"gateway": "login1", "reports": [submitted, pending]}));
+    scene.queue(2);
+    scene.pass(30);
+    let clusters = checked(&scene, "/clusters", "/api/v1/clusters").body;
+    let login1 = json!({"gateway": "login1", "heard_at": now, "queue": {"pending": 0, "running": 0}});
+    assert_eq!(
+        clusters["clusters"][0],
+        json!({"cluster": "alps", "reach": "fetch", "heard_at": now, "silent": false, "silent_after": 600, "waiting": 1,
+               "queue": {"pending": 0, "running": 0}, "gateways": [login1]})
+    );
+    let eiger = &clusters["clusters"][1];
+    assert_eq!((&eiger["heard_at"], &eiger["silent"], &eiger["queue"]), (&Value::Null, &json!(true), &Value::Null));
+    assert_eq!(checked(&scene, "/summary", "/api/v1/summary").body["clusters"], clusters["clusters"]);
+
+    let said = json!({"state": "PENDING", "reason": "Priority", "starts_at": now + 840, "position": 4, "at": now});
+    let job = checked(&scene, "/jobs/{job}", "/api/v1/jobs/1").body;
+    let summary = &job["summary"];
+    assert_eq!((&summary["cluster"], &summary["slurm_said"]), (&json!("alps"), &said));
+    assert_eq!((&job["launches"][0]["cluster"], &job["launches"][0]["fetched_by"]), (&json!("alps"), &json!("login1")));
+    // As it would be of a gateway that is asked.
+    assert_eq!(
+        (&job["slurm"]["starts_in"], &job["slurm"]["position"], &job["slurm_at"]),
+        (&json!(810), &json!(4), &json!(now))
+    );
+
+    let listed = |query: &str| checked(&scene, "/jobs", &format!("/api/v1/jobs{query}")).body["jobs"].clone();
+    assert_eq!((&listed("")[1]["slurm_said"], &listed("?state=offered")[0]["job"]), (&said, &json!(2)));
+    assert_eq!(listed("?cluster=alps").as_array().unwrap().len(), 2);
+    assert_eq!(listed("?cluster=eiger"), json!([]));
+    scene.platform.set_variable("clusters", Some("[[cluster]]"));
+    assert_eq!(checked(&scene, "/clusters", "/api/v1/clusters").status, 500);
+}
+
+#[test]
+fn what_a_gateway_that_is_called_expects_is_told_now() {
+    let scene = busy();
+    scene.slurm_says(json!({"job_id": "17", "state": "PENDING", "reason": "Priority", "starts_in": 60, "position": 2}));
+    let job = checked(&scene, "/jobs/{job}", "/api/v1/jobs/2").body;
+    assert_eq!((&job["slurm"]["starts_in"], &job["slurm_at"]), (&json!(60), &json!(scene.platform.unix_seconds())));
+    assert_eq!(checked(&scene, "/clusters", "/api/v1/clusters").body, json!({"complete": true, "clusters": []}));
+}
+
+#[test]
 fn a_gateway_that_is_away_hides_nothing_else() {
     let scene = busy();
     scene.gateway(Gateway::Away);

@@ -1,13 +1,15 @@
 //! What `explain` finds out about a job, as a type: [`super::words`] turns it into sentences, once, at the end.
 
+use gha_slurm_core::cluster::NoCluster;
 use gha_slurm_core::github::client::{GitHubError, Reason};
 use gha_slurm_core::ledger::{FailureKind, Stopped};
 use gha_slurm_core::policy::Denial;
 use gha_slurm_core::settings::SettingError;
-use gha_slurm_overview::Cap;
-use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
+use gha_slurm_overview::{Cap, Silence};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
-use gha_slurm_protocol::slurm_job::SlurmJob;
+
+use super::slurm::Said;
 
 /// Where a job is and what keeps it there. Lengths of time are in seconds.
 pub(super) enum Finding {
@@ -39,6 +41,8 @@ pub(super) enum Finding {
     Denied { denial: Denial, profile: Option<String>, age: u64 },
     /// A dynamic label asks for something that its profile does not give.
     LabelRefused { profile: String, label: String, problem: String, labels: LabelSet },
+    /// A profile would take it, but none of its clusters does.
+    NotPlaced { profile: String, problem: NoCluster },
     /// A profile would take it, but no webhook for it was received.
     NoWebhook { profile: String },
     /// GitHub has to confirm that the old job is still queued.
@@ -49,12 +53,27 @@ pub(super) enum Finding {
     AtCap { cap: Cap, place: Option<usize>, age: u64 },
     /// Its launch was not tried yet.
     Submitting { age: u64 },
+    /// Its launch waits for a cluster that asks; which gateway fetched it before and did not report in time, and how long
+    /// ago.
+    ToBeFetched { cluster: ClusterName, before: Option<(String, u64)>, age: u64 },
+    /// A gateway fetched its launch so long ago and has not reported yet.
+    Fetched { cluster: ClusterName, gateway: String, ago: u64 },
+    /// Its launch waits for a cluster that does not ask; to which others it may go after how long a silence.
+    ClusterSilent {
+        silence: Silence,
+        others: Vec<ClusterName>,
+        silent_after: u64,
+        before: Option<(String, u64)>,
+        age: u64,
+    },
+    /// Its launch is for a cluster that is not configured.
+    NoCluster { cluster: ClusterName, age: u64 },
     /// The gateway has not accepted its launch.
     NotSubmitted { tries: Tries, kind: Option<FailureKind>, retry_in: Option<u64>, now: GatewayNow, age: u64 },
     /// GitHub gives no credential, for this reason, if it is known.
     NoCredential { tries: Tries, kind: Option<FailureKind>, reason: Option<Reason>, slurm_job: SlurmJobId },
     /// The gateway accepted its launch; what it says about the Slurm job now.
-    InSlurm { slurm_job: SlurmJobId, asked: Result<Option<SlurmJob>, String>, age: u64 },
+    InSlurm { slurm_job: SlurmJobId, asked: Result<Option<Said>, String>, age: u64 },
     /// The credential was handed out.
     RunnerStarting { runner: String, slurm_job: SlurmJobId, age: u64 },
     /// All its launches were lost, for these reasons.
@@ -88,6 +107,18 @@ pub(super) enum GatewayNow {
     Answers,
     /// It does not answer properly.
     Fails(String),
+    /// It cannot be asked: the gateways of this cluster ask themselves.
+    Fetches(ClusterName),
+}
+
+/// A launch that was moved.
+pub(super) struct Moved {
+    pub(super) launch: LaunchId,
+    pub(super) from: ClusterName,
+    /// Where its job went.
+    pub(super) to: Option<ClusterName>,
+    /// How long ago, in seconds.
+    pub(super) ago: u64,
 }
 
 /// The profile that is closest to a job's labels.
@@ -105,6 +136,12 @@ pub(super) enum Nearest {
 pub(super) struct Besides {
     /// Its profile and its labels.
     pub(super) profile: Option<(String, LabelSet)>,
+    /// Its cluster, where clusters have names.
+    pub(super) cluster: Option<ClusterName>,
+    /// Launches that were moved from a cluster, to which, and how long ago.
+    pub(super) moved: Vec<Moved>,
+    /// Whether its cluster is silent, so that what is known of its Slurm job may be old.
+    pub(super) silence: Option<Silence>,
     /// Its workflow.
     pub(super) workflow: Option<String>,
     /// Its branch.

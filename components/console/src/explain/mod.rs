@@ -7,7 +7,8 @@
 //! What was found is a [`finding::Finding`]; [`words`] turns it into sentences at the very end.
 
 mod finding;
-pub(crate) mod known;
+mod known;
+pub(crate) mod slurm;
 mod text;
 mod unknown;
 mod words;
@@ -23,8 +24,6 @@ use serde::{Deserialize, Serialize};
 
 /// For all questions to GitHub.
 const GITHUB_BUDGET: Duration = Duration::from_secs(12);
-/// For each question to the gateway.
-pub(crate) const GATEWAY_DEADLINE: Duration = Duration::from_secs(3);
 /// A run may have hundreds of jobs.
 const MOST_JOBS: usize = 20;
 
@@ -61,6 +60,13 @@ pub enum Cause {
     GatewayRefuses,
     /// Its launch is being submitted to the gateway.
     Submitting,
+    /// Its launch waits for a gateway of its cluster to fetch it, which asks every few seconds.
+    Offered,
+    /// Its launch waits for a gateway of its cluster to fetch it, and none asks.
+    ClusterSilent,
+    /// No cluster takes it: its profile or its launch names one that is not configured, or it asks for more than a launch
+    /// may have there.
+    NoCluster,
     /// Its Slurm job waits in Slurm's queue.
     SlurmPending,
     /// Its Slurm job is running, but has not fetched its credential.

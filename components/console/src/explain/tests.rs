@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use gha_slurm_core::ledger::{Ledger, LostReason, Scope, Stops};
+use gha_slurm_core::ports::Variables;
+use gha_slurm_edge::testing::authorized;
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_scene::{Gateway, PROFILES, Scene};
 use serde_json::{Value, json};
@@ -226,6 +228,111 @@ fn a_run_is_explained_job_by_job() {
     told(&scene, "run", Cause::SlurmPending, "octo/repo", 1000);
     let explained = ask(&scene, "octo/repo", 1000);
     assert_eq!((explained.run, explained.jobs[1].cause), (true, Cause::NoProfile));
+}
+
+fn asks(scene: &Scene, cluster: &str, room: u32) {
+    scene.exchange(cluster, &json!({"gateway": "login1", "room": room}));
+}
+
+fn reports(scene: &Scene, report: Value) {
+    scene.exchange("alps", &json!({"gateway": "login1", "room": 0, "reports": [report]}));
+}
+
+#[test]
+fn a_job_whose_launch_a_cluster_fetches() {
+    let scene = Scene::fetching(&["alps"]);
+    scene.queue(1);
+    of_ours(&scene, "cluster_never_asked", Cause::ClusterSilent, 1);
+    asks(&scene, "alps", 0);
+    scene.pass(2);
+    of_ours(&scene, "offered", Cause::Offered, 1);
+    scene.pass(88);
+    asks(&scene, "alps", 0);
+    of_ours(&scene, "offered_long", Cause::Offered, 1);
+    asks(&scene, "alps", 1);
+    scene.pass(40);
+    of_ours(&scene, "fetched", Cause::Submitting, 1);
+    scene.pass(80);
+    asks(&scene, "alps", 0);
+    of_ours(&scene, "lease_over", Cause::Offered, 1);
+    scene.pass(150);
+    of_ours(&scene, "cluster_silent", Cause::ClusterSilent, 1);
+    reports(&scene, json!({"launch": "1-1", "news": "unavailable", "message": "slurmctld does not answer"}));
+    of_ours(&scene, "unavailable", Cause::GatewayDown, 1);
+}
+
+#[test]
+fn a_job_that_may_go_to_several_clusters() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    scene.queue(1);
+    asks(&scene, "alps", 0);
+    scene.pass(590);
+    asks(&scene, "eiger", 1);
+    of_ours(&scene, "cluster_silent_of_several", Cause::ClusterSilent, 1);
+    scene.pass(10);
+    let mut tick = authorized("Bearer an-admin-token-of-32-characters!");
+    tick.target = "/internal/tick".to_owned();
+    assert_eq!(gha_slurm_tick::run::tick(&scene.platform, &tick).status, 200);
+    scene.pass(5);
+    of_ours(&scene, "moved", Cause::Offered, 1);
+    scene.platform.set_variable("clusters", Some("[[cluster]]\nname = 'tave'\nreach = 'push'"));
+    of_ours(&scene, "no_cluster", Cause::NoCluster, 1);
+}
+
+#[test]
+fn a_job_that_no_cluster_takes() {
+    let scene = Scene::fetching(&["alps"]);
+    let clusters = scene.platform.variable("clusters").unwrap().unwrap();
+    let limits = "limits = { cpus = 2 }";
+    scene.platform.set_variable("clusters", Some(&(clusters + limits)));
+    let of = |labels: &[&str]| {
+        let job = json!({"id": 42, "name": "build", "status": "queued", "labels": labels});
+        scene.github("/actions/jobs/42", 200, job);
+    };
+    of(&["gpu", "slurm-cpus=4"]);
+    of_ours(&scene, "too_much", Cause::NoCluster, 42);
+    of(&["slurm", "slurm-cluster=daint"]);
+    of_ours(&scene, "cluster_refused", Cause::LabelRefused, 42);
+    scene.platform.set_variable("clusters", Some("[[cluster]]\nname = 'tave'\nreach = 'push'"));
+    of(&["self-hosted", "slurm"]);
+    of_ours(&scene, "cluster_unknown", Cause::NoCluster, 42);
+}
+
+#[test]
+fn when_slurm_expects_to_start_a_job() {
+    let pending = |more: Value| {
+        let mut slurm_job = json!({"job_id": "17", "state": "PENDING", "reason": "Priority"});
+        slurm_job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        slurm_job
+    };
+    let scene = Scene::new();
+    scene.queue(1);
+    scene.pass(60);
+    scene.slurm_says(pending(json!({"starts_in": 840, "position": 4})));
+    of_ours(&scene, "slurm_estimate", Cause::SlurmPending, 1);
+    scene.slurm_says(pending(json!({"position": 4})));
+    of_ours(&scene, "slurm_position", Cause::SlurmPending, 1);
+
+    let scene = Scene::fetching(&["alps"]);
+    asks(&scene, "alps", 0);
+    scene.queue(1);
+    asks(&scene, "alps", 1);
+    reports(&scene, json!({"launch": "1-1", "news": "submitted", "job_id": "17"}));
+    of_ours(&scene, "submitted_to_a_cluster", Cause::Submitted, 1);
+    let mut news = pending(json!({"starts_in": 900, "position": 4}));
+    news.as_object_mut().unwrap().extend(json!({"launch": "1-1", "news": "state"}).as_object().unwrap().clone());
+    reports(&scene, news);
+    scene.pass(60);
+    of_ours(&scene, "slurm_estimate_told", Cause::SlurmPending, 1);
+    scene.pass(300);
+    of_ours(&scene, "slurm_estimate_old", Cause::SlurmPending, 1);
+    scene.pass(600);
+    asks(&scene, "alps", 0);
+    of_ours(&scene, "slurm_estimate_passed", Cause::SlurmPending, 1);
+    reports(&scene, json!({"launch": "1-1", "news": "state", "job_id": "17", "state": "RUNNING"}));
+    scene.pass(200);
+    asks(&scene, "alps", 0);
+    of_ours(&scene, "slurm_running_told", Cause::SlurmRunning, 1);
 }
 
 #[test]

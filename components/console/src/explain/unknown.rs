@@ -1,8 +1,9 @@
 //! A job that left no facts here: what GitHub says about it, compared with the profiles.
 
+use gha_slurm_core::cluster::NoCluster;
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
-use gha_slurm_core::ports::Variables;
-use gha_slurm_core::profile::{NotOurs, Profiles, Wanted};
+use gha_slurm_core::ports::{Clock, Store, Variables};
+use gha_slurm_core::profile::{Match, NotOurs, Profiles, Wanted};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use thiserror::Error;
@@ -35,8 +36,8 @@ pub(super) fn without_github(repository: &RepositoryName, id: u64, why: Unasked)
 }
 
 /// A job that GitHub knows.
-pub(super) fn explain<V: Variables>(
-    platform: &V,
+pub(super) fn explain<P: Store + Clock + Variables>(
+    platform: &P,
     repository: &RepositoryName,
     public: Option<bool>,
     info: &JobInfo,
@@ -45,20 +46,31 @@ pub(super) fn explain<V: Variables>(
     words::explanation(&finding, &Besides::default(), Some(info.id), Some(info.name.clone()))
 }
 
-fn find<V: Variables>(platform: &V, repository: &RepositoryName, public: Option<bool>, info: &JobInfo) -> Finding {
+fn find<P: Store + Clock + Variables>(
+    platform: &P,
+    repository: &RepositoryName,
+    public: Option<bool>,
+    info: &JobInfo,
+) -> Finding {
     let runner = info.runner_name.clone().filter(|name| !name.is_empty());
     match &info.status {
         JobStatus::Completed => Finding::EndedUnseen { conclusion: info.conclusion.clone(), runner },
         JobStatus::InProgress => Finding::RunsUnseen { runner },
         JobStatus::Queued => match Settings(platform).profiles() {
-            Ok(profiles) => queued(&profiles, repository, public, info),
+            Ok(profiles) => queued(platform, &profiles, repository, public, info),
             Err(error) => Finding::ProfilesUnreadable(error),
         },
         JobStatus::Held(status) => Finding::HeldByGithub { status: status.clone() },
     }
 }
 
-fn queued(profiles: &Profiles, repository: &RepositoryName, public: Option<bool>, info: &JobInfo) -> Finding {
+fn queued<P: Store + Clock + Variables>(
+    platform: &P,
+    profiles: &Profiles,
+    repository: &RepositoryName,
+    public: Option<bool>,
+    info: &JobInfo,
+) -> Finding {
     let labels = info.labels.clone();
     let wanted = Wanted { public, ..Wanted::of(&info.labels, repository) };
     match profiles.find(wanted) {
@@ -69,7 +81,19 @@ fn queued(profiles: &Profiles, repository: &RepositoryName, public: Option<bool>
         }
         Err(NotOurs::Public { profile, repository }) => Finding::PublicNotAllowed { profile, repository },
         Err(NotOurs::Dynamic { profile, label, problem }) => Finding::LabelRefused { profile, label, problem, labels },
-        Ok(found) => Finding::NoWebhook { profile: found.profile },
+        Ok(found) => match unplaced(platform, &found, info.id) {
+            Some(problem) => Finding::NotPlaced { profile: found.profile, problem },
+            None => Finding::NoWebhook { profile: found.profile },
+        },
+    }
+}
+
+/// Why no cluster takes it, as far as that can be told.
+fn unplaced<P: Store + Clock + Variables>(platform: &P, found: &Match, job: JobId) -> Option<NoCluster> {
+    let clusters = Settings(platform).cluster_definitions().ok()?.without_gateways();
+    match found.placement.order(platform, &clusters, job, &found.resources) {
+        Ok(_) | Err(NoCluster::Store(_)) => None,
+        Err(problem) => Some(problem),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sentences of `explain`: one table from what was found to what is said, and nothing else.
 
+mod cluster;
 mod slurm;
 
 use gha_slurm_core::github::client::{GitHubError, Reason};
@@ -24,11 +25,16 @@ pub(super) fn explanation(
     if let Some((profile, labels)) = &besides.profile {
         told.details.push(format!("Profile {profile}, labels {labels}."));
     }
+    told.details.extend(besides.cluster.as_ref().map(|cluster| format!("Cluster {cluster}.")));
     match (&besides.workflow, &besides.branch) {
         (Some(workflow), Some(branch)) => told.details.push(format!("Workflow {workflow}, branch {branch}.")),
         (Some(workflow), None) => told.details.push(format!("Workflow {workflow}.")),
         (None, Some(branch)) => told.details.push(format!("Branch {branch}.")),
         (None, None) => {}
+    }
+    told.details.extend(besides.moved.iter().map(cluster::moved));
+    if let Some(silence) = &besides.silence {
+        told.details.push(format!("{} What is known of it may be old.", sentence(&silence.to_string())));
     }
     for (launch, taker) in &besides.taken {
         tell_taken(&mut told, *launch, *taker);
@@ -157,8 +163,9 @@ fn tell(finding: &Finding) -> Told {
             Cause::LabelRefused,
             format!("Profile {profile} cannot serve the label {label}: {problem}."),
             vec![format!("The job's labels are {labels}.")],
-            &["Change the label in runs-on, or what the profile's \"dynamic\" section allows."],
+            &["Change the label in runs-on, or what the profile allows: its \"dynamic\" section, or its clusters."],
         ),
+        Finding::NotPlaced { profile, problem } => cluster::not_placed(profile, problem),
         Finding::NoWebhook { profile } => told(
             Cause::NoWebhook,
             format!("Profile {profile} serves the job, but no webhook for it was received."),
@@ -193,6 +200,12 @@ fn tell(finding: &Finding) -> Told {
                 "Wait a moment. If this lasts, check that the periodic repair runs (it needs tick_token or admin_token).",
             ],
         ),
+        Finding::ToBeFetched { cluster, before, age } => cluster::to_be_fetched(cluster, before.as_ref(), *age),
+        Finding::Fetched { cluster, gateway, ago } => cluster::fetched(cluster, gateway, *ago),
+        Finding::ClusterSilent { silence, others, silent_after, before, age } => {
+            cluster::silent(silence, others, *silent_after, before.as_ref(), *age)
+        }
+        Finding::NoCluster { cluster, age } => cluster::not_configured(cluster, *age),
         Finding::NotSubmitted { tries, kind, retry_in, now, age } => not_submitted(tries, *kind, *retry_in, now, *age),
         Finding::NoCredential { tries, kind, reason, slurm_job } => no_credential(tries, *kind, *reason, slurm_job),
         Finding::InSlurm { slurm_job, asked, age } => in_slurm(slurm_job, asked, *age),
@@ -403,6 +416,11 @@ fn not_submitted(tries: &Tries, kind: Option<FailureKind>, retry_in: Option<u64>
             details.push(format!("Asked again just now: {problem}."));
             vec![check, RETRIED]
         }
+        GatewayNow::Fetches(cluster) => {
+            let advice = format!("See the gateway's log on {cluster}, and run `gha-slurm-gateway check` there.");
+            let headline = format!("A gateway of cluster {cluster} could not submit the launch.");
+            return told(Cause::GatewayDown, headline, details, &[&advice, RETRIED]);
+        }
     };
     told(Cause::GatewayDown, format!("The gateway has not accepted the launch for {age}."), details, &advice)
 }
@@ -412,7 +430,8 @@ fn tell_taken(told: &mut Told, launch: LaunchId, taker: JobId) {
     told.details.push(format!(
         "Job {taker} took the runner of its launch {launch}: GitHub gives a runner to any job that it fits."
     ));
-    if matches!(told.cause, Cause::Submitted | Cause::Submitting | Cause::SlurmPending | Cause::RunnerStarting) {
+    let waits = [Cause::Submitted, Cause::Submitting, Cause::Offered, Cause::SlurmPending, Cause::RunnerStarting];
+    if waits.contains(&told.cause) {
         told.headline = format!("Another job took its runner. Now: {}", told.headline);
         told.cause = Cause::RunnerTaken;
     }

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
+use gha_slurm_core::cluster::How;
 use gha_slurm_core::counters;
-use gha_slurm_core::ports::{Clock, Store, StoreError};
+use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_overview::tally::{BOUNDS, Tally, bucket, end, escape};
-use gha_slurm_overview::{Row, Stage, State, all_rows};
+use gha_slurm_overview::{ClusterSummary, Row, Stage, State, all_rows, cluster_summaries, named};
 
 use super::families::{FAMILIES, Kind};
 
@@ -26,12 +27,18 @@ const OTHERS: &str = "others";
 const BUDGET: usize = 8192;
 
 /// All metrics as text.
-pub(crate) fn text<P: Store + Clock>(platform: &P) -> Result<String, StoreError> {
+pub(crate) fn text<P: Store + Clock + Variables>(platform: &P) -> Result<String, StoreError> {
     let (rows, reader) = all_rows(platform, BUDGET)?;
     let mut series: BTreeMap<String, u64> = BTreeMap::new();
     series.insert("gha_slurm_metrics_complete".to_owned(), u64::from(reader.complete));
     series.insert("gha_slurm_unreadable_facts".to_owned(), u64::try_from(reader.problems.len()).unwrap_or(u64::MAX));
     gauges(&mut series, &rows, platform.unix_seconds());
+    // What is wrong with the variable, the pages say.
+    if let Ok(Some(clusters)) = named(platform) {
+        for cluster in cluster_summaries(platform, &clusters, &rows)? {
+            of_cluster(&mut series, &cluster, platform.unix_seconds());
+        }
+    }
     if reader.complete {
         let mut tally = Tally::kept(platform)?;
         let through = tally.through;
@@ -65,6 +72,26 @@ fn gauges(series: &mut BTreeMap<String, u64>, rows: &[Row], now: u64) {
         *series.entry(format!("gha_slurm_jobs_waiting{{repository=\"{repository}\"}}")).or_default() += waiting;
         let age = series.entry(format!("gha_slurm_oldest_job_age_seconds{{repository=\"{repository}\"}}")).or_default();
         *age = (*age).max(oldest);
+    }
+}
+
+fn of_cluster(series: &mut BTreeMap<String, u64>, cluster: &ClusterSummary, now: u64) {
+    // A name of letters, digits and hyphens needs no escaping.
+    let name = &cluster.cluster;
+    if let Some(at) = cluster.heard_at {
+        let series_name = format!("gha_slurm_cluster_last_heard_seconds{{cluster=\"{name}\"}}");
+        series.insert(series_name, now.saturating_sub(at));
+    }
+    if cluster.reach == How::Fetch {
+        series.insert(format!("gha_slurm_cluster_silent{{cluster=\"{name}\"}}"), u64::from(cluster.silent));
+    }
+    series.insert(format!("gha_slurm_cluster_waiting_launches{{cluster=\"{name}\"}}"), cluster.waiting);
+    // What a silent one said is no queue any more.
+    if let Some(queue) = cluster.queue.filter(|_| !cluster.silent) {
+        for (state, length) in [("pending", queue.pending), ("running", queue.running)] {
+            let series_name = format!("gha_slurm_cluster_queue{{cluster=\"{name}\",state=\"{state}\"}}");
+            series.insert(series_name, u64::from(length));
+        }
     }
 }
 

@@ -38,6 +38,19 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge("gha_slurm_oldest_job_age_seconds", "How long the oldest waiting job of a repository has been waiting."),
     gauge("gha_slurm_jobs", "Jobs that wait or run, by profile and state."),
     gauge(
+        "gha_slurm_cluster_silent",
+        "1 if the gateways of a cluster should ask and have not done so for two minutes.",
+    ),
+    gauge(
+        "gha_slurm_cluster_last_heard_seconds",
+        "How long ago a gateway of a cluster last asked, or the one that is called last took a launch.",
+    ),
+    gauge("gha_slurm_cluster_waiting_launches", "Jobs that wait for a cluster to take their launch."),
+    gauge(
+        "gha_slurm_cluster_queue",
+        "Slurm jobs of ours in a cluster, pending and running, as its gateways last said.",
+    ),
+    gauge(
         "gha_slurm_metrics_complete",
         "1 if all jobs are counted; while it is 0, counters that are derived from facts are left out.",
     ),

@@ -63,6 +63,37 @@ fn figures_per_repository_stages_and_outcomes_are_told() {
 }
 
 #[test]
+fn each_cluster_tells_whether_it_is_there_and_what_waits_for_it() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    scene.exchange("alps", &json!({"gateway": "login1", "room": 0, "queue": {"pending": 7, "running": 2}}));
+    scene.queue(1);
+    scene.pass(90);
+    let told = series(&scene);
+    let of_clusters: Vec<(&str, u64)> = told
+        .iter()
+        .filter(|(name, _)| name.contains("cluster"))
+        .map(|(name, value)| (name.trim_start_matches("gha_slurm_cluster_"), *value))
+        .collect();
+    assert_eq!(
+        of_clusters,
+        [
+            ("last_heard_seconds{cluster=\"alps\"}", 90),
+            ("queue{cluster=\"alps\",state=\"pending\"}", 7),
+            ("queue{cluster=\"alps\",state=\"running\"}", 2),
+            ("silent{cluster=\"alps\"}", 0),
+            ("silent{cluster=\"eiger\"}", 1),
+            ("waiting_launches{cluster=\"alps\"}", 1),
+            ("waiting_launches{cluster=\"eiger\"}", 0),
+        ]
+    );
+    assert_eq!(told["gha_slurm_jobs{profile=\"cpu\",state=\"offered\"}"], 1);
+    scene.pass(30);
+    assert!(!series(&scene).keys().any(|name| name.contains("cluster_queue")), "a silent one tells of no queue");
+    scene.platform.set_variable("clusters", Some("[[cluster]]"));
+    assert!(!series(&scene).keys().any(|name| name.contains("_cluster_")), "and the rest is told");
+}
+
+#[test]
 fn counters_do_not_fall_when_old_jobs_are_deleted() {
     let scene = Scene::new();
     for job in 1..=40 {
@@ -197,7 +228,8 @@ fn every_metric_of_an_app_that_did_something_is_told() {
     for family in super::families::FAMILIES {
         // What never happened has no series yet.
         let told = text.contains(&format!("# TYPE {} ", family.name));
-        let never = ["gha_slurm_relaunches_total", "gha_slurm_submit_failures_total"].contains(&family.name);
+        let never = ["gha_slurm_relaunches_total", "gha_slurm_submit_failures_total"].contains(&family.name)
+            || family.name.starts_with("gha_slurm_cluster_");
         assert!(told || never, "{} is not told", family.name);
     }
 }

@@ -46,6 +46,7 @@ impl Totals {
                 State::Held,
                 State::InLine,
                 State::Unsubmitted,
+                State::Offered,
                 State::Refused,
                 State::GivenUp,
             ]),

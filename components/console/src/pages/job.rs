@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::frame::Frame;
 use super::list::chips;
-use super::look::Look;
+use super::look::{Look, estimate};
 use super::page;
 use crate::time::{ago, clock, duration};
 
@@ -81,8 +81,24 @@ fn facts(detail: &JobDetail, now: u64) -> Markup {
                 dt { "On GitHub" } dd { a href=(url) rel="noopener noreferrer" { "Log and steps" } }
             }
             @if let Some(profile) = &job.profile { dt { "Profile" } dd { (profile) } }
+            @if let Some(cluster) = &job.cluster { dt { "Cluster" } dd { (cluster) } }
             @if let Some(labels) = &job.labels { dt { "Labels" } dd { (chips(labels.iter())) } }
             @if let Some(slurm_job) = &job.slurm_job { dt { "Slurm job" } dd.mono { (slurm_job) } }
+            @if let Some(said) = &job.slurm_said {
+                dt { "In Slurm" }
+                dd {
+                    (said.state)
+                    @if let Some(reason) = &said.reason { ": " (reason) }
+                    " " span.quiet { "told " (ago(said.at, now)) }
+                }
+                @if let Some(estimate) = estimate(said, now) {
+                    dt { "Slurm's estimate" }
+                    dd {
+                        (estimate)
+                        @if let Some(at) = said.starts_at { " " span.quiet { "at " (clock(at)) } }
+                    }
+                }
+            }
             @if let Some(runner) = &job.runner { dt { "Runner" } dd.mono { (runner) } }
             @if let Some(launch) = job.launch { dt { "Launch" } dd.mono { (launch) } }
             @if let Some(waited) = job.times.waited(now) { dt { "Waited" } dd { (duration(waited)) } }
@@ -153,7 +169,7 @@ fn launch_row(launch: &LaunchDetail, now: u64) -> Markup {
     let when = |at: Option<u64>| html! { @if let Some(at) = at { (ago(at, now)) } @else { "–" } };
     html! {
         tr {
-            td.mono { (launch.launch) }
+            td.mono { (launch.launch) @if let Some(cluster) = &launch.cluster { " " span.quiet { (cluster) } } }
             td.mono data-name="Slurm job" { (launch.slurm_job.as_deref().unwrap_or("–")) }
             td.fixed data-name="Submitted" { (when(launch.submitted_at)) }
             td.fixed data-name="Redeemed" { (when(launch.redeemed_at)) }
@@ -174,17 +190,30 @@ fn outcome(launch: &LaunchDetail, now: u64) -> Markup {
         })
     };
     let said = [
-        launch.lost.clone().map(|why| format!("lost: {why}")),
+        launch.lost.clone().filter(|_| launch.moved_at.is_none()).map(|why| format!("lost: {why}")),
         failures(launch.submit_failures, &launch.submit_failure, "not accepted by the gateway"),
         failures(launch.redeem_failures, &launch.redeem_failure, "no credential"),
     ];
     html! {
         @for text in said.into_iter().flatten() { div { (text) } }
+        @if let Some(at) = launch.moved_at { div { "moved " (ago(at, now)) ": its cluster was silent or refused it" } }
+        @if launch.submitted_at.is_none() && launch.lost.is_none() { (on_the_way(launch, now)) }
         @if let Some(at) = launch.replayed_at {
             div { "launch token used again " (ago(at, now)) ": it was stolen, or an answer was lost" }
         }
         @if let Some(at) = launch.withdrawn_at { div { "withdrawn " (ago(at, now)) ": no longer needed" } }
         @if let (Some(at), Some(how)) = (launch.ended_at, &launch.ended) { div { "Slurm job ended " (ago(at, now)) ": " (how) } }
         @if let Some(at) = launch.cancelled_at { div { "Slurm job cancelled " (ago(at, now)) } }
+    }
+}
+
+/// A launch that its cluster fetches.
+fn on_the_way(launch: &LaunchDetail, now: u64) -> Markup {
+    let lease = launch.fetched_by.as_ref().zip(launch.fetched_at).filter(|(_, at)| launch.offered_at <= Some(*at));
+    html! {
+        @if let Some(at) = launch.offered_at { div { "left for its cluster to fetch " (ago(at, now)) } }
+        @if let Some((gateway, at)) = lease.filter(|_| launch.offered_at.is_some()) {
+            div { "fetched by gateway " (gateway) " " (ago(at, now)) ", not reported yet" }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use gha_slurm_overview::{Figures, JobPage, JobSummary, State};
 use maud::{Markup, html};
 
-use super::look::Look;
+use super::look::{Look, estimate};
 use crate::time::{ago, duration};
 
 /// The filters of a request, as they were sent.
@@ -11,6 +11,7 @@ pub(super) struct Asked {
     pub(super) state: String,
     pub(super) repository: String,
     pub(super) profile: String,
+    pub(super) cluster: String,
     pub(super) before: String,
 }
 
@@ -23,6 +24,7 @@ impl Asked {
             ("state", &*self.state),
             ("repository", &*self.repository),
             ("profile", &*self.profile),
+            ("cluster", &*self.cluster),
             ("before", before),
         ] {
             if !value.is_empty() {
@@ -37,7 +39,10 @@ impl Asked {
     pub(super) fn form(&self, figures: &Figures) -> Markup {
         let mut repositories: Vec<&str> = figures.groups.iter().map(|group| &*group.repository).collect();
         let mut profiles: Vec<&str> = figures.groups.iter().map(|group| &*group.profile).collect();
-        for (names, chosen) in [(&mut repositories, &*self.repository), (&mut profiles, &*self.profile)] {
+        let mut clusters: Vec<&str> = figures.clusters.iter().map(|one| one.cluster.as_str()).collect();
+        for (names, chosen) in
+            [(&mut repositories, &*self.repository), (&mut profiles, &*self.profile), (&mut clusters, &*self.cluster)]
+        {
             names.push(chosen);
             names.sort_unstable();
             names.dedup();
@@ -68,6 +73,15 @@ impl Asked {
                     select name="profile" {
                         (option("", &self.profile, "all"))
                         @for name in profiles { (option(name, &self.profile, name)) }
+                    }
+                }
+                @if !clusters.is_empty() {
+                    label {
+                        "Cluster"
+                        select name="cluster" {
+                            (option("", &self.cluster, "all"))
+                            @for name in clusters { (option(name, &self.cluster, name)) }
+                        }
                     }
                 }
                 button { "Show" }
@@ -108,7 +122,7 @@ pub(super) fn links(page: &JobPage, asked: &Asked) -> Markup {
 fn row(job: &JobSummary, now: u64) -> Markup {
     let look = Look::of(job.state, job.conclusion.as_deref());
     let repository = job.repository.as_ref().map(ToString::to_string);
-    let why = why(job);
+    let why = why(job, now);
     html! {
         tr {
             td { (look.badge()) }
@@ -118,6 +132,7 @@ fn row(job: &JobSummary, now: u64) -> Markup {
             td.line.name title=[&repository] { (repository.as_deref().unwrap_or("–")) }
             td.line {
                 @if let Some(profile) = &job.profile { (profile) " " }
+                @if let Some(cluster) = &job.cluster { span.quiet { "on " (cluster) } " " }
                 @if let Some(labels) = &job.labels { (chips(labels.iter())) }
             }
             (length("Waited", job.times.waited(now)))
@@ -135,9 +150,10 @@ fn length(name: &str, seconds: Option<u64>) -> Markup {
 }
 
 /// Why a waiting job waits: what the facts say, or else the step that it waits for.
-fn why(job: &JobSummary) -> Option<String> {
+fn why(job: &JobSummary, now: u64) -> Option<String> {
+    let estimate = || estimate(job.slurm_said.as_ref()?, now).map(|text| format!("Slurm's estimate: {text}"));
     let step = || job.state.waits().then(|| job.next_step()).flatten().map(|step| step.short.to_owned());
-    job.why.as_ref().map(ToString::to_string).or_else(step)
+    job.why.as_ref().map(ToString::to_string).or_else(estimate).or_else(step)
 }
 
 /// Labels as chips.

@@ -1,7 +1,9 @@
 //! How states and conclusions look: a color, a sign, and the words of [`gha_slurm_overview::words`].
 
-use gha_slurm_overview::State;
+use gha_slurm_overview::{SlurmSaid, State};
 use maud::{Markup, html};
+
+use crate::time::about;
 
 /// A style class, a sign and words.
 pub(super) struct Look {
@@ -17,11 +19,21 @@ const TICK: &str = "M3 8.500l3.500 3.500L13 4.500";
 const CROSS: &str = "M4 4l8 8M12 4l-8 8";
 const STOP: &str = "M8 2a6 6 0 1 0 .01 0M4 4l8 8";
 
+/// When Slurm expects to start a Slurm job, and its place in the queue, if it says so.
+pub(super) fn estimate(said: &SlurmSaid, now: u64) -> Option<String> {
+    let place = said.position.map(|position| format!("place {position} in the queue"));
+    match (said.starts_at, place) {
+        (Some(at), Some(place)) => Some(format!("starts {}, {place}", about(at.saturating_sub(now)))),
+        (Some(at), None) => Some(format!("starts {}", about(at.saturating_sub(now)))),
+        (None, place) => place,
+    }
+}
+
 impl Look {
     /// Of a job in a state, with its conclusion if it has one.
     pub(super) fn of(state: State, conclusion: Option<&str>) -> Self {
         let (class, sign) = match state {
-            State::Unconfirmed | State::Held | State::InLine | State::Unsubmitted => ("waits", CLOCK),
+            State::Unconfirmed | State::Held | State::InLine | State::Unsubmitted | State::Offered => ("waits", CLOCK),
             State::Pending => ("holds", LAYERS),
             State::Starting => ("holds", PLAY),
             State::GivenUp | State::Refused | State::Denied => ("bad", CROSS),

@@ -6,6 +6,7 @@
 
 mod assets;
 mod chart;
+mod clusters;
 mod deliveries;
 mod figures;
 mod frame;

@@ -8,7 +8,7 @@ use maud::html;
 
 use super::frame::Frame;
 use super::list::Asked;
-use super::{chart, deliveries, figures, list, page};
+use super::{chart, clusters, deliveries, figures, list, page};
 
 /// Jobs per page.
 const LIMIT: usize = 50;
@@ -19,6 +19,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
         state: text("state"),
         repository: text("repository"),
         profile: text("profile"),
+        cluster: text("cluster"),
         before: text("before"),
     };
     // A malformed state or place filters nothing, and the form shows that.
@@ -31,7 +32,12 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
         asked.before.clear();
     }
     let some = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let filter = Filter { state, repository: some(&asked.repository), profile: some(&asked.profile) };
+    let filter = Filter {
+        state,
+        repository: some(&asked.repository),
+        profile: some(&asked.profile),
+        cluster: some(&asked.cluster),
+    };
     let all = gha_slurm_overview::figures(platform)?;
     let jobs = gha_slurm_overview::jobs(platform, &filter, before, LIMIT)?;
     let totals = figures::Totals::of(&all);
@@ -42,6 +48,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
     let main = html! {
         h1.unseen { "Jobs" }
         div.part data-part="figures" { (totals.tiles()) (figures::troubles(&all, frame.now)) }
+        div.part data-part="clusters" { (clusters::panel(&all.clusters, frame.now)) }
         section #jobs .panel {
             header { h2 { "Jobs" } p { "newest first" } }
             (asked.form(&all))

@@ -1,4 +1,4 @@
-use gha_slurm_core::ledger::{FailureKind, Ledger, Requested, Scope, Stops};
+use gha_slurm_core::ledger::{FailureKind, Ledger, LostReason, Requested, Scope, Stops};
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
 use gha_slurm_core::text::Text;
@@ -217,6 +217,60 @@ fn a_launch_token_that_came_again_is_seen_on_the_page_of_its_job() {
     assert!(page.contains("<li class=\"bad\"><strong>Launch token used again</strong>"), "in what happened: {page}");
     let (_, launches) = page.split_once("<h2>Launches</h2>").unwrap();
     assert!(launches.contains("launch token used again ") && launches.contains(": it was stolen"), "{launches}");
+}
+
+#[test]
+fn clusters_and_what_waits_for_them_are_seen() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    let asks = |said: &Value| scene.exchange("alps", said);
+    asks(&json!({"gateway": "login1", "room": 0, "queue": {"pending": 5, "running": 3}}));
+    scene.queue(1);
+    let overview = page(&scene.platform, "/").1;
+    let (_, clusters) = overview.split_once("<h2>Clusters</h2>").unwrap();
+    let (clusters, _) = clusters.split_once("</section>").unwrap();
+    assert!(
+        clusters.contains(">asks<") && clusters.contains(">never asked<") && clusters.contains("login1"),
+        "{clusters}"
+    );
+    assert!(overview.contains("waits for cluster alps to fetch it") && overview.contains("<option value=\"eiger\">"));
+    assert!(page(&scene.platform, "/?cluster=eiger").1.contains("No jobs."));
+
+    asks(&json!({"gateway": "login1", "room": 1}));
+    scene.pass(40);
+    let job = page(&scene.platform, "/jobs/1").1;
+    assert!(job.contains("<dt>Cluster</dt><dd>alps</dd>"), "{job}");
+    assert!(job.contains("fetched by gateway login1") && job.contains("not reported yet"), "{job}");
+    let submitted = json!({"launch": "1-1", "news": "submitted", "job_id": "17"});
+    let pending = json!({
+        "launch": "1-1", "news": "state", "job_id": "17", "state": "PENDING", "reason": "Priority",
+        "starts_in": 840, "position": 4,
+    });
+    asks(&json!({"gateway": "login1", "reports": [submitted, pending]}));
+    let job = page(&scene.platform, "/jobs/1").1;
+    assert!(job.contains("PENDING: Priority") && !job.contains("not reported yet"), "{job}");
+    assert!(job.contains("<dt>Slurm's estimate</dt><dd>starts in about 14 min, place 4 in the queue"), "{job}");
+    let listed = page(&scene.platform, "/").1;
+    assert!(listed.contains("Slurm's estimate: starts in about 14 min, place 4 in the queue"), "{listed}");
+
+    scene.queue(2);
+    scene.pass(12 * 60);
+    let overview = page(&scene.platform, "/").1;
+    assert!(overview.contains(">silent<") && overview.contains("cluster alps has not asked for 12 min"), "{overview}");
+    // Without names there is no table.
+    assert!(!page(&populated(1), "/").1.contains("Clusters"));
+}
+
+#[test]
+fn a_launch_that_was_moved_is_seen_on_the_page_of_its_job() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    scene.queue(1);
+    let ledger = Ledger(&scene.platform);
+    ledger.launch("1-2".parse().unwrap()).record_cluster(&"eiger".parse().unwrap()).unwrap();
+    ledger.launch("1-1".parse().unwrap()).record_lost(LostReason::Moved).unwrap();
+    let job = page(&scene.platform, "/jobs/1").1;
+    assert!(job.contains("<strong>Moved to another cluster</strong>"), "{job}");
+    assert!(job.contains("from alps, which was silent or refused it, to eiger"), "{job}");
+    assert!(job.contains("<dt>Cluster</dt><dd>eiger</dd>") && !job.contains("lost: "), "{job}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::Cpus;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{Cluster, Clusters, Reach};
@@ -29,8 +29,9 @@ pub struct Definition {
     pub reach: How,
     /// Which of the gateways in variables: 1 is `gateway_url`, 2 is `gateway_url_2`.
     gateway: Option<u8>,
+    /// One digest, or two with a blank between them.
     #[serde(default)]
-    secret_sha256: Digests,
+    secret_sha256: String,
     silent_after_minutes: Option<u64>,
     /// What one launch may ask for there.
     #[serde(default)]
@@ -38,8 +39,9 @@ pub struct Definition {
 }
 
 /// How a cluster is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum How {
     /// The application calls its gateway.
     Push,
@@ -55,26 +57,6 @@ pub struct ClusterLimits {
     memory: Option<Memory>,
     gpus: Option<u32>,
     time_limit: Option<TimeLimit>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "OneOrTwo")]
-struct Digests(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrTwo {
-    One(String),
-    More(Vec<String>),
-}
-
-impl From<OneOrTwo> for Digests {
-    fn from(written: OneOrTwo) -> Self {
-        match written {
-            OneOrTwo::One(digest) => Self(vec![digest]),
-            OneOrTwo::More(digests) => Self(digests),
-        }
-    }
 }
 
 impl ClusterLimits {
@@ -109,7 +91,11 @@ impl Definition {
 
     /// The digests of the secrets of its gateways.
     pub fn digests(&self) -> Vec<Secret> {
-        self.secret_sha256.0.iter().map(|digest| Secret::new(digest.to_ascii_lowercase())).collect()
+        self.written().map(|digest| Secret::new(digest.to_ascii_lowercase())).collect()
+    }
+
+    fn written(&self) -> impl Iterator<Item = &str> {
+        self.secret_sha256.split_ascii_whitespace()
     }
 
     /// The cluster, reached so.
@@ -124,7 +110,7 @@ impl Definition {
             return wrong("silent_after_minutes must be from 2 to 1440");
         }
         match self.reach {
-            How::Push if !self.secret_sha256.0.is_empty() => wrong(
+            How::Push if !self.secret_sha256.is_empty() => wrong(
                 "secret_sha256 is for reach = \"fetch\"; a gateway that is pushed to has its secret in a variable",
             ),
             How::Push if !(1..=most_gateways).contains(&self.gateway()) => {
@@ -132,11 +118,11 @@ impl Definition {
             }
             How::Push => Ok(()),
             How::Fetch if self.gateway.is_some() => wrong("gateway is for reach = \"push\""),
-            How::Fetch if self.secret_sha256.0.is_empty() => wrong(
+            How::Fetch if self.secret_sha256.is_empty() => wrong(
                 "it needs secret_sha256, the digest of its gateways' secret, which `gha-slurm-gateway secret FILE` prints",
             ),
-            How::Fetch if self.secret_sha256.0.len() > MOST_SECRETS => wrong("secret_sha256 has two digests at most"),
-            How::Fetch => match self.secret_sha256.0.iter().all(|digest| is_digest(digest)) {
+            How::Fetch if self.written().count() > MOST_SECRETS => wrong("secret_sha256 has two digests at most"),
+            How::Fetch => match self.written().all(is_digest) {
                 true => Ok(()),
                 false => wrong("secret_sha256 must be 64 hexadecimal digits, and not the secret itself"),
             },
@@ -171,7 +157,7 @@ impl Definitions {
                 name: ClusterName::default(),
                 reach: How::Push,
                 gateway: None,
-                secret_sha256: Digests::default(),
+                secret_sha256: String::new(),
                 silent_after_minutes: None,
                 limits: ClusterLimits::default(),
             };
@@ -192,7 +178,7 @@ impl Definitions {
                     let number = one.gateway();
                     return Err(format!("clusters {} and {} have the same gateway, {number}", earlier.name, one.name));
                 }
-                if one.secret_sha256.0.iter().any(|digest| earlier.secret_sha256.0.contains(digest)) {
+                if one.written().any(|digest| earlier.written().any(|other| other.eq_ignore_ascii_case(digest))) {
                     return Err(format!("clusters {} and {} have the same secret", earlier.name, one.name));
                 }
             }
@@ -208,6 +194,12 @@ impl Definitions {
     /// The one of that name.
     pub fn get(&self, name: &str) -> Option<&Definition> {
         self.0.iter().find(|definition| definition.name.as_str() == name)
+    }
+
+    /// Whether they need names: there are several, or one that is not reached as by default.
+    pub fn have_names(&self) -> bool {
+        let usual = |one: &Definition| one.name == ClusterName::default() && one.reach == How::Push;
+        self.0.len() != 1 || !self.0.iter().all(usual)
     }
 
     /// As a component sees them that reaches none of those that are pushed to.
@@ -242,7 +234,8 @@ mod tests {
         let all = Definitions::parse(" \n", 3).unwrap();
         let named: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.reach, one.gateway())).collect();
         assert_eq!(named, [("default", How::Push, 1)]);
-        assert!(!all.get("default").unwrap().admits(""));
+        assert!(!all.get("default").unwrap().admits("") && !all.have_names());
+        assert!(Definitions::parse("[[cluster]]\nname = 'alps'\nreach = 'push'", 3).unwrap().have_names());
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::ledger::{Ledger, Requested};
 use crate::ports::{Clock, Store, StoreError};
 use crate::settings::GatewaySettings;
 
+/// Gateways that fetch ask every few seconds, which is written down less often. A cluster that was not heard of for so long
+/// is told of as silent.
+pub const SILENT_SECONDS: u64 = 2 * 60;
+
 /// A cluster, as a component sees it.
 #[derive(Debug, Clone)]
 pub struct Cluster {

@@ -142,6 +142,11 @@ impl<'a, P: Store + Clock> Attempts<'a, P> {
         ])
     }
 
+    /// Records that an attempt came to nothing and did not fail either, so that the next one is free at once.
+    pub fn record_given_up(&self, attempt: u64) -> Result<(), StoreError> {
+        write(self.store, &keys::attempt_next(&self.key), &attempt.saturating_add(1))
+    }
+
     /// The last failure, if the last attempt failed.
     pub fn last_failure(&self) -> Result<Option<Failure>, StoreError> {
         self.failure(self.next()?.saturating_sub(1))
@@ -202,6 +207,18 @@ mod tests {
         assert_eq!(attempts.under_way(LEASE), Ok(false));
         assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(3)));
         assert_eq!(attempts.last_failure(), Ok(None), "attempt 2 died, it did not fail");
+    }
+
+    #[test]
+    fn an_attempt_that_was_given_up_is_no_failure_and_frees_the_next() {
+        let platform = Memory::new();
+        let attempts = Ledger(&platform).launch("1-1".parse().unwrap()).submissions();
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(1)));
+        attempts.record_given_up(1).unwrap();
+        assert_eq!((attempts.under_way(LEASE), attempts.last_failure()), (Ok(false), Ok(None)));
+        assert_eq!(attempts.claim(LEASE), Ok(Claim::Won(2)));
+        platform.delete_many(&attempts.keys().unwrap()).unwrap();
+        assert_eq!(platform.keys(), Vec::<String>::new());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::facts::LaunchFacts;
 use super::keys::{self, LaunchAttempts, LaunchFact};
 use super::records::Values;
 use super::{Attempts, Ledger, LostReason, Requested, encode, read, write};
+use crate::launch_token::CLOCK_TOLERANCE_SECONDS;
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
 
@@ -38,17 +39,12 @@ pub struct HeardGateway {
 const LATELY_SECONDS: u64 = 5 * 60;
 /// More gateways of one cluster are not kept.
 const MOST_GATEWAYS: usize = 8;
-
-/// How often it is written down that a gateway fetches.
-const AGAIN_SECONDS: u64 = 20;
+/// How often it is written down that a gateway asks.
+const HEARD_SECONDS: u64 = 20;
+/// One that asks is heard of so often, whichever replica's clock wrote that down.
+const ASKS_SECONDS: u64 = 60 + CLOCK_TOLERANCE_SECONDS;
 
 impl Heard {
-    /// Whether it is worth writing down that a gateway was heard of now.
-    pub fn is_news(&self, gateway: &str, now: u64) -> bool {
-        let before = self.gateways.iter().find(|one| one.name == gateway);
-        before.is_none_or(|before| before.at.saturating_add(AGAIN_SECONDS) <= now)
-    }
-
     /// The same after a gateway was heard of; `queue` if it told of it.
     #[must_use]
     pub fn with(mut self, gateway: &str, queue: Option<QueueLength>, now: u64) -> Self {
@@ -57,6 +53,19 @@ impl Heard {
         self.gateways.insert(0, HeardGateway { name: gateway.to_owned(), at: now, queue: queue.or(before) });
         self.gateways.truncate(MOST_GATEWAYS);
         Self { at: now, ..self }
+    }
+
+    /// Whether it is to be written down that a gateway asks now, and what it tells of its queue.
+    pub fn is_news(&self, gateway: &str, queue: Option<QueueLength>, now: u64) -> bool {
+        match self.gateways.iter().find(|one| one.name == gateway) {
+            Some(known) => now >= known.at.saturating_add(HEARD_SECONDS) || queue.is_some_and(|_| queue != known.queue),
+            None => self.gateways.len() < MOST_GATEWAYS || now >= self.at.saturating_add(HEARD_SECONDS),
+        }
+    }
+
+    /// Whether one of its gateways asks, as far as is known.
+    pub fn asks(&self, gateway: &str, now: u64) -> bool {
+        self.gateways.iter().any(|one| one.name == gateway && now < one.at.saturating_add(ASKS_SECONDS))
     }
 
     /// How long the queues of its gateways are together, if any of them tells.
@@ -190,6 +199,11 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
         self.store.delete(&self.of(LaunchFact::Offered))
     }
 
+    /// Forgets that it was cancelled: another gateway has its Slurm job.
+    pub fn forget_cancelled(&self) -> Result<(), StoreError> {
+        self.store.delete(&self.of(LaunchFact::Cancelled))
+    }
+
     /// Leases: attempts of gateways that fetch.
     pub fn leases(&self) -> Attempts<'a, P> {
         Attempts::new(self.store, keys::launch_attempts(self.launch, LaunchAttempts::Lease))
@@ -225,6 +239,10 @@ pub struct OnTheWay {
     pub leased: Option<Leased>,
     /// Its Slurm job was cancelled.
     pub cancelled: bool,
+    /// Its Slurm job is over.
+    pub ended: bool,
+    /// Its runner registered, or is about to.
+    pub registered: bool,
     /// When a gateway was last told to cancel it, in seconds of Unix time.
     pub asked: Option<u64>,
     submitted: bool,
@@ -241,11 +259,11 @@ impl OnTheWay {
 impl<P: Store + Clock> Ledger<'_, P> {
     /// How far launches are on their way to a cluster that fetches, in their order, in one step of the store.
     pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<OnTheWay>, StoreError> {
-        const SUBMITTED: [LaunchFact; 3] = [LaunchFact::Launched, LaunchFact::Redeemed, LaunchFact::Took];
+        const REGISTERED: [LaunchFact; 3] = [LaunchFact::Commit, LaunchFact::Redeemed, LaunchFact::Took];
         const GIVEN_UP: [LaunchFact; 2] = [LaunchFact::Lost, LaunchFact::Withdrawn];
-        const OTHERS: [LaunchFact; 4] =
-            [LaunchFact::Offered, LaunchFact::Leased, LaunchFact::Cancelled, LaunchFact::Asked];
-        let all = || SUBMITTED.into_iter().chain(GIVEN_UP).chain(OTHERS);
+        const OTHERS: [LaunchFact; 5] =
+            [LaunchFact::Offered, LaunchFact::Leased, LaunchFact::Cancelled, LaunchFact::Ended, LaunchFact::Asked];
+        let all = || REGISTERED.into_iter().chain(GIVEN_UP).chain(OTHERS);
         let mut values = Values::default();
         values.load(self.0, launches.iter().flat_map(|id| all().map(|fact| keys::launch(*id, fact))).collect())?;
         let known = |id: &LaunchId| {
@@ -255,8 +273,10 @@ impl<P: Store + Clock> Ledger<'_, P> {
                 offered: values.read(&key(LaunchFact::Offered))?,
                 leased: values.read(&key(LaunchFact::Leased))?,
                 cancelled: any(&[LaunchFact::Cancelled]),
+                ended: any(&[LaunchFact::Ended]),
                 asked: values.read(&key(LaunchFact::Asked))?,
-                submitted: any(&SUBMITTED),
+                registered: any(&REGISTERED),
+                submitted: any(&REGISTERED) || any(&[LaunchFact::Launched]),
                 given_up: any(&GIVEN_UP),
             })
         };
@@ -295,15 +315,51 @@ pub struct Orders<'a, P> {
 pub type Numbered = (i64, Option<Order>);
 
 /// Who draws a number writes its order at once, or died.
-const DRAWING_SECONDS: u64 = 60;
+const DRAWING_SECONDS: u64 = 60 + CLOCK_TOLERANCE_SECONDS;
+/// How often the last number is written again for those who draw at the same time.
+const MOST_TRIES: usize = 16;
 
-/// Where the first open order is.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+/// So many orders are kept in mind that stay open while those behind them come and go.
+const MOST_BEHIND: usize = 256;
+
+/// Which orders may be open: those `behind`, and all from `number` on. A hint, and a good one whoever writes it last: what
+/// is done stays done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Low {
     number: i64,
-    /// When its order was found not to be written yet.
     #[serde(default)]
+    behind: Vec<Behind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Behind {
+    number: i64,
+    /// When it was found not to be written yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     unwritten_since: Option<u64>,
+}
+
+/// The orders of a cluster that may be open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    low: Low,
+    last: i64,
+}
+
+impl Open {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.low.behind.is_empty() && self.last < self.low.number
+    }
+
+    /// Their numbers, which ascend.
+    pub fn numbers(&self) -> impl Iterator<Item = i64> {
+        self.low.behind.iter().map(|behind| behind.number).chain(self.low.number..=self.last)
+    }
+
+    fn contains(&self, number: i64) -> bool {
+        (self.low.number..=self.last).contains(&number) || self.low.behind.iter().any(|behind| behind.number == number)
+    }
 }
 
 impl<'a, P: Store + Clock> Orders<'a, P> {
@@ -324,12 +380,33 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
         // Before the order, for backends that set one key after the other: an order without its facts counts as done.
         all.splice(0..0, facts(number)?);
         self.store.set_many(&all)?;
+        self.keep_last(number)?;
         Ok(())
     }
 
-    /// When the cluster was last heard of, and the numbers of the first and the last order that may be open; all in one step
-    /// of the store, because that is all that an idle cluster costs.
-    pub fn open(&self) -> Result<(Option<Heard>, std::ops::RangeInclusive<i64>), StoreError> {
+    /// Of two that give orders at once, the one with the lower number may write it last, and the other's would be behind the
+    /// end. Whoever wrote the last number looks whether a higher one was drawn before.
+    fn keep_last(&self, mut written: i64) -> Result<(), StoreError> {
+        for _ in 0..MOST_TRIES {
+            let drawn = self.store.increment(&keys::cluster_orders(self.cluster), 0)?;
+            if drawn <= written {
+                break;
+            }
+            write(self.store, &keys::cluster_last(self.cluster), &drawn)?;
+            written = drawn;
+        }
+        Ok(())
+    }
+
+    /// Whether an order stands where gateways see it.
+    pub fn stands(&self, number: i64) -> Result<bool, StoreError> {
+        let (_, open) = self.open()?;
+        Ok(open.contains(number) && self.store.get(&keys::cluster_order(self.cluster, number))?.is_some())
+    }
+
+    /// When the cluster was last heard of, and which orders may be open; all in one step of the store, because that is all
+    /// that an idle cluster costs.
+    pub fn open(&self) -> Result<(Option<Heard>, Open), StoreError> {
         let names =
             [keys::cluster_heard(self.cluster), keys::cluster_low(self.cluster), keys::cluster_last(self.cluster)];
         let mut values = self.store.get_many(&names)?.into_iter();
@@ -337,48 +414,59 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
         let heard = next().and_then(|value| serde_json::from_slice(&value).ok());
         let low: Low = next().and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
         let last = next().and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or(0);
-        Ok((heard, low.number.max(1)..=last))
+        Ok((heard, Open { low: Low { number: low.number.max(1), ..low }, last }))
     }
 
     /// The orders of these numbers.
-    pub fn read(&self, numbers: std::ops::RangeInclusive<i64>) -> Result<Vec<Numbered>, StoreError> {
-        let keys: Vec<String> = numbers.clone().map(|number| keys::cluster_order(self.cluster, number)).collect();
+    pub fn read(&self, numbers: &[i64]) -> Result<Vec<Numbered>, StoreError> {
+        let keys: Vec<String> = numbers.iter().map(|number| keys::cluster_order(self.cluster, *number)).collect();
         let values = self.store.get_many(&keys)?;
         // What cannot be read is as good as lost, and is ordered again.
         let order = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
-        Ok(numbers.zip(values).map(|(number, value)| (number, order(value))).collect())
+        Ok(numbers.iter().copied().zip(values).map(|(number, value)| (number, order(value))).collect())
     }
 
-    /// Deletes what is done, and moves the beginning behind it. `looked` are the orders from the beginning on, `done` those of
-    /// them that are.
-    pub fn forget(&self, looked: &[Numbered], done: &[i64]) -> Result<(), StoreError> {
+    /// Deletes what is done, and forgets where it was. `looked` are the orders that were read of those that may be open, from
+    /// the first on, `done` the numbers of those of them that are; both ascend.
+    pub fn forget(&self, open: &Open, looked: &[Numbered], done: &[i64]) -> Result<(), StoreError> {
         if !done.is_empty() {
             let keys: Vec<String> = done.iter().map(|number| keys::cluster_order(self.cluster, *number)).collect();
             self.store.delete_many(&keys)?;
         }
-        let is_open = |(number, order): &&Numbered| order.is_none() || !done.contains(number);
         let Some((last, _)) = looked.last() else { return Ok(()) };
-        let key = keys::cluster_low(self.cluster);
-        let now = self.store.unix_seconds();
-        let low = match looked.iter().find(is_open) {
-            None => Low { number: last + 1, unwritten_since: None },
-            Some((number, Some(_))) => Low { number: *number, unwritten_since: None },
-            Some((number, None)) => {
-                let before = read::<Low>(self.store, &key).ok().flatten().filter(|low| low.number == *number);
-                match before.and_then(|low| low.unwritten_since) {
-                    Some(since) if since.saturating_add(DRAWING_SECONDS) <= now => {
-                        Low { number: number + 1, unwritten_since: None }
-                    }
-                    Some(_) => return Ok(()),
-                    None => Low { number: *number, unwritten_since: Some(now) },
-                }
-            }
-        };
-        let first = looked.first().map_or(0, |(number, _)| *number);
-        if low.number > first || low.unwritten_since.is_some() {
-            write(self.store, &key, &low)?;
+        let is_done = |number: i64| done.binary_search(&number).is_ok();
+        let mut low = Low { number: open.low.number.max(last + 1), behind: Vec::new() };
+        low.behind.extend(looked.iter().filter(|(number, _)| !is_done(*number)).filter_map(|(number, order)| {
+            let unwritten_since = match order {
+                Some(_) => None,
+                None => Some(self.unwritten_since(open, *number)?),
+            };
+            Some(Behind { number: *number, unwritten_since })
+        }));
+        // Those that were not read.
+        low.behind.extend(open.low.behind.iter().filter(|behind| behind.number > *last));
+        if let Some(behind) = low.behind.get(MOST_BEHIND).copied() {
+            low.number = behind.number;
+            low.behind.truncate(MOST_BEHIND);
         }
-        Ok(())
+        if low == open.low {
+            return Ok(());
+        }
+        let key = keys::cluster_low(self.cluster);
+        // Another gateway has seen more of them in the meantime.
+        if let Some(before) = read::<Low>(self.store, &key).ok().flatten().filter(|before| before.number > low.number) {
+            let behind = before.behind.iter().filter(|behind| !is_done(behind.number)).copied().collect();
+            low = Low { behind, ..before };
+        }
+        write(self.store, &key, &low)
+    }
+
+    /// Since when an order is not written; `None` if it is so long that it never will be.
+    fn unwritten_since(&self, open: &Open, number: i64) -> Option<u64> {
+        let now = self.store.unix_seconds();
+        let before = open.low.behind.iter().find(|behind| behind.number == number);
+        let since = before.and_then(|behind| behind.unwritten_since).unwrap_or(now);
+        (now < since.saturating_add(DRAWING_SECONDS)).then_some(since)
     }
 }
 
@@ -397,26 +485,107 @@ mod tests {
         given.unwrap();
     }
 
+    /// The numbers of what may be open, after `done` of it was forgotten.
+    fn forget(platform: &Memory, cluster: &ClusterName, done: &[i64]) -> Vec<i64> {
+        let orders = Orders::of(platform, cluster);
+        let (_, open) = orders.open().unwrap();
+        let looked = orders.read(&open.numbers().collect::<Vec<_>>()).unwrap();
+        orders.forget(&open, &looked, done).unwrap();
+        orders.open().unwrap().1.numbers().collect()
+    }
+
     #[test]
-    fn what_is_done_at_the_front_is_forgotten_and_an_unwritten_order_is_waited_for() {
+    fn what_is_done_is_forgotten_and_an_unwritten_order_is_waited_for() {
         let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
-        let orders = Orders::of(&platform, &alps);
-        assert!(orders.open().unwrap().1.is_empty());
+        assert!(Orders::of(&platform, &alps).open().unwrap().1.is_empty());
         give(&platform, &alps, 1);
         platform.increment(&keys::cluster_orders(&alps), 1).unwrap();
         give(&platform, &alps, 3);
-        let open = orders.open().unwrap().1;
-        let looked = orders.read(open).unwrap();
+        let looked = Orders::of(&platform, &alps).read(&[1, 2, 3]).unwrap();
         assert_eq!(looked, [(1, Some(Order::Submit(launch(1)))), (2, None), (3, Some(Order::Submit(launch(3))))]);
-        orders.forget(&looked, &[1, 3]).unwrap();
-        assert_eq!(orders.open().unwrap().1, 2..=3, "the second may be written yet");
-        let looked = orders.read(2..=3).unwrap();
-        orders.forget(&looked, &[]).unwrap();
+        assert_eq!(forget(&platform, &alps, &[1, 3]), [2], "it may be written yet");
         platform.seconds.set(platform.seconds.get() + DRAWING_SECONDS);
-        orders.forget(&looked, &[]).unwrap();
-        assert_eq!(orders.open().unwrap().1, 3..=3);
-        orders.forget(&[(3, Some(Order::Submit(launch(3))))], &[3]).unwrap();
+        assert!(forget(&platform, &alps, &[]).is_empty());
+        assert!(Orders::of(&platform, &alps).open().unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn an_order_that_stays_open_hides_none_of_those_that_come_and_go_behind_it() {
+        let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
+        give(&platform, &alps, 1);
+        for job in 2..5000 {
+            give(&platform, &alps, job);
+            let last = i64::try_from(job).unwrap();
+            assert_eq!(forget(&platform, &alps, &[]), [1, last]);
+            assert_eq!(forget(&platform, &alps, &[last]), [1]);
+        }
+        assert!(forget(&platform, &alps, &[1]).is_empty());
+    }
+
+    #[test]
+    fn of_two_orders_at_once_none_is_behind_the_end() {
+        let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
+        let orders = Orders::of(&platform, &alps);
+        let given: Result<(), StoreError> = orders.give(Order::Submit(launch(1)), |number| {
+            assert_eq!(number, 1);
+            give(&platform, &alps, 2);
+            Ok(Vec::new())
+        });
+        given.unwrap();
+        assert_eq!(orders.open().unwrap().1.numbers().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn what_one_gateway_saw_done_another_one_does_not_look_for_again() {
+        let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
+        let orders = Orders::of(&platform, &alps);
+        (1..=9).for_each(|job| give(&platform, &alps, job));
+        let (_, open) = orders.open().unwrap();
+        let looked = orders.read(&[1, 2, 3]).unwrap();
+        assert_eq!(forget(&platform, &alps, &[1, 2, 4, 5, 6, 7, 8, 9]), [3]);
+        orders.forget(&open, &looked, &[1, 2]).unwrap();
+        assert_eq!(orders.open().unwrap().1.numbers().collect::<Vec<_>>(), [3]);
+        let looked = orders.read(&[1, 2, 3]).unwrap();
+        orders.forget(&open, &looked, &[3]).unwrap();
         assert!(orders.open().unwrap().1.is_empty());
+    }
+
+    #[test]
+    fn thousands_of_open_orders_are_all_seen_in_their_turn() {
+        let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
+        (1..=2000).for_each(|job| give(&platform, &alps, job));
+        let all: Vec<i64> = (1..=2000).collect();
+        assert_eq!(forget(&platform, &alps, &[]), all);
+        let odd: Vec<i64> = (1..=999).step_by(2).collect();
+        let left: Vec<i64> = all.iter().copied().filter(|number| odd.binary_search(number).is_err()).collect();
+        let seen = forget(&platform, &alps, &odd);
+        assert!(left.iter().all(|number| seen.contains(number)));
+        forget(&platform, &alps, &left);
+        platform.seconds.set(platform.seconds.get() + DRAWING_SECONDS);
+        (0..8).for_each(|_| drop(forget(&platform, &alps, &[])));
+        platform.seconds.set(platform.seconds.get() + DRAWING_SECONDS);
+        assert!(forget(&platform, &alps, &[]).is_empty());
+    }
+
+    #[test]
+    fn each_gateway_of_a_cluster_is_heard_of() {
+        let mut heard = Heard::default();
+        let mut written = 0;
+        for now in 1000..1100 {
+            // The other one always asks first.
+            for gateway in ["login1", "login2"] {
+                if heard.is_news(gateway, None, now) {
+                    heard = heard.with(gateway, None, now);
+                    written += 1;
+                }
+            }
+        }
+        assert!(heard.asks("login1", 1100) && heard.asks("login2", 1100) && !heard.asks("login3", 1100));
+        assert_eq!(written, 2 * 5);
+        let queue = Some(QueueLength { pending: 1, running: 0 });
+        assert!(heard.is_news("login1", queue, 1100), "what it tells is kept at once");
+        heard = heard.with("login1", queue, 1100);
+        assert!(!heard.is_news("login1", queue, 1101));
     }
 
     #[test]

@@ -1,28 +1,28 @@
 //! Handing launches to a gateway that fetches.
 //!
-//! Each launch is handed out under a lease: for that time no other gateway of the cluster gets it. A lease that ran out
-//! without a report is given again, with the word that somebody may have submitted it. A launch that nothing needs any more
-//! is not handed out, whatever was true when it was offered.
+//! Each launch is handed out under a lease: for that time, and as long as clocks may differ beyond it, no other gateway of
+//! the cluster gets it. A lease that ran out without a report is given again, with the word that somebody may have submitted
+//! it. A launch that nothing needs any more is not handed out, whatever was true when it was offered.
 
 use std::time::Duration;
 
 use gha_slurm_protocol::exchange::{Leased as Lease, MOST_LAUNCHES, Orders as Handed};
-use gha_slurm_protocol::identity::{ClusterName, LaunchId};
+use gha_slurm_protocol::identity::{ClusterName, JobId, LaunchId};
 use gha_slurm_protocol::secret::Secret;
 
 use super::submit::{Destination, start_of};
 use super::{Fault, Need};
-use crate::ledger::{Claim, FailureKind, Heard, Leased, Ledger, Numbered, OnTheWay, Order, Orders, Stops};
+use crate::cluster::Reach;
+use crate::launch_token::CLOCK_TOLERANCE_SECONDS;
+use crate::ledger::{Claim, FailureKind, Heard, Leased, Ledger, Numbered, OnTheWay, Open, Order, Orders, Stops};
 use crate::ports::Platform;
 
 /// How long a gateway has for a launch, in seconds.
 pub const LEASE_SECONDS: u64 = 120;
 /// An order to cancel is repeated so often until it is reported as carried out.
 const CANCEL_AGAIN_SECONDS: u64 = 60;
-/// A gateway that fetched so lately still does.
-const FETCHES_SECONDS: u64 = 2 * 60;
 /// So many orders are looked at in one step.
-const WINDOW: i64 = 128;
+const WINDOW: usize = 128;
 /// So many are looked at for one request.
 const MOST_WINDOWS: usize = 8;
 /// So many orders to cancel go out at once.
@@ -37,19 +37,8 @@ pub struct Leaser<'a> {
     pub secret: &'a Secret,
     /// Its own name.
     pub gateway: &'a str,
-    /// The gateways of its cluster that fetched lately.
-    pub heard: Option<&'a Heard>,
-}
-
-impl Leaser<'_> {
-    /// Whether something is for another gateway of the cluster, of this name.
-    fn leaves_to(self, gateway: &str, now: u64) -> bool {
-        let fetches = |heard: &Heard| {
-            let one = heard.gateways.iter().find(|one| one.name == gateway);
-            one.is_some_and(|one| now < one.at.saturating_add(FETCHES_SECONDS))
-        };
-        gateway != self.gateway && self.heard.is_some_and(fetches)
-    }
+    /// Which gateways of the cluster ask.
+    pub heard: &'a Heard,
 }
 
 /// What is to be done with an order.
@@ -63,33 +52,35 @@ enum Verdict {
 }
 
 /// Hands a gateway what its cluster is to do: launches, as many as it has room for, and what is to be cancelled. `open` are
-/// the numbers of the orders that may be open.
+/// the orders that may be open.
 pub fn hand_out<P: Platform>(
     platform: &P,
     destination: &Destination,
     leaser: Leaser<'_>,
-    open: std::ops::RangeInclusive<i64>,
+    open: &Open,
     room: u32,
 ) -> Result<Handed, Fault> {
     let room = usize::try_from(room).unwrap_or(usize::MAX).min(MOST_LAUNCHES);
-    let orders = Orders::of(platform, leaser.cluster);
+    let (orders, ledger) = (Orders::of(platform, leaser.cluster), Ledger(platform));
     let mut handed = Handed::default();
     let (mut looked, mut done): (Vec<Numbered>, Vec<i64>) = (Vec::new(), Vec::new());
-    let (mut from, last) = open.into_inner();
     let mut fault = None;
-    for _ in 0..MOST_WINDOWS {
-        if from > last || destination.late(platform) {
+    let mut numbers = open.numbers();
+    for turn in 0..MOST_WINDOWS {
+        let window: Vec<i64> = numbers.by_ref().take(WINDOW).collect();
+        if window.is_empty() || destination.late(platform) {
             break;
         }
-        let some = orders.read(from..=last.min(from + WINDOW - 1))?;
-        let launches: Vec<LaunchId> = some.iter().filter_map(|(_, order)| Some((*order)?.launch())).collect();
-        let mut known = Ledger(platform).on_the_way(&launches)?.into_iter();
-        for (number, order) in &some {
-            let Some(order) = order else { continue };
-            let Some(known) = known.next() else { break };
-            let full = handed.launches.len() >= room;
-            match look(platform, destination, leaser, (*number, *order), &known, full) {
-                Ok(Verdict::Done) => done.push(*number),
+        let some = orders.read(&window)?;
+        // Where there is no room, little is looked up of what is to be submitted.
+        let matters = |order: &Order| matches!(order, Order::Cancel(_)) || handed.launches.len() < room || turn == 0;
+        let given: Vec<(i64, Order)> =
+            some.iter().filter_map(|(number, order)| Some((*number, order.filter(matters)?))).collect();
+        let launches: Vec<LaunchId> = given.iter().map(|(_, order)| order.launch()).collect();
+        for (order, known) in given.into_iter().zip(ledger.on_the_way(&launches)?) {
+            let full = handed.launches.len() >= room || destination.late(platform);
+            match look(platform, destination, leaser, order, &known, full) {
+                Ok(Verdict::Done) => done.push(order.0),
                 Ok(Verdict::Later) => {}
                 Ok(Verdict::Launch(lease)) => handed.launches.push(*lease),
                 Ok(Verdict::Cancel(launch)) if handed.cancel.len() < MOST_CANCELLATIONS => handed.cancel.push(launch),
@@ -98,15 +89,41 @@ pub fn hand_out<P: Platform>(
                 Err(error) => fault = Some(error),
             }
         }
-        from += WINDOW;
         looked.extend(some);
     }
-    Ledger(platform).record_all_asked(&handed.cancel)?;
-    orders.forget(&looked, &done)?;
-    match fault {
+    // Hints, for which nothing that was leased is kept back.
+    let asked = if handed.cancel.is_empty() { Ok(()) } else { ledger.record_all_asked(&handed.cancel) };
+    let forgotten = orders.forget(open, &looked, &done);
+    match asked.and(forgotten).map_err(Fault::from).err().or(fault) {
         Some(fault) if handed.launches.is_empty() && handed.cancel.is_empty() => Err(fault),
         _ => Ok(handed),
     }
+}
+
+/// Forgets the orders of jobs that were deleted: a cluster that asks no more does nothing about its own.
+pub fn trim_orders<P: Platform>(platform: &P, destination: &Destination) -> Result<(), Fault> {
+    for cluster in destination.clusters.iter().filter(|cluster| matches!(cluster.reach, Reach::Fetch)) {
+        let orders = Orders::of(platform, &cluster.name);
+        let (_, open) = orders.open()?;
+        let (mut looked, mut done): (Vec<Numbered>, Vec<i64>) = (Vec::new(), Vec::new());
+        let mut numbers = open.numbers();
+        loop {
+            let window: Vec<i64> = numbers.by_ref().take(WINDOW).collect();
+            if window.is_empty() || destination.late(platform) {
+                break;
+            }
+            let some = orders.read(&window)?;
+            let given: Vec<(i64, Order)> =
+                some.iter().filter_map(|(number, order)| Some((*number, (*order)?))).collect();
+            let jobs: Vec<JobId> = given.iter().map(|(_, order)| order.launch().job).collect();
+            for ((number, _), view) in given.iter().zip(Ledger(platform).views(&jobs)?) {
+                done.extend(view.requested.is_none().then_some(*number));
+            }
+            looked.extend(some);
+        }
+        orders.forget(&open, &looked, &done)?;
+    }
+    Ok(())
 }
 
 fn look<P: Platform>(
@@ -119,27 +136,46 @@ fn look<P: Platform>(
 ) -> Result<Verdict, Fault> {
     let now = platform.unix_seconds();
     match order {
-        Order::Cancel(_) if known.cancelled => Ok(Verdict::Done),
-        Order::Cancel(_) if known.asked.is_some_and(|asked| now < asked.saturating_add(CANCEL_AGAIN_SECONDS)) => {
-            Ok(Verdict::Later)
-        }
-        // Only the gateway that had the launch knows its Slurm job, as long as there is that one.
-        Order::Cancel(_) if known.leased.as_ref().is_some_and(|leased| leaser.leaves_to(&leased.gateway, now)) => {
-            Ok(Verdict::Later)
-        }
-        Order::Cancel(launch) => Ok(Verdict::Cancel(launch)),
+        Order::Cancel(launch) => cancel(platform, leaser, launch, known),
         Order::Submit(_) if known.is_settled() => Ok(Verdict::Done),
         // A later attempt, or a second one of two that offered it at once, stands elsewhere in the list.
         Order::Submit(_) if known.offered.as_ref().is_none_or(|offered| offered.order != number) => Ok(Verdict::Done),
         Order::Submit(_) if full => Ok(Verdict::Later),
-        Order::Submit(_) if known.leased.as_ref().is_some_and(|leased| now < lease_end(leased)) => Ok(Verdict::Later),
+        Order::Submit(_) if is_with_another(known, leaser, now) => Ok(Verdict::Later),
         Order::Submit(launch) => lease(platform, destination, leaser, launch, known),
     }
 }
 
-/// When a lease runs out, in seconds of Unix time.
-fn lease_end(leased: &Leased) -> u64 {
-    leased.at.saturating_add(LEASE_SECONDS)
+/// Whether a launch is still somebody's. Who has the lease may have it again earlier than others, because it knows what it
+/// does already: when the lease ran out by any clock, or at once, when it gave the launch back and that was offered anew.
+fn is_with_another(known: &OnTheWay, leaser: Leaser<'_>, now: u64) -> bool {
+    let Some(leased) = &known.leased else { return false };
+    let ran_out = leased.at.saturating_add(LEASE_SECONDS);
+    if leased.gateway == leaser.gateway {
+        return now < ran_out && known.offered.as_ref().is_none_or(|offered| offered.at <= leased.at);
+    }
+    now < ran_out.saturating_add(CLOCK_TOLERANCE_SECONDS)
+}
+
+/// An order to cancel is for the gateway that had the launch, as long as that one asks: another one knows nothing of it.
+fn cancel<P: Platform>(platform: &P, leaser: Leaser<'_>, launch: LaunchId, known: &OnTheWay) -> Result<Verdict, Fault> {
+    let now = platform.unix_seconds();
+    // A runner that registered while its launch was withdrawn may have a job: it ends by itself.
+    if known.cancelled || known.ended || known.registered {
+        return Ok(Verdict::Done);
+    }
+    if known.asked.is_some_and(|asked| now < asked.saturating_add(CANCEL_AGAIN_SECONDS)) {
+        return Ok(Verdict::Later);
+    }
+    let holder = known.leased.as_ref().map_or(leaser.gateway, |leased| &leased.gateway);
+    if holder != leaser.gateway && leaser.heard.asks(holder, now) {
+        return Ok(Verdict::Later);
+    }
+    // Nothing is known of it any more, and so nobody could be told that it was cancelled.
+    if Ledger(platform).job(launch.job).requested()?.is_none() {
+        return Ok(Verdict::Done);
+    }
+    Ok(Verdict::Cancel(launch))
 }
 
 fn lease<P: Platform>(
@@ -153,19 +189,22 @@ fn lease<P: Platform>(
     let facts = ledger.launch(launch);
     let view = ledger.job(launch.job).view()?;
     let Some(requested) = &view.requested else { return Ok(Verdict::Done) };
-    if !Need(platform).needed(launch)? {
-        // Should its job wait again, as one that was held back does, it is offered again.
+    if !Need(platform).needed(launch)? || Stops(platform).stopped(&requested.repository)?.is_some() {
+        // It is offered again after the stop, or when its job waits again, as one does that was held back.
+        if let Some(offered) = &known.offered {
+            facts.submissions().record_given_up(offered.attempt)?;
+        }
         facts.forget_offered()?;
         return Ok(Verdict::Done);
     }
-    if Stops(platform).stopped(&requested.repository)?.is_some() {
-        return Ok(Verdict::Later);
-    }
     let leases = facts.leases();
-    if let Some(leased) = &known.leased {
+    if let Some(leased) = &known.leased
+        && leases.failure(leased.number)?.is_none()
+    {
         leases.record_failed(leased.number, FailureKind::Away, "no report came before the lease ran out")?;
     }
-    let Claim::Won(lease) = leases.claim(Duration::from_secs(LEASE_SECONDS))? else { return Ok(Verdict::Later) };
+    let lasts = Duration::from_secs(LEASE_SECONDS + CLOCK_TOLERANCE_SECONDS);
+    let Claim::Won(lease) = leases.claim(lasts)? else { return Ok(Verdict::Later) };
     // A report may have come, or the launch may have been moved, since it was looked at.
     if ledger.on_the_way(&[launch])?.iter().any(OnTheWay::is_settled) {
         return Ok(Verdict::Done);

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use gha_slurm_protocol::identity::{JobId, LaunchId};
 
+use super::Need;
 use crate::identity::RepositoryId;
 use crate::ledger::keys::{self, LaunchFact};
 use crate::ledger::{Ledger, Requested, Standing, encode, read, write};
@@ -224,7 +225,13 @@ impl<'a, P: Store + Clock> Line<'a, P> {
             let Some(view) = views.get(&standing.id.job) else { continue };
             let Some(requested) = view.requested.as_ref() else { continue };
             // The second of two that drew for one launch at once has the place.
-            if standing.ticket == Some(ticket) && takes_place(&standing, view.waiting(now).is_some()) {
+            if standing.ticket != Some(ticket) {
+                continue;
+            }
+            // One that waits to be fetched may be another job's by swaps.
+            let fetched_later = standing.offered && standing.launched.is_none();
+            let waits = view.waiting(now).is_some() || fetched_later && Need(self.store).needed(standing.id)?;
+            if takes_place(&standing, waits) {
                 let handed_on = standing.launched.is_some() || standing.offered;
                 let drawer = Drawer { launch: standing.id, repository: requested.repository_id, handed_on };
                 living.push(Living { ticket, drawn_by: Some(drawer) });
@@ -279,7 +286,7 @@ impl<'a, P: Store + Clock> Line<'a, P> {
     }
 }
 
-/// Whether a launch takes a place or waits for one; `waits` says whether its job waits for a runner.
+/// Whether a launch takes a place or waits for one; `waits` says whether a job waits for its runner.
 fn takes_place(standing: &Standing, waits: bool) -> bool {
     match (&standing.launched, standing.took) {
         (None, None) => waits && !standing.withdrawn && !standing.lost && standing.ended.is_none(),

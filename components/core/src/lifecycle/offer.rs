@@ -9,9 +9,9 @@ use crate::ledger::keys::{self, LaunchFact};
 use crate::ledger::{Ledger, Offered, Order, Orders, encode};
 use crate::ports::{Clock, Store, StoreError};
 
-/// A cluster that asks and has not taken what was offered so long ago does not see it: it is offered again.
-const OFFER_SECONDS: u64 = 10 * 60;
-/// One that asks does so every few seconds.
+/// What was offered so long ago is looked for in the list of its cluster: it may have been lost on the way there.
+const OFFER_SECONDS: u64 = 4 * 60;
+/// A cluster that asks does so every few seconds.
 const ASKS_SECONDS: u64 = 2 * 60;
 
 /// Offers a launch to a cluster.
@@ -27,21 +27,22 @@ pub(super) fn offer<P: Store + Clock>(
     })
 }
 
-/// Whether a launch waits to be fetched, or is with a gateway that fetched it.
+/// Whether a launch waits to be fetched, or is with a gateway that fetched it. One that waits for long is not offered anew as
+/// long as its order stands: it would lose its place to those that came later.
 pub(super) fn is_offered<P: Store + Clock>(
     store: &P,
     cluster: &ClusterName,
     launch: LaunchId,
 ) -> Result<bool, StoreError> {
     let Some(offered) = Ledger(store).launch(launch).offered()? else { return Ok(false) };
+    let young = store.unix_seconds() < offered.at.saturating_add(OFFER_SECONDS);
+    Ok(young || !asks(store, cluster)? || Orders::of(store, cluster).stands(offered.order)?)
+}
+
+/// Whether a cluster asks for what it is to do.
+pub(super) fn asks<P: Store + Clock>(store: &P, cluster: &ClusterName) -> Result<bool, StoreError> {
     let now = store.unix_seconds();
-    if now < offered.at.saturating_add(OFFER_SECONDS) {
-        return Ok(true);
-    }
-    let leased = Ledger(store).launch(launch).leased()?;
-    let begun = leased.map_or(0, |leased| leased.at);
-    let asks = Ledger(store).heard(cluster)?.is_some_and(|heard| now < heard.at.saturating_add(ASKS_SECONDS));
-    Ok(!asks || now < begun.saturating_add(OFFER_SECONDS))
+    Ok(Ledger(store).heard(cluster)?.is_some_and(|heard| now < heard.at.saturating_add(ASKS_SECONDS)))
 }
 
 /// Orders a cluster to cancel a launch.

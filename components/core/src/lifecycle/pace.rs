@@ -4,8 +4,6 @@
 //! the gateway, or the Slurm behind it. So a run begins with some, goes wider while all goes well, and halves what it
 //! sends when the gateway has enough.
 
-use std::collections::HashMap;
-
 use gha_slurm_protocol::identity::ClusterName;
 
 use super::Fault;
@@ -25,7 +23,7 @@ const LOST_ROUNDS: u32 = 2;
 pub struct Pace {
     first: usize,
     widest: usize,
-    gateways: HashMap<ClusterName, OfGateway>,
+    gateways: Vec<(ClusterName, OfGateway)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +34,14 @@ struct OfGateway {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { first: FIRST_WIDTH, widest: WIDEST, gateways: HashMap::new() }
+        Self { first: FIRST_WIDTH, widest: WIDEST, gateways: Vec::new() }
     }
 }
 
 impl Pace {
     /// That of a webhook, which is to be answered first of all.
     pub fn of_a_webhook() -> Self {
-        Self { first: OF_A_WEBHOOK, widest: OF_A_WEBHOOK, gateways: HashMap::new() }
+        Self { first: OF_A_WEBHOOK, widest: OF_A_WEBHOOK, gateways: Vec::new() }
     }
 
     /// How many may be on the way at once to all gateways together.
@@ -53,12 +51,12 @@ impl Pace {
 
     /// How many may be on the way at once to the gateway of a cluster.
     pub fn width(&self, cluster: &ClusterName) -> usize {
-        self.gateways.get(cluster).map_or(self.first, |gateway| gateway.width)
+        self.of(cluster).map_or(self.first, |gateway| gateway.width)
     }
 
     /// Whether a cluster's gateway is away, as far as this run is concerned.
     pub fn stopped(&self, cluster: &ClusterName) -> bool {
-        self.gateways.get(cluster).is_some_and(|gateway| gateway.lost_rounds >= LOST_ROUNDS)
+        self.of(cluster).is_some_and(|gateway| gateway.lost_rounds >= LOST_ROUNDS)
     }
 
     /// Whether all gateways that are called are away.
@@ -68,18 +66,24 @@ impl Pace {
 
     /// Learns from the results of one round.
     pub(super) fn observe<'a>(&mut self, round: impl Iterator<Item = (&'a ClusterName, &'a Result<Progress, Fault>)>) {
-        let mut calls: HashMap<&ClusterName, (usize, usize)> = HashMap::new();
+        let mut calls: Vec<(&ClusterName, usize, usize)> = Vec::new();
         for (cluster, result) in round {
-            let (all, failed) = calls.entry(cluster).or_default();
             let away = matches!(
                 result,
                 Ok(Progress::Deferred(_, Delay::Failed(failure))) if failure.kind == FailureKind::Away
             );
-            (*all, *failed) = (*all + 1, *failed + usize::from(away));
+            match calls.iter_mut().find(|(name, ..)| *name == cluster) {
+                Some((_, all, failed)) => (*all, *failed) = (*all + 1, *failed + usize::from(away)),
+                None => calls.push((cluster, 1, usize::from(away))),
+            }
         }
-        for (cluster, (all, failed)) in calls {
+        for (cluster, all, failed) in calls {
             self.learn(cluster, all, failed);
         }
+    }
+
+    fn of(&self, cluster: &ClusterName) -> Option<&OfGateway> {
+        self.gateways.iter().find(|(name, _)| name == cluster).map(|(_, gateway)| gateway)
     }
 
     /// Learns that of so many calls of a cluster's gateway some failed because it was away or had enough.
@@ -88,7 +92,10 @@ impl Pace {
             return;
         }
         let (first, widest) = (self.first, self.widest);
-        let gateway = self.gateways.entry(cluster.clone()).or_insert(OfGateway { width: first, lost_rounds: 0 });
+        if self.of(cluster).is_none() {
+            self.gateways.push((cluster.clone(), OfGateway { width: first, lost_rounds: 0 }));
+        }
+        let Some((_, gateway)) = self.gateways.iter_mut().find(|(name, _)| name == cluster) else { return };
         gateway.width = if failed == 0 { widest.min(gateway.width * 2) } else { (gateway.width / 2).max(1) };
         gateway.lost_rounds = if failed == calls { gateway.lost_rounds + 1 } else { 0 };
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 
 use super::need::Chain;
-use super::offer::order_cancel;
+use super::offer::{asks, order_cancel};
 use super::progress::{Patience, retry_at};
 use super::submit::{Destination, advance};
 use super::{Fault, Need};
@@ -117,8 +117,12 @@ fn cancel<P: Platform>(platform: &P, destination: &Destination, launch: LaunchId
     match &cluster.reach {
         // The component that calls it does it.
         Reach::Elsewhere => {}
-        // An order stands until it is carried out.
+        // An order stands until it is carried out. No gateway has what none ever fetched.
         Reach::Fetch => {
+            let fetched = facts.launched()?.is_some() || facts.leased()?.is_some();
+            if !fetched || attempts.any()? && !asks(platform, &cluster.name)? {
+                return Ok(());
+            }
             if let Claim::Won(_) = attempts.claim(ORDER_LEASE)? {
                 order_cancel(platform, &cluster.name, launch)?;
             }

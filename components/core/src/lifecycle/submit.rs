@@ -360,8 +360,8 @@ fn submit<P: Platform>(
     results
 }
 
-/// Where there are several clusters, it is known when each last took a launch.
-fn hear<P: Store + Clock>(platform: &P, cluster: &ClusterName) -> Result<(), StoreError> {
+/// Where there are several clusters, it is known when each last took a launch, or answered at all.
+pub(super) fn hear<P: Store + Clock>(platform: &P, cluster: &ClusterName) -> Result<(), StoreError> {
     let (ledger, at) = (Ledger(platform), platform.unix_seconds());
     let heard = ledger.heard(cluster)?;
     if heard.as_ref().is_some_and(|heard| heard.at.saturating_add(HEARD_SECONDS) > at) {

@@ -57,7 +57,7 @@ pub(super) struct Reading {
     pages: Vec<String>,
     /// The cursor of the page that was dealt with last, of the walk under way.
     ground: Option<String>,
-    /// The tag of the first page, if all of it was dealt with.
+    /// The tag of the first page, if all of it was dealt with, and what comes late below it would be below the floor.
     pub(super) etag: Option<String>,
     /// What could not be handled and is tried again beside the others.
     aside: Vec<Aside>,
@@ -185,7 +185,10 @@ impl Reading {
         }
         self.ground = self.pages.pop();
         if self.ground.is_none() {
-            self.etag.clone_from(&page.etag);
+            // The tag does not tell what is recorded late below a page.
+            let settled = |last: &DeliveryEntry| last.at().is_none_or(|at| at.saturating_add(OVERLAP_SECONDS) < now);
+            let whole = page.next.is_none() || page.deliveries.last().is_none_or(settled);
+            self.etag = page.etag.clone().filter(|_| whole);
         }
     }
 

@@ -4,14 +4,18 @@ use gha_slurm_protocol::slurm_job::SlurmJob;
 
 use super::super::Cause;
 use super::super::finding::SlurmJobId;
+use super::super::slurm::Said;
 use super::{Told, number, told};
-use crate::time::duration;
+use crate::time::{about, duration};
 
-pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, String>, age: u64) -> Told {
+/// What was told so long ago is told with its age.
+const OLD_SECONDS: u64 = 2 * 60;
+
+pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<Said>, String>, age: u64) -> Told {
     let mut details = vec![format!("It was submitted {} ago.", duration(age))];
     let headline = format!("The gateway accepted the job's launch, as Slurm job {}.", number(slurm_job));
-    let slurm = match asked {
-        Ok(Some(slurm)) => slurm,
+    let (slurm, told_ago) = match asked {
+        Ok(Some(said)) => (&said.slurm_job, Some(said.age).filter(|age| *age >= OLD_SECONDS)),
         Ok(None) => {
             details.push("The gateway knows nothing more about it.".to_owned());
             return told(Cause::Submitted, headline, details, &["Look on the cluster: squeue, scontrol show job."]);
@@ -34,8 +38,13 @@ pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, 
         ];
         return told(Cause::SlurmEnded, headline, details, &advice);
     }
+    let waits = matches!(slurm.state.as_str(), "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED");
+    match estimate(slurm, reason, told_ago).filter(|_| waits) {
+        Some(estimate) => details.insert(0, estimate),
+        None => details.extend(told_ago.map(|ago| format!("Its gateway told this {} ago.", duration(ago)))),
+    }
     match slurm.state.as_str() {
-        "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED" => {
+        _ if waits => {
             let headline = match reason {
                 Some(reason) => format!("Slurm job {id} waits in Slurm's queue: {reason}."),
                 None => format!("Slurm job {id} waits in Slurm's queue ({}).", slurm.state),
@@ -51,6 +60,18 @@ pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<SlurmJob>, 
             told(Cause::SlurmRunning, headline, details, &advice)
         }
     }
+}
+
+/// When Slurm expects to start it, and its place in the queue.
+fn estimate(slurm: &SlurmJob, reason: Option<&str>, told_ago: Option<u64>) -> Option<String> {
+    let place = slurm.position.map(|position| format!("place {position} in the queue"));
+    let of = told_ago.map(|ago| format!(", told {} ago", duration(ago))).unwrap_or_default();
+    let Some(starts_in) = slurm.starts_in else {
+        return Some(format!("It has {}{of}.", place?));
+    };
+    let why: Vec<String> = reason.map(str::to_owned).into_iter().chain(place).collect();
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+    Some(format!("Slurm expects to start it {}{why}; this is Slurm's estimate{of}.", about(starts_in)))
 }
 
 /// What to do about Slurm's reasons for pending (squeue's manual, JOB REASON CODES).

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
 use chrono::DateTime;
@@ -39,6 +40,7 @@ pub(super) struct Attempt {
     pub(super) shows: Shows,
 }
 
+type Meanwhile = Rc<dyn Fn(&Memory)>;
 type Happening = Box<dyn FnOnce(&Memory, &mut World)>;
 
 #[derive(Default)]
@@ -48,7 +50,7 @@ pub(super) struct World {
     /// What happens before each of the next calls of the list.
     pub(super) before_list: VecDeque<Happening>,
     /// What happens once while a delivery is read.
-    pub(super) meanwhile: Option<Rc<dyn Fn(&Memory)>>,
+    pub(super) meanwhile: Option<Meanwhile>,
     /// After so many calls more, GitHub limits the rate.
     pub(super) calls_left: Option<u32>,
     /// How many seconds a call takes.
@@ -204,17 +206,7 @@ impl World {
         let mut rest = listed.into_iter().filter(|attempt| below.is_none_or(|below| attempt.id < below));
         let page: Vec<&Attempt> = rest.by_ref().take(100).collect();
         let header = |name: &str| request.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-        // It is of the credential too.
-        let tag = format!(
-            "\"{:?}-{}\"",
-            header("authorization").map(str::len),
-            page.first().map_or(0, |page| page.id) + page.len() as u64
-        );
-        if header("if-none-match") == Some(&tag) {
-            self.unchanged += 1;
-            return Ok(HttpResponse { status: 304, headers: Vec::new(), body: Vec::new() });
-        }
-        let mut headers = vec![("ETag".to_owned(), tag.replace(' ', ""))];
+        let mut headers = Vec::new();
         if let (Some(last), Some(_)) = (page.last(), rest.next()) {
             let url = format!("https://api.github.com/app/hook/deliveries?per_page=100&cursor=v1_{}", last.id);
             headers.push(("Link".to_owned(), format!("<{url}>; rel=\"next\"")));
@@ -227,6 +219,15 @@ impl World {
             })
         };
         let body = Value::Array(page.iter().map(entry).collect()).to_string().into_bytes();
+        // It is of the credential too.
+        let mut hasher = DefaultHasher::new();
+        (&body, header("authorization")).hash(&mut hasher);
+        let tag = format!("\"{:x}\"", hasher.finish());
+        if header("if-none-match") == Some(&tag) {
+            self.unchanged += 1;
+            return Ok(HttpResponse { status: 304, headers: Vec::new(), body: Vec::new() });
+        }
+        headers.push(("ETag".to_owned(), tag));
         Ok(HttpResponse { status: 200, headers, body })
     }
 

@@ -4,3 +4,4 @@ mod crashes;
 mod hook;
 mod lost;
 mod poll;
+mod random;

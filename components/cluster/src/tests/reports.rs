@@ -1,0 +1,206 @@
+//! What gateways tell, and may not tell.
+
+use gha_slurm_core::ledger::{Ledger, LostReason};
+use gha_slurm_core::lifecycle::withdraw_unneeded;
+use serde_json::{Value, json};
+
+use super::{
+    LEASE, SKEW, ask, destination, facts, fetch, finish, orders_left, pass, platform, queue, report, retry, state,
+    submitted,
+};
+
+fn cancelled(launch: &str) -> Value {
+    json!({"launch": launch, "news": "cancelled"})
+}
+
+#[test]
+fn what_is_told_of_another_clusters_launch_or_of_none_is_of_no_use() {
+    let platform = platform();
+    queue(&platform, 1, &["eiger"]);
+    queue(&platform, 2, &["alps"]);
+    queue(&platform, 3, &["tave"]);
+    let before = platform.values();
+    for launch in ["1-1", "2-2", "3-1", "99-1", "2-13"] {
+        for news in [
+            submitted(launch),
+            state(launch, "COMPLETED"),
+            cancelled(launch),
+            json!({"launch": launch, "news": "refused", "message": "no"}),
+            json!({"launch": launch, "news": "unavailable", "message": "no"}),
+        ] {
+            let answer = report(&platform, "login1", &json!([news]));
+            assert_eq!(answer["unknown"], json!([launch]), "{news}");
+        }
+    }
+    let changed: Vec<String> =
+        platform.values().into_iter().filter(|value| !before.contains(value)).map(|(key, _)| key).collect();
+    assert!(changed.iter().all(|key| key.starts_with("gha-slurm/1/cluster/alps/")), "{changed:?}");
+}
+
+#[test]
+fn what_is_told_twice_changes_nothing() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    let all = json!([submitted("1-1"), state("1-1", "RUNNING"), state("1-1", "FAILED")]);
+    report(&platform, "login1", &all);
+    let before = platform.values();
+    pass(&platform, 5);
+    for _ in 0..3 {
+        report(&platform, "login1", &all);
+    }
+    let changed: Vec<String> =
+        platform.values().into_iter().filter(|value| !before.contains(value)).map(|(key, _)| key).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    assert_eq!(platform.audited.borrow().iter().filter(|line| line.contains("\"launch\"")).count(), 1);
+}
+
+#[test]
+fn a_launch_whose_job_ended_on_its_way_is_cancelled_in_the_same_answer() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    finish(&platform, 1);
+    let answer = report(&platform, "login1", &json!([submitted("1-1")]));
+    assert_eq!(answer["cancel"], json!(["1-1"]));
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]), "not again at once");
+    pass(&platform, 60);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]), "until it is told");
+    report(&platform, "login1", &json!([cancelled("1-1")]));
+    pass(&platform, 60);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]));
+    assert!(orders_left(&platform).is_empty());
+}
+
+#[test]
+fn a_launch_that_nobody_has_cancelled_stays_what_it_is() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([cancelled("1-1")]));
+    assert!(!facts(&platform, "1-1").cancelled().unwrap());
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    let answer = report(&platform, "login1", &json!([state("1-1", "PENDING")]));
+    assert_eq!(answer["cancel"], json!(["1-1"]));
+}
+
+/// Of two gateways with an index each, the one that did not submit a launch has nothing to cancel.
+#[test]
+fn an_order_to_cancel_waits_for_the_gateway_that_has_the_launch() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login2", 0);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    assert_eq!(report(&platform, "login2", &json!([]))["cancel"], json!([]));
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+}
+
+/// The launch was withdrawn at the moment in which it was redeemed: GitHub may have given a job to its runner.
+#[test]
+fn a_runner_that_registered_is_not_cancelled() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    assert!(facts(&platform, "1-1").commit_redemption().unwrap());
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]));
+    assert!(orders_left(&platform).is_empty());
+}
+
+#[test]
+fn where_that_gateway_does_not_ask_any_more_another_one_is_told_to_cancel() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    pass(&platform, 180);
+    assert_eq!(report(&platform, "login2", &json!([]))["cancel"], json!(["1-1"]));
+    report(&platform, "login2", &json!([cancelled("1-1")]));
+    assert!(facts(&platform, "1-1").cancelled().unwrap());
+    // It had nothing to cancel, and the one that has it is back.
+    let answer = report(&platform, "login1", &json!([state("1-1", "PENDING")]));
+    assert_eq!(answer["cancel"], json!([]), "that was a minute ago at most");
+    pass(&platform, 60);
+    assert_eq!(report(&platform, "login2", &json!([]))["cancel"], json!([]));
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+    report(&platform, "login1", &json!([cancelled("1-1"), state("1-1", "CANCELLED")]));
+    assert!(orders_left(&platform).is_empty());
+}
+
+#[test]
+fn the_report_of_a_gateway_that_was_away_while_another_submitted_its_launch_is_taken() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    pass(&platform, LEASE + SKEW);
+    fetch(&platform, "alps", "login2", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    let answer = report(&platform, "login2", &json!([submitted("1-1")]));
+    assert_eq!(answer, json!({"launches": [], "cancel": [], "unknown": []}));
+    assert!(facts(&platform, "1-1").launched().unwrap().is_some());
+}
+
+#[test]
+fn a_refusal_is_told_and_tried_again_after_a_while() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    let long = "x".repeat(1000) + "\u{1b}[31m";
+    report(&platform, "login1", &json!([{"launch": "1-1", "news": "refused", "message": long}]));
+    let failure = facts(&platform, "1-1").submissions().last_failure().unwrap().unwrap();
+    assert!(failure.why.len() < 400 && !failure.why.contains('\u{1b}'), "{}", failure.why);
+    pass(&platform, 9 * 60);
+    retry(&platform, 1, &["alps"]);
+    assert!(fetch(&platform, "alps", "login1", 8).is_empty());
+    pass(&platform, 4 * 60);
+    retry(&platform, 1, &["alps"]);
+    assert_eq!(fetch(&platform, "alps", "login1", 8), [("1-1".to_owned(), true)]);
+}
+
+/// A report that the store cannot be read for is no reason to forget the others.
+#[test]
+fn a_launch_with_a_broken_fact_keeps_no_other_from_being_told_of() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    queue(&platform, 2, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    platform.plant("gha-slurm/1/launch/1-1/launched", b"?");
+    report(&platform, "login1", &json!([submitted("1-1"), submitted("2-1")]));
+    assert!(facts(&platform, "2-1").launched().unwrap().is_some());
+}
+
+/// After the retention nothing is known of a launch, and its order would stand for ever.
+#[test]
+fn an_order_to_cancel_of_a_deleted_job_is_forgotten_and_leaves_nothing() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    let job = "1-1".parse::<gha_slurm_protocol::identity::LaunchId>().unwrap().job;
+    let keys = Ledger(&platform).job(job).keys().unwrap();
+    gha_slurm_core::ports::Store::delete_many(&platform, &keys).unwrap();
+    pass(&platform, 600);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]));
+    let left: Vec<String> = platform.keys().into_iter().filter(|key| key.contains("1-1")).collect();
+    assert!(left.is_empty() && orders_left(&platform).is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_launch_that_was_lost_while_it_was_leased_is_cancelled_when_it_is_told_of() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    facts(&platform, "1-1").record_lost(LostReason::Unserved).unwrap();
+    let answer = ask(&platform, "alps", &json!({"gateway": "login1", "room": 8, "reports": [submitted("1-1")]}));
+    assert_eq!((&answer["cancel"], &answer["launches"]), (&json!(["1-1"]), &json!([])));
+}
