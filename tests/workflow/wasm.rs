@@ -31,7 +31,12 @@ fn imports_exports_and_size() {
     for name in ["webhook", "runner", "cluster", "tick"] {
         let path = format!("{}/target/wasm32-wasip1/wasm/gha_slurm_{name}.wasm", env!("CARGO_MANIFEST_DIR"));
         let wasm = std::fs::read(&path).unwrap();
-        let largest = if name == "tick" { 1_000_000 } else { LARGEST };
+        // The tick has the flow of a delivery as well, and the read model.
+        let largest = match name {
+            "tick" => 1_400_000,
+            "webhook" => 900_000,
+            _ => LARGEST,
+        };
         assert!(wasm.len() < largest, "{name} has {} bytes", wasm.len());
         let mut exports = Vec::new();
         for payload in Parser::new(0).parse_all(&wasm) {
