@@ -261,8 +261,14 @@ impl<P: Store + Clock> Ledger<'_, P> {
     pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<OnTheWay>, StoreError> {
         const REGISTERED: [LaunchFact; 3] = [LaunchFact::Commit, LaunchFact::Redeemed, LaunchFact::Took];
         const GIVEN_UP: [LaunchFact; 2] = [LaunchFact::Lost, LaunchFact::Withdrawn];
-        const OTHERS: [LaunchFact; 5] =
-            [LaunchFact::Offered, LaunchFact::Leased, LaunchFact::Cancelled, LaunchFact::Ended, LaunchFact::Asked];
+        const OTHERS: [LaunchFact; 6] = [
+            LaunchFact::Launched,
+            LaunchFact::Offered,
+            LaunchFact::Leased,
+            LaunchFact::Cancelled,
+            LaunchFact::Ended,
+            LaunchFact::Asked,
+        ];
         let all = || REGISTERED.into_iter().chain(GIVEN_UP).chain(OTHERS);
         let mut values = Values::default();
         values.load(self.0, launches.iter().flat_map(|id| all().map(|fact| keys::launch(*id, fact))).collect())?;
