@@ -261,7 +261,8 @@ impl World {
     /// What Slurm was asked to take comes to its end before so much time has passed.
     pub(crate) fn land_in_time(&mut self, seconds: u64) {
         let until = self.now + seconds;
-        for index in 0..self.gateways.len() {
+        let alive: Vec<usize> = (0..self.gateways.len()).filter(|index| self.gateways[*index].alive).collect();
+        for index in alive {
             let ends = |step| matches!(step, Step::Submitting(begun) if until > begun + ATTEMPT_SECONDS);
             for launch in self.gateways[index].in_step(ends) {
                 self.land_one(index, launch);

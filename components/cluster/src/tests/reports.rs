@@ -1,6 +1,6 @@
 //! What gateways tell, and may not tell.
 
-use gha_slurm_core::ledger::{Ledger, LostReason};
+use gha_slurm_core::ledger::{Heard, Ledger, LostReason};
 use gha_slurm_core::lifecycle::withdraw_unneeded;
 use serde_json::{Value, json};
 
@@ -95,6 +95,10 @@ fn an_order_to_cancel_waits_for_the_gateway_that_has_the_launch() {
     report(&platform, "login1", &json!([submitted("1-1")]));
     finish(&platform, 1);
     withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    assert_eq!(report(&platform, "login2", &json!([]))["cancel"], json!([]));
+    // Of two that write at once that they ask, one is forgotten for a moment.
+    let heard = Heard::default().with("login2", None, platform.seconds.get());
+    Ledger(&platform).record_heard(&"alps".parse().unwrap(), &heard).unwrap();
     assert_eq!(report(&platform, "login2", &json!([]))["cancel"], json!([]));
     assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::facts::LaunchFacts;
 use super::keys::{self, LaunchAttempts, LaunchFact};
 use super::records::Values;
-use super::{Attempts, Ledger, LostReason, Requested, encode, read, write};
+use super::{Attempts, Ledger, Lost, LostReason, Requested, encode, read, write};
 use crate::launch_token::CLOCK_TOLERANCE_SECONDS;
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
@@ -245,14 +245,15 @@ pub struct OnTheWay {
     pub registered: bool,
     /// When a gateway was last told to cancel it, in seconds of Unix time.
     pub asked: Option<u64>,
+    /// When it was lost or withdrawn, in seconds of Unix time.
+    pub given_up: Option<u64>,
     submitted: bool,
-    given_up: bool,
 }
 
 impl OnTheWay {
     /// Whether it is not to be submitted any more: it was, or it serves nobody.
     pub fn is_settled(&self) -> bool {
-        self.submitted || self.given_up
+        self.submitted || self.given_up.is_some()
     }
 }
 
@@ -260,24 +261,32 @@ impl<P: Store + Clock> Ledger<'_, P> {
     /// How far launches are on their way to a cluster that fetches, in their order, in one step of the store.
     pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<OnTheWay>, StoreError> {
         const REGISTERED: [LaunchFact; 3] = [LaunchFact::Commit, LaunchFact::Redeemed, LaunchFact::Took];
-        const GIVEN_UP: [LaunchFact; 2] = [LaunchFact::Lost, LaunchFact::Withdrawn];
-        const OTHERS: [LaunchFact; 5] =
-            [LaunchFact::Offered, LaunchFact::Leased, LaunchFact::Cancelled, LaunchFact::Ended, LaunchFact::Asked];
-        let all = || REGISTERED.into_iter().chain(GIVEN_UP).chain(OTHERS);
+        const OTHERS: [LaunchFact; 8] = [
+            LaunchFact::Launched,
+            LaunchFact::Lost,
+            LaunchFact::Withdrawn,
+            LaunchFact::Offered,
+            LaunchFact::Leased,
+            LaunchFact::Cancelled,
+            LaunchFact::Ended,
+            LaunchFact::Asked,
+        ];
+        let all = || REGISTERED.into_iter().chain(OTHERS);
         let mut values = Values::default();
         values.load(self.0, launches.iter().flat_map(|id| all().map(|fact| keys::launch(*id, fact))).collect())?;
         let known = |id: &LaunchId| {
             let key = |fact| keys::launch(*id, fact);
             let any = |facts: &[LaunchFact]| facts.iter().any(|fact| values.has(&key(*fact)));
+            let lost: Option<Lost> = values.read(&key(LaunchFact::Lost))?;
             Ok(OnTheWay {
                 offered: values.read(&key(LaunchFact::Offered))?,
                 leased: values.read(&key(LaunchFact::Leased))?,
                 cancelled: any(&[LaunchFact::Cancelled]),
                 ended: any(&[LaunchFact::Ended]),
                 asked: values.read(&key(LaunchFact::Asked))?,
+                given_up: lost.map(|lost| lost.at).or(values.read(&key(LaunchFact::Withdrawn))?),
                 registered: any(&REGISTERED),
                 submitted: any(&REGISTERED) || any(&[LaunchFact::Launched]),
-                given_up: any(&GIVEN_UP),
             })
         };
         launches.iter().map(known).collect()

@@ -21,6 +21,8 @@ use crate::ports::Platform;
 pub const LEASE_SECONDS: u64 = 120;
 /// An order to cancel is repeated so often until it is reported as carried out.
 const CANCEL_AGAIN_SECONDS: u64 = 60;
+/// So long an order to cancel is for the gateway alone that had the launch. After that it is known whether that one asks.
+const HOLDER_SECONDS: u64 = 60 + CLOCK_TOLERANCE_SECONDS;
 /// So many orders are looked at in one step.
 const WINDOW: usize = 128;
 /// So many are looked at for one request.
@@ -168,7 +170,8 @@ fn cancel<P: Platform>(platform: &P, leaser: Leaser<'_>, launch: LaunchId, known
         return Ok(Verdict::Later);
     }
     let holder = known.leased.as_ref().map_or(leaser.gateway, |leased| &leased.gateway);
-    if holder != leaser.gateway && leaser.heard.asks(holder, now) {
+    let fresh = known.given_up.is_some_and(|at| now < at.saturating_add(HOLDER_SECONDS));
+    if holder != leaser.gateway && (fresh || leaser.heard.asks(holder, now)) {
         return Ok(Verdict::Later);
     }
     // Nothing is known of it any more, and so nobody could be told that it was cancelled.
