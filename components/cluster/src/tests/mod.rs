@@ -29,7 +29,7 @@ const SKEW: u64 = 120;
 fn platform() -> Memory {
     let platform = Memory::configured();
     let clusters = format!(
-        "[[cluster]]\nname = 'alps'\nreach = 'fetch'\nsecret_sha256 = ['{}', '{}']\n\
+        "[[cluster]]\nname = 'alps'\nreach = 'fetch'\nsecret_sha256 = '{} {}'\n\
          [[cluster]]\nname = 'eiger'\nreach = 'fetch'\nsecret_sha256 = '{}'\n\
          [[cluster]]\nname = 'tave'\nreach = 'push'\n",
         digest(ALPS),
