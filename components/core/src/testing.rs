@@ -272,6 +272,7 @@ impl Http for Memory {
 }
 
 /// What was asked for by a job of no particular kind.
+#[allow(clippy::unwrap_used, reason = "tests alone call it")]
 pub fn requested() -> Requested {
     Requested {
         repository_id: RepositoryId(7),

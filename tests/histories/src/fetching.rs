@@ -133,7 +133,7 @@ impl World {
                 Step::Submitted(job) => Some(job),
                 _ => None,
             });
-            submitted.filter(|job| self.slurm_state(*job) == wanted).count() as u32
+            u32::try_from(submitted.filter(|job| self.slurm_state(*job) == wanted).count()).unwrap()
         };
         let queue = Some(QueueLength { pending: of_state("PENDING"), running: of_state("RUNNING") });
         let carried = gateway.carried();
