@@ -11,7 +11,7 @@ use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ports::{Clock, Random, Store, StoreError};
 use gha_slurm_core::profile::{Profiles, Wanted};
 use gha_slurm_delivery::events::WorkflowJobEvent;
-use gha_slurm_protocol::identity::RepositoryName;
+use gha_slurm_protocol::identity::{ClusterName, RepositoryName};
 use gha_slurm_protocol::labels::LabelSet;
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_simulator::github::sign;
@@ -108,9 +108,11 @@ fn tokens(criterion: &mut Criterion) {
         profile: "default".to_owned(),
     };
     let root = Secret::new("the-secret-that-gateway-and-app-share");
-    criterion
-        .bench_function("issue a launch token", |bencher| bencher.iter(|| tokens.issue(&root, id, launch.clone())));
-    let Ok(token) = tokens.issue(&root, id, launch) else { return };
+    let cluster = ClusterName::default();
+    criterion.bench_function("issue a launch token", |bencher| {
+        bencher.iter(|| tokens.issue((&cluster, &root), id, launch.clone()))
+    });
+    let Ok(token) = tokens.issue((&cluster, &root), id, launch) else { return };
     criterion.bench_function("verify a launch token", |bencher| {
         bencher.iter(|| tokens.verify(black_box(token.expose())));
     });

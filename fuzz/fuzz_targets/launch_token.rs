@@ -10,6 +10,7 @@ use gha_slurm_core::launch_token::{Launch, LaunchTokens};
 use gha_slurm_core::ledger::keys;
 use gha_slurm_core::ports::{Clock, Store};
 use gha_slurm_core::testing::Memory;
+use gha_slurm_protocol::identity::ClusterName;
 use gha_slurm_protocol::secret::Secret;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -24,7 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         "run_attempt": 1, "profile": "default",
     }))
     .unwrap();
-    let ours = tokens.issue(&Secret::new("gateway-secret"), "42-1".parse().unwrap(), launch).unwrap();
+    let ours = tokens
+        .issue((&ClusterName::default(), &Secret::new("gateway-secret")), "42-1".parse().unwrap(), launch)
+        .unwrap();
     assert!(tokens.verify(ours.expose()).is_ok());
 
     if let Ok(text) = std::str::from_utf8(bytes) {

@@ -13,14 +13,13 @@ use super::{
 };
 use crate::exchange::exchange;
 
+/// Launches with whether each was handed out again.
+type Handed = Vec<(String, bool)>;
+
 type Got = Rc<RefCell<Vec<(String, bool)>>>;
 
 /// Another gateway's exchange after so many operations; whether it came to that.
-fn interrupted(
-    platform: &Memory,
-    operations: u32,
-    gateway: &'static str,
-) -> (Vec<(String, bool)>, Vec<(String, bool)>, bool) {
+fn interrupted(platform: &Memory, operations: u32, gateway: &'static str) -> (Handed, Handed, bool) {
     let other: Got = Rc::default();
     let seen = Rc::clone(&other);
     platform.meanwhile(operations, move |platform| *seen.borrow_mut() = fetch(platform, "alps", gateway, 8));
