@@ -134,9 +134,11 @@ impl Commands {
             if !jobs.iter().any(|job| job.id == line.id && job.name == line.name) {
                 continue;
             }
-            let mut state = line.state;
+            // What is there and is not understood is not gone.
+            let strange = || BackendError::Outage(format!("squeue's answer about {} is not understood", line.id));
+            let mut state = line.state().ok_or_else(strange)?;
             if state.state == PENDING {
-                state.position = self.position(user, line.partition, line.id).await;
+                state.position = self.position(user, line.partition().unwrap_or_default(), line.id).await;
             }
             states.insert(line.id, state);
         }
@@ -144,6 +146,9 @@ impl Commands {
     }
 
     async fn position(&self, user: &str, partition: &str, id: SlurmJobId) -> Option<u32> {
+        if partition.is_empty() {
+            return None;
+        }
         let of = format!("--partition={partition}");
         // By priority, and by age where that is the same.
         let asked = ["--noheader", "--states=PENDING", "--sort=-p,i", "--format=%A", &of];
@@ -182,25 +187,28 @@ fn submitted(printed: &str) -> Option<SlurmJobId> {
 struct Line<'a> {
     id: SlurmJobId,
     name: &'a str,
-    state: State,
-    partition: &'a str,
+    rest: Vec<&'a str>,
 }
 
 impl<'a> Line<'a> {
-    /// `None` for anything else. Slurm's words for states have no blanks and no digits.
+    /// `None` for one that is about no Slurm job.
     fn read(line: &'a str) -> Option<Self> {
         let mut fields = line.split('|').map(str::trim);
-        let mut next = || fields.next();
-        let (id, name, states) = (next()?.parse().ok()?, next()?, next()?);
-        let (reason, start, partition) = (next()?, next()?, next()?);
+        let (id, name) = (fields.next()?.parse().ok()?, fields.next()?);
+        Some(Self { id, name, rest: fields.collect() })
+    }
+
+    /// Slurm's words for states have no blanks and no digits.
+    fn state(&self) -> Option<State> {
+        let [states, reason, start, _partition] = self.rest.as_slice() else { return None };
         let word = |byte: u8| byte.is_ascii_alphabetic() || b"_+,".contains(&byte);
-        let named = !states.is_empty() && states.bytes().all(word) && is_plain(partition, b"-_.,", 1000);
-        if next().is_some() || !named {
-            return None;
-        }
         // `N/A` where Slurm expects nothing yet.
-        let state = State::new(one_state(states.split(['+', ','])), Some(reason)).starting(start.parse().ok());
-        Some(Self { id, name, state, partition })
+        let state = |states: &str| State::new(one_state(states.split(['+', ','])), Some(reason));
+        (!states.is_empty() && states.bytes().all(word)).then(|| state(states).starting(start.parse().ok()))
+    }
+
+    fn partition(&self) -> Option<&'a str> {
+        self.rest.last().copied().filter(|name| is_plain(name, b"-_.,", 1000))
     }
 }
 
@@ -318,9 +326,9 @@ mod tests {
         let read = |text: &str| {
             let printed = format!("{banner}{text}\n");
             let mut lines = printed.lines().filter_map(Line::read);
-            (lines.next().map(|line| (line.id, line.state)), lines.count())
+            (lines.next().map(|line| (line.id, line.state())), lines.count())
         };
-        let one = |state: State| (Some((17, state)), 0);
+        let one = |state: State| (Some((17, Some(state))), 0);
         let pending = State::new("PENDING", Some("Resources"));
         assert_eq!(read("17|gha-slurm-1-1|PENDING|Resources|N/A|gha"), one(pending.clone()));
         let expected = State { start: Some(1_795_765_238), ..pending };
@@ -329,9 +337,14 @@ mod tests {
         assert_eq!(read("17|x|NODE_FAIL+REQUEUED|None|N/A|gha"), one(State::new("REQUEUED", None)));
         let in_words = read("17|gha-slurm-1-1|PENDING|Resources|2026-11-27T12:00:00|gha");
         assert_eq!(in_words, one(State { start: None, ..expected }), "of a time zone that is not known");
-        for none in ["", "17|x|PENDING|None|N/A", "17|x|PENDING|None|N/A|gha|y", "x|x|PENDING|None|N/A|gha"] {
+        for none in ["", "17", "x|x|PENDING|None|N/A|gha"] {
             assert_eq!(read(none), (None, 0), "{none}");
         }
+        for strange in ["17|x|PENDING|None|N/A", "17|x|PENDING|None|N/A|gha|y", "17|x||None|N/A|gha", "17|x"] {
+            assert_eq!(read(strange), (Some((17, None)), 0), "there, and not understood: {strange}");
+        }
+        let odd = Line::read("17|x|PENDING|None|N/A|g$a").unwrap();
+        assert!(odd.state().is_some() && odd.partition().is_none(), "of a partition that is never passed on");
     }
 
     #[test]

@@ -217,10 +217,10 @@ async fn a_launch_reaches_slurm_within_two_seconds_at_the_median() {
         site.app.offer(&launch, &json!({}));
         tokio::time::sleep(Duration::from_millis(190)).await;
     }
-    let mut waiting: Vec<_> = (1..=21).map(|number| format!("{number}-1")).collect();
-    // By when the folder of each Slurm job was made.
-    site.until("all are in Slurm", || site.slurm.count() == 21).await;
-    for launch in waiting.drain(..) {
+    for number in 1..=21 {
+        let launch = format!("{number}-1");
+        site.submitted(&launch).await;
+        // By when Slurm had it.
         let job = site.slurm.jobs_of(&launch).remove(0);
         let made = site.folder.path().join("slurm/jobs").join(job).join("name");
         let age = std::fs::metadata(made).unwrap().modified().unwrap().elapsed().unwrap();

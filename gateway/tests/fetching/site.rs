@@ -52,7 +52,8 @@ done
 const SCANCEL: &str = r#"
 [ -e "$D/away" ] && { echo "scancel: error: Unable to contact slurm controller" >&2; exit 1; }
 for word; do id=$word; done
-echo CANCELLED >"$D/jobs/$id/state"
+echo CANCELLED >"$D/cancelled"
+mv "$D/cancelled" "$D/jobs/$id/state"
 "#;
 
 pub(crate) struct Slurm(PathBuf);
@@ -92,7 +93,10 @@ impl Slurm {
     }
 
     pub(crate) fn set(&self, job: &str, what: &str, text: &str) {
-        std::fs::write(self.0.join("jobs").join(job).join(what), text).unwrap();
+        // At once, for whoever reads it meanwhile.
+        let (folder, new) = (self.0.join("jobs").join(job), self.0.join("new"));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, folder.join(what)).unwrap();
     }
 
     pub(crate) fn state(&self, job: &str) -> String {

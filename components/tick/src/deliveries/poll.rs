@@ -3,7 +3,8 @@
 //! One run reads what is new in GitHub's list, by what [`Reading`] knows of it, and handles it in order, the oldest first.
 //! The list is asked for with the tag of the page that was read last, so that a run that finds nothing new costs one call
 //! that does not count against GitHub's primary limit, and writes nothing. What an entry says of the delivery's success is
-//! not looked at: the webhook of such an App leads nowhere, or to something that answers with anything.
+//! not looked at, unless webhooks were received when it was made: the webhook of such an App leads nowhere, or to something
+//! that answers with anything.
 //!
 //! Nothing blocks for long and nothing is lost silently. What GitHub lists and does not show is told of, and tried again
 //! beside the others for about an hour. Where GitHub or the store fails, a run ends, and the next one begins with the same
@@ -90,13 +91,14 @@ impl<P: Platform> Reader<'_, P> {
         if stored.turn.as_ref().is_some_and(|turn| turn.until > now) {
             return Ok(());
         }
+        let shown = shown.unwrap_or_default();
         let mut reading = stored.clone();
-        reading.begin(now);
+        reading.begin(now, shown.mode == Webhooks::Receive && shown.read_at > 0);
         let mut run = Run {
             reader: self,
             reading,
             stored,
-            shown: shown.unwrap_or_default(),
+            shown,
             turn: None,
             listed: false,
             newest: Vec::new(),

@@ -51,6 +51,8 @@ pub(super) struct Reading {
     floor: u64,
     /// What was made before is not looked at.
     oldest: u64,
+    /// Until then webhooks were received: what arrived before was handled.
+    received_until: u64,
     /// What was dealt with since the floor: its id, and when it was made.
     seen: Vec<(u64, u64)>,
     /// The cursors of pages that wait, the lowest last.
@@ -95,8 +97,12 @@ impl Reading {
         Self { app, ..Self::default() }
     }
 
-    /// Leaves alone what has become too old; at the first reading, all but the last day.
-    pub(super) fn begin(&mut self, now: u64) {
+    /// Leaves alone what has become too old, at the first reading all but the last day; and what arrived, if webhooks were
+    /// received until now.
+    pub(super) fn begin(&mut self, now: u64, received: bool) {
+        if received {
+            self.received_until = now;
+        }
         self.oldest = now.saturating_sub(OLDEST_SECONDS);
         self.mark = self.mark.max(self.oldest);
         self.raise(self.oldest);
@@ -144,7 +150,9 @@ impl Reading {
             Some(at) => at >= self.floor || (entry.id > self.top && at >= self.oldest),
             None => true,
         };
-        let new = |entry: &&DeliveryEntry| worth(entry) && young(entry) && !seen.contains(&entry.id);
+        let received = |at| at < self.received_until;
+        let arrived = |entry: &DeliveryEntry| entry.status == "OK" && entry.at().is_some_and(received);
+        let new = |entry: &&DeliveryEntry| worth(entry) && young(entry) && !arrived(entry) && !seen.contains(&entry.id);
         page.deliveries.iter().rev().filter(new).cloned().collect()
     }
 

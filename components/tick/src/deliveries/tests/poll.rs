@@ -12,7 +12,7 @@ use gha_slurm_scene::Scene;
 use gha_slurm_webhook::receive::receive;
 use serde_json::{Value, json};
 
-use super::hook::{FIRST, Hook, Shows, whole};
+use super::hook::{Attempt, FIRST, Hook, Shows, whole};
 use crate::run::tick;
 
 fn hook() -> Hook {
@@ -78,11 +78,11 @@ fn what_nothing_follows_from_costs_no_call() {
             .into_iter()
             .enumerate()
     {
-        hook.add(super::hook::Attempt { event, action, ..hook.job(FIRST + number as u64, 1, "queued") });
+        hook.add(Attempt { event, action, ..hook.job(FIRST + number as u64, 1, "queued") });
     }
     let mut gone = hook.job(FIRST + 9, 1, "queued");
     gone.payload = json!({"action": "deleted", "repositories": [{"id": 7}]});
-    hook.add(super::hook::Attempt { event: "installation", action: "deleted", ..gone });
+    hook.add(Attempt { event: "installation", action: "deleted", ..gone });
     hook.poll();
     assert_eq!(hook.read(), [9]);
 }
@@ -183,7 +183,7 @@ fn what_cannot_be_read_blocks_nothing_is_told_of_and_tried_again() {
         Shows::Body(json!({"id": 7, "guid": "g", "event": "workflow_job", "request": {"payload": null}})),
     ];
     for (shows, job) in bad.into_iter().zip(1..) {
-        hook.add(super::hook::Attempt { shows, ..hook.job(FIRST + job, job, "queued") });
+        hook.add(Attempt { shows, ..hook.job(FIRST + job, job, "queued") });
     }
     hook.queue(8..=8);
     let answer = hook.poll();
@@ -272,7 +272,7 @@ fn a_gateway_that_hangs_slows_one_delivery_and_not_all() {
 fn several_attempts_at_one_delivery_are_read_once() {
     let hook = hook();
     for id in 1..=20 {
-        hook.add(super::hook::Attempt { guid: "same".to_owned(), ..hook.job(FIRST + id, 1, "queued") });
+        hook.add(Attempt { guid: "same".to_owned(), ..hook.job(FIRST + id, 1, "queued") });
     }
     hook.poll();
     assert!(hook.read().len() <= 16, "{:?}", hook.read());
@@ -299,9 +299,28 @@ fn the_first_reading_begins_a_day_ago_and_what_became_a_day_old_is_left_alone() 
 }
 
 #[test]
+fn what_was_received_before_is_not_read_and_what_did_not_arrive_then_is() {
+    let hook = Hook::new("receive");
+    hook.add(Attempt { status: "OK", ..hook.job(FIRST + 1, 1, "queued") });
+    hook.tick();
+    hook.pass(10);
+    hook.add(Attempt { status: "OK", ..hook.job(FIRST + 2, 2, "queued") });
+    hook.queue(3..=3);
+    hook.pass(10);
+    hook.platform.set_variable("webhooks", Some("poll"));
+    hook.poll();
+    assert_eq!(hook.read(), [3]);
+    hook.pass(10);
+    // Whatever answers there now.
+    hook.add(Attempt { status: "OK", ..hook.job(FIRST + 4, 4, "queued") });
+    hook.poll();
+    assert_eq!(hook.launched(), [3, 4]);
+}
+
+#[test]
 fn a_time_that_lies_ahead_hides_nothing() {
     let hook = hook();
-    hook.add(super::hook::Attempt { at: hook.platform.seconds.get() + 3600, ..hook.job(FIRST + 1, 1, "queued") });
+    hook.add(Attempt { at: hook.platform.seconds.get() + 3600, ..hook.job(FIRST + 1, 1, "queued") });
     hook.poll();
     hook.pass(3);
     hook.queue(2..=2);
