@@ -10,6 +10,7 @@ use jwt_simple::prelude::RS256KeyPair;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fetching::{SECRET, clusters};
 use crate::support::{ADMIN_TOKEN, App, GATEWAY_SECRET, LABELS, REPOSITORY, WEBHOOK_SECRET, program};
 
 /// An application in order, with a store on disk.
@@ -20,10 +21,14 @@ struct Patient {
 
 impl Patient {
     async fn healthy() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(changes: &[(&str, &str)]) -> Self {
         let events = Events::default();
         let github = GitHub::start(&[REPOSITORY], WEBHOOK_SECRET, events.clone()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let app = App::start_beside(github, events, folder.path().to_str().unwrap(), &[]).await;
+        let app = App::start_beside(github, events, folder.path().to_str().unwrap(), changes).await;
         Self { app, folder }
     }
 
@@ -142,6 +147,41 @@ async fn the_webhook_and_its_deliveries() {
     github.queue_job(REPOSITORY, LABELS).await;
     github.set_webhook_url(&hook);
     patient.says("deliveries-unauthorized", &[], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_that_are_read() {
+    let patient = Patient::healthy().await;
+    let github = &patient.app.github;
+    let poll = [("webhooks", "poll")];
+    patient.says("deliveries-never-read", &poll, 1);
+    github.set_webhook_url("");
+    patient.says("webhook-records-nothing", &poll, 1);
+
+    let patient = Patient::with(&[("webhooks", "poll"), ("poll_seconds", "1")]).await;
+    let github = &patient.app.github;
+    github.set_webhook_url("https://gha-slurm.invalid/");
+    patient.app.gateway.hold(true);
+    github.queue_job(REPOSITORY, LABELS).await;
+    patient.app.within_seconds(20, "it is launched", || patient.app.gateway.starts().len() == 1).await;
+    let (code, text) = patient.examine(&poll, &[]);
+    assert!(code == 0 && text.contains("✓ webhook    leads nowhere on purpose (webhooks = poll)\n"), "{text}");
+    assert!(text.contains("✓ deliveries read from GitHub's list; the newest was made"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_fetches() {
+    let clusters = clusters();
+    let changes = [("gateway_url", ""), ("gateway_secret", ""), ("clusters", clusters.as_str())];
+    let patient = Patient::with(&changes).await;
+    patient.says("cluster-never-asked", &changes, 1);
+    let url = format!("{}/clusters/alps/exchange", patient.app.url);
+    let request = patient.app.client.post(url).bearer_auth(SECRET).header("content-type", "application/json");
+    assert_eq!(request.body(r#"{"gateway": "login1", "room": 9}"#).send().await.unwrap().status(), 200);
+    patient.says("cluster-asks", &changes, 0);
+    let elsewhere = "[[profile]]\nname = 'gpu'\nlabels = ['self-hosted', 'gpu']\ncluster = 'daint'\n";
+    let changes = [&changes[..], &[("profiles", elsewhere)]].concat();
+    patient.says("cluster-unknown", &changes, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

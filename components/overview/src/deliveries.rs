@@ -89,8 +89,8 @@ pub fn deliveries<P: Store>(platform: &P) -> Result<Deliveries, StoreError> {
 pub struct Arrival {
     /// Which way they come.
     pub mode: Webhooks,
-    /// When GitHub's list was last read, as a Unix time in seconds; 0 if it never was. It may have been read up to a
-    /// minute later with nothing new in it.
+    /// When GitHub's list was last read, as a Unix time in seconds. It may have been read up to a minute later with nothing
+    /// new in it.
     pub read_at: u64,
     /// When the newest delivery that was dealt with was made, as a Unix time in seconds; null if there was none.
     pub newest_at: Option<u64>,
@@ -105,8 +105,8 @@ pub fn encode_reading(arrival: &Arrival) -> Result<(String, Vec<u8>), StoreError
     encode(&keys::github_reading(), arrival)
 }
 
-/// How deliveries arrive, as the tick last saw it. If it cannot be read, it is treated as missing: the tick writes it
-/// again.
-pub fn reading<P: Store>(platform: &P) -> Result<Arrival, StoreError> {
-    Ok(platform.get(&keys::github_reading())?.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default())
+/// How deliveries arrive, as the tick last saw it; `None` until GitHub's list was read once. If it cannot be decoded, it is
+/// treated as missing: the tick writes it again.
+pub fn reading<P: Store>(platform: &P) -> Result<Option<Arrival>, StoreError> {
+    Ok(platform.get(&keys::github_reading())?.and_then(|kept| serde_json::from_slice(&kept).ok()))
 }

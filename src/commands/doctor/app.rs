@@ -3,9 +3,12 @@
 use gha_slurm_core::github::client::{AppState, GitHub, GitHubError};
 use gha_slurm_core::github::deliveries::DeliveryEntry;
 use gha_slurm_core::github::requirements::{EVENTS, RUNNERS, permissions};
-use gha_slurm_core::settings::Settings;
+use gha_slurm_core::ports::Clock;
+use gha_slurm_core::settings::{Settings, Webhooks};
+use gha_slurm_overview::{Arrival, reading};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::secret::Secret;
+use url::Url;
 
 use super::DEADLINE;
 use super::report::Finding;
@@ -18,6 +21,8 @@ const DELIVERIES: &str = "deliveries";
 
 /// An App JWT begins a minute in the past and ends nine minutes in the future; GitHub takes ten.
 const TOLERATED_SECONDS: i64 = 30;
+/// A list that was not read for so long is not being read. While GitHub does not answer, that is tried once a minute.
+const NOT_READ_SECONDS: u64 = 180;
 
 pub(super) fn check(native: &Native) -> Vec<Finding> {
     let settings = Settings(native);
@@ -48,8 +53,19 @@ pub(super) fn check(native: &Native) -> Vec<Finding> {
     let statuses = settings.commit_status().unwrap_or_default();
     let mut findings = allowed(&app, &levels, statuses);
     findings.extend(clock);
-    findings.push(webhook(native, &client, &jwt, &app));
-    findings.push(deliveries(&client, &jwt, &app));
+    // A value that is neither has a finding of its own.
+    match settings.webhooks().unwrap_or_default() {
+        Webhooks::Receive => {
+            findings.push(webhook(native, &client, &jwt, &app));
+            findings.push(deliveries(&client, &jwt, &app));
+        }
+        Webhooks::Poll => {
+            findings.push(recording(&client, &jwt, &app));
+            // Where the store does not answer, its own check says so.
+            let arrival = reading(native).ok().flatten();
+            findings.push(polled(&client, &jwt, arrival.as_ref(), native.unix_seconds()));
+        }
+    }
     findings
 }
 
@@ -157,6 +173,72 @@ fn webhook(native: &Native, client: &GitHub<'_, Native>, jwt: &Secret, app: &App
     }
 }
 
+/// Whether GitHub records deliveries, so that they can be read. It does not tell whether the webhook is active.
+fn recording(client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Finding {
+    let config = match client.hook_config(jwt) {
+        Ok(config) => config,
+        Err(error) => return Finding::wrong(WEBHOOK, error.to_string(), "try again later"),
+    };
+    match config.url.as_deref().filter(|url| !url.is_empty()).map(Url::parse) {
+        None => {
+            let fix = format!(
+                "in the App's settings ({}), under Webhook, check Active and set the URL https://gha-slurm.invalid/: \
+                 GitHub records deliveries of an active webhook alone",
+                app.html_url
+            );
+            Finding::wrong(WEBHOOK, "leads nowhere, so there are no deliveries to read", fix)
+        }
+        Some(Ok(url)) if url.domain().is_some_and(|host| host.ends_with(".invalid")) => {
+            Finding::ok(WEBHOOK, "leads nowhere on purpose (webhooks = poll)")
+        }
+        Some(Ok(url)) => {
+            let host = url.host_str().unwrap_or_default();
+            Finding::ok(WEBHOOK, format!("webhooks = poll, and GitHub sends them to {host} besides")).with_hint(
+                format!(
+                    "if nobody needs them there, set the URL https://gha-slurm.invalid/ in the App's settings ({})",
+                    app.html_url
+                ),
+            )
+        }
+        Some(Err(error)) => {
+            let fix = format!("set the URL https://gha-slurm.invalid/ in the App's settings ({})", app.html_url);
+            Finding::wrong(WEBHOOK, format!("the URL is malformed: {error}"), fix)
+        }
+    }
+}
+
+/// Whether deliveries are read.
+fn polled(client: &GitHub<'_, Native>, jwt: &Secret, arrival: Option<&Arrival>, now: u64) -> Finding {
+    let newest = match client.deliveries(jwt, None) {
+        Ok(page) => page.deliveries.first().and_then(DeliveryEntry::at),
+        Err(error) => return Finding::wrong(DELIVERIES, error.to_string(), "try again later"),
+    };
+    let ago = |at: u64| match now.saturating_sub(at) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds => format!("{} h ago", seconds / 3600),
+    };
+    let fix = "`gha-slurm up` reads them: start it, or see its log; under Spin, have POST /internal/deliveries called";
+    match arrival.filter(|arrival| arrival.mode == Webhooks::Poll) {
+        None => Finding::wrong(DELIVERIES, "GitHub's list of them was never read", fix),
+        // A reading that finds nothing new is noted once a minute.
+        Some(arrival) if now.saturating_sub(arrival.read_at) > NOT_READ_SECONDS => {
+            Finding::wrong(DELIVERIES, format!("GitHub's list of them was last read {}", ago(arrival.read_at)), fix)
+        }
+        Some(arrival) if arrival.behind > 0 => {
+            let found = format!("read from GitHub's list; about {} wait to be read", arrival.behind);
+            Finding::ok(DELIVERIES, found).with_hint("they are read in order, as fast as GitHub's limits allow")
+        }
+        Some(_) => match newest {
+            Some(at) => Finding::ok(DELIVERIES, format!("read from GitHub's list; the newest was made {}", ago(at))),
+            None => Finding::ok(DELIVERIES, "read from GitHub's list; none in the last three days").with_hint(
+                "GitHub makes the first one when a job is queued in a repository of the installation, if the webhook is \
+                 active",
+            ),
+        },
+    }
+}
+
 fn deliveries(client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Finding {
     let page = match client.deliveries(jwt, None) {
         Ok(page) => page,
@@ -170,7 +252,7 @@ fn deliveries(client: &GitHub<'_, Native>, jwt: &Secret, app: &AppState) -> Find
         (Some(_), None) => Finding::ok(DELIVERIES, format!("the last {all} arrived")),
         (Some(last), Some(failure)) if last.id != failure.id => {
             let found = format!("the last one arrived; {} of the last {all} failed", failed.len());
-            Finding::ok(DELIVERIES, found).with_hint("the periodic repair asks GitHub to send them again")
+            Finding::ok(DELIVERIES, found).with_hint("the periodic repair reads them from GitHub's list")
         }
         (Some(last), Some(_)) => {
             let fix = match last.status_code {

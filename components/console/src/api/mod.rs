@@ -8,9 +8,9 @@ use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::admin::{Right, authorize};
 use gha_slurm_edge::answer::Answer;
 use gha_slurm_edge::request::Request;
+use gha_slurm_overview::{Arrival, Deliveries, Filter, JobDetail, State, StateFilter};
 #[cfg(test)]
-use gha_slurm_overview::{ClusterList, Deliveries, Figures, JobPage};
-use gha_slurm_overview::{Filter, JobDetail, State, StateFilter};
+use gha_slurm_overview::{ClusterList, Figures, JobPage};
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use gha_slurm_protocol::slurm_job::SlurmJob;
 use serde::Serialize;
@@ -57,7 +57,7 @@ fn routes<P: Platform>() -> [Route<P>; 7] {
         route!("explain", |platform, request, _| explain(platform, request), Explained),
         route!("summary", |platform, _, _| Ok(shown(json!(gha_slurm_overview::figures(platform)?))), Figures),
         route!("clusters", |platform, _, _| clusters(platform), ClusterList),
-        route!("deliveries", |platform, _, _| Ok(shown(json!(gha_slurm_overview::deliveries(platform)?))), Deliveries),
+        route!("deliveries", |platform, _, _| deliveries(platform), DeliveryList),
         route!("profiles", |platform, _, _| Ok(profiles(platform)), ProfileList),
     ]
 }
@@ -149,6 +149,16 @@ struct JobAnswer {
     slurm_problem: Option<String>,
 }
 
+/// The newest deliveries, and how they arrive.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct DeliveryList {
+    /// How deliveries arrive, and how far they have; null until GitHub's list was read once.
+    arrival: Option<Arrival>,
+    #[serde(flatten)]
+    listed: Deliveries,
+}
+
 /// The profiles in the order in which they are tried.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -180,6 +190,11 @@ fn clusters<P: Platform>(platform: &P) -> Result<Answer, StoreError> {
         Ok(named) => Ok(shown(json!(gha_slurm_overview::cluster_list(platform, named.as_ref())?))),
         Err(error) => Ok(error.into()),
     }
+}
+
+fn deliveries<P: Platform>(platform: &P) -> Result<Answer, StoreError> {
+    let (arrival, listed) = (gha_slurm_overview::reading(platform)?, gha_slurm_overview::deliveries(platform)?);
+    Ok(shown(json!(DeliveryList { arrival, listed })))
 }
 
 fn profiles<P: Platform>(platform: &P) -> Answer {

@@ -304,7 +304,7 @@ fn installations_answers_as_the_original_did() {
 fn the_last_deliveries_are_kept_by_the_tick_with_their_jobs() {
     let scene = Scene::new();
     let deliveries = || checked(&scene, "/deliveries", "/api/v1/deliveries").body;
-    assert_eq!(deliveries(), json!({"read_at": 0, "deliveries": []}));
+    assert_eq!(deliveries(), json!({"arrival": null, "read_at": 0, "deliveries": []}));
     scene.queue(2);
     let mut listed = vec![
         json!({"id": 90, "guid": DELIVERY, "status": "OK", "status_code": 202, "delivered_at": "2027-01-15T08:00:00Z",
@@ -316,6 +316,7 @@ fn the_last_deliveries_are_kept_by_the_tick_with_their_jobs() {
     tick(&scene.platform, &authorized("an-admin-token-of-32-characters!"));
     let kept = deliveries();
     assert_eq!(kept["deliveries"].as_array().unwrap().len(), 50, "the newest");
+    assert_eq!((&kept["arrival"]["mode"], &kept["arrival"]["read_at"]), (&json!("receive"), &kept["read_at"]));
     let [first, second] = [&kept["deliveries"][0], &kept["deliveries"][1]];
     assert_eq!((&first["job"], &first["status_code"]), (&json!(2), &json!(202)));
     assert_eq!((first["at"].as_u64(), &first["redelivery"]), (Some(1_800_000_000), &json!(true)));

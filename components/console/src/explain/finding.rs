@@ -44,7 +44,7 @@ pub(super) enum Finding {
     /// A profile would take it, but none of its clusters does.
     NotPlaced { profile: String, problem: NoCluster },
     /// A profile would take it, but no webhook for it was received.
-    NoWebhook { profile: String },
+    NoWebhook { profile: String, polled: Option<Polled> },
     /// GitHub has to confirm that the old job is still queued.
     Unconfirmed { age: u64 },
     /// The operator stopped launches; the gateway's last answer to its launch, if it did not accept it before.
@@ -86,6 +86,14 @@ pub(super) enum Finding {
     Finished { conclusion: Option<String>, runner: Option<String>, age: u64 },
     /// It was queued for too long.
     Expired,
+}
+
+/// How far GitHub's list of deliveries was read, where they come from there. Lengths of time are in seconds.
+pub(super) struct Polled {
+    pub(super) read_ago: u64,
+    pub(super) newest_ago: Option<u64>,
+    /// About how many wait to be read.
+    pub(super) behind: u64,
 }
 
 /// The ID of a launch's Slurm job, if the gateway told it.

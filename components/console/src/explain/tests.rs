@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use gha_slurm_core::ledger::{Ledger, LostReason, Scope, Stops};
-use gha_slurm_core::ports::Variables;
+use gha_slurm_core::ports::{Clock, Store, Variables};
 use gha_slurm_edge::testing::authorized;
 use gha_slurm_protocol::identity::RepositoryName;
 use gha_slurm_scene::{Gateway, PROFILES, Scene};
@@ -47,6 +47,12 @@ fn a_job_that_left_no_fact() {
     at_github("held_by_github", Cause::HeldByGithub, "octo/repo", "waiting", &["slurm"]);
     at_github("no_webhook", Cause::NoWebhook, "octo/repo", "queued", &["slurm"]);
     at_github("runs_elsewhere", Cause::Running, "octo/repo", "in_progress", &["slurm"]);
+    let scene = Scene::new();
+    let reading = json!({"mode": "poll", "read_at": scene.platform.unix_seconds() - 3,
+                         "newest_at": scene.platform.unix_seconds() - 250, "handled_at": null, "behind": 500});
+    scene.platform.set("gha-slurm/1/github/reading", reading.to_string().as_bytes()).unwrap();
+    scene.github("/actions/jobs/42", 200, json!({"id": 42, "name": "build", "status": "queued", "labels": ["slurm"]}));
+    told(&scene, "no_webhook_polled", Cause::NoWebhook, "octo/repo", 42);
     let scene = Scene::new();
     scene.github("/repos/octo/repo/installation", 404, json!({"message": "Not Found"}));
     told(&scene, "not_installed", Cause::NotInstalled, "octo/repo", 42);

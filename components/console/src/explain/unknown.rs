@@ -4,11 +4,11 @@ use gha_slurm_core::cluster::NoCluster;
 use gha_slurm_core::github::client::{GitHubError, JobInfo, JobStatus};
 use gha_slurm_core::ports::{Clock, Store, Variables};
 use gha_slurm_core::profile::{Match, NotOurs, Profiles, Wanted};
-use gha_slurm_core::settings::Settings;
+use gha_slurm_core::settings::{Settings, Webhooks};
 use gha_slurm_protocol::identity::{JobId, RepositoryName};
 use thiserror::Error;
 
-use super::finding::{Besides, Finding, Nearest};
+use super::finding::{Besides, Finding, Nearest, Polled};
 use super::{Explanation, words};
 
 /// Why GitHub says nothing about a job.
@@ -83,9 +83,18 @@ fn queued<P: Store + Clock + Variables>(
         Err(NotOurs::Dynamic { profile, label, problem }) => Finding::LabelRefused { profile, label, problem, labels },
         Ok(found) => match unplaced(platform, &found, info.id) {
             Some(problem) => Finding::NotPlaced { profile: found.profile, problem },
-            None => Finding::NoWebhook { profile: found.profile },
+            None => Finding::NoWebhook { profile: found.profile, polled: polled(platform) },
         },
     }
+}
+
+/// `None` where webhooks are received, or nothing is known.
+fn polled<P: Store + Clock>(platform: &P) -> Option<Polled> {
+    let arrival = gha_slurm_overview::reading(platform).ok()??;
+    let ago = |at: u64| platform.unix_seconds().saturating_sub(at);
+    let polled =
+        Polled { read_ago: ago(arrival.read_at), newest_ago: arrival.newest_at.map(ago), behind: arrival.behind };
+    (arrival.mode == Webhooks::Poll).then_some(polled)
 }
 
 /// Why no cluster takes it, as far as that can be told.

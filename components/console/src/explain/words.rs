@@ -10,7 +10,7 @@ use gha_slurm_overview::Cap;
 use gha_slurm_protocol::identity::{JobId, LaunchId, RepositoryName};
 
 use self::slurm::in_slurm;
-use super::finding::{Besides, Finding, GatewayNow, Nearest, SlurmJobId, Tries};
+use super::finding::{Besides, Finding, GatewayNow, Nearest, Polled, SlurmJobId, Tries};
 use super::{Cause, Explanation};
 use crate::time::duration;
 
@@ -166,20 +166,7 @@ fn tell(finding: &Finding) -> Told {
             &["Change the label in runs-on, or what the profile allows: its \"dynamic\" section, or its clusters."],
         ),
         Finding::NotPlaced { profile, problem } => cluster::not_placed(profile, problem),
-        Finding::NoWebhook { profile } => told(
-            Cause::NoWebhook,
-            format!("Profile {profile} serves the job, but no webhook for it was received."),
-            vec![
-                "GitHub sends each webhook once. The periodic repair asks GitHub to send failed ones again.".to_owned(),
-            ],
-            &[
-                "In the App's settings on GitHub, under Advanced, Recent Deliveries, look for a delivery for this job \
-                 and the app's response.",
-                "If there is none: the App must be subscribed to the event \"Workflow job\", its webhook must be active, \
-                 and the webhook URL must be this app's /api/github/webhooks.",
-                "If it failed: check that the periodic repair runs (it needs tick_token or admin_token).",
-            ],
-        ),
+        Finding::NoWebhook { profile, polled } => tell_no_webhook(profile, polled.as_ref()),
         Finding::Unconfirmed { age } => told(
             Cause::Unconfirmed,
             "The job is older than 24 h, so GitHub is asked first whether it is still queued.",
@@ -304,6 +291,44 @@ fn tell_nearest(nearest: &Nearest) -> (String, Option<String>) {
             Some("If the job is meant for GitHub-hosted runners, nothing is wrong: GitHub runs it.".to_owned()),
         ),
     }
+}
+
+fn tell_no_webhook(profile: &str, polled: Option<&Polled>) -> Told {
+    const LOOK: &str =
+        "In the App's settings on GitHub, under Advanced, Recent Deliveries, look for a delivery for this job";
+    let Some(polled) = polled else {
+        return told(
+            Cause::NoWebhook,
+            format!("Profile {profile} serves the job, but no webhook for it was received."),
+            vec![
+                "GitHub sends each webhook once. The periodic repair reads failed ones from GitHub's list.".to_owned(),
+            ],
+            &[
+                &format!("{LOOK} and the app's response."),
+                "If there is none: the App must be subscribed to the event \"Workflow job\", its webhook must be active, \
+                 and the webhook URL must be this app's /api/github/webhooks.",
+                "If it failed: check that the periodic repair runs (it needs tick_token or admin_token).",
+            ],
+        );
+    };
+    let newest =
+        polled.newest_ago.map(|ago| format!("; the newest was made {} ago", duration(ago))).unwrap_or_default();
+    let mut details =
+        vec![format!("Deliveries are read from GitHub's list, last {} ago{newest}.", duration(polled.read_ago))];
+    if polled.behind > 0 {
+        details.push(format!("About {} wait to be read; one for this job may be among them.", polled.behind));
+    }
+    told(
+        Cause::NoWebhook,
+        format!("Profile {profile} serves the job, but no delivery for it was read."),
+        details,
+        &[
+            "If the list was not read for minutes: see the application's log, and check that it can reach GitHub.",
+            &format!("{LOOK}."),
+            "If there is none: the App must be subscribed to the event \"Workflow job\", and its webhook must be active: \
+             GitHub records no deliveries otherwise.",
+        ],
+    )
 }
 
 fn tell_stopped(stopped: Stopped, repository: Option<&RepositoryName>, answer: Option<&str>, age: u64) -> Told {

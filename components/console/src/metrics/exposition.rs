@@ -12,7 +12,7 @@ use gha_slurm_core::cluster::How;
 use gha_slurm_core::counters;
 use gha_slurm_core::ports::{Clock, Store, StoreError, Variables};
 use gha_slurm_overview::tally::{BOUNDS, Tally, bucket, end, escape};
-use gha_slurm_overview::{ClusterSummary, Row, Stage, State, all_rows, cluster_summaries, named};
+use gha_slurm_overview::{ClusterSummary, Row, Stage, State, all_rows, cluster_summaries, named, reading};
 
 use super::families::{FAMILIES, Kind};
 
@@ -38,6 +38,11 @@ pub(crate) fn text<P: Store + Clock + Variables>(platform: &P) -> Result<String,
         for cluster in cluster_summaries(platform, &clusters, &rows)? {
             of_cluster(&mut series, &cluster, platform.unix_seconds());
         }
+    }
+    if let Some(arrival) = reading(platform)? {
+        let since = platform.unix_seconds().saturating_sub(arrival.read_at);
+        series.insert("gha_slurm_deliveries_last_read_seconds".to_owned(), since);
+        series.insert("gha_slurm_deliveries_behind".to_owned(), arrival.behind);
     }
     if reader.complete {
         let mut tally = Tally::kept(platform)?;

@@ -51,6 +51,11 @@ pub(super) const FAMILIES: &[Family] = &[
         "Slurm jobs of ours in a cluster, pending and running, as its gateways last said.",
     ),
     gauge(
+        "gha_slurm_deliveries_last_read_seconds",
+        "How long ago GitHub's list of deliveries was last read; noted at most once a minute while nothing is new.",
+    ),
+    gauge("gha_slurm_deliveries_behind", "Deliveries in GitHub's list that wait to be read, about."),
+    gauge(
         "gha_slurm_metrics_complete",
         "1 if all jobs are counted; while it is 0, counters that are derived from facts are left out.",
     ),

@@ -63,6 +63,18 @@ fn figures_per_repository_stages_and_outcomes_are_told() {
 }
 
 #[test]
+fn how_far_githubs_list_of_deliveries_was_read_is_told() {
+    let scene = Scene::new();
+    assert!(!text(&scene.platform).unwrap().contains("gha_slurm_deliveries"), "nothing is known");
+    scene.github("/app/hook/deliveries", 200, json!([]));
+    tick_now(&scene);
+    scene.pass(90);
+    let series = series(&scene);
+    assert_eq!(series.get("gha_slurm_deliveries_last_read_seconds"), Some(&90));
+    assert_eq!(series.get("gha_slurm_deliveries_behind"), Some(&0));
+}
+
+#[test]
 fn each_cluster_tells_whether_it_is_there_and_what_waits_for_it() {
     let scene = Scene::fetching(&["alps", "eiger"]);
     scene.exchange("alps", &json!({"gateway": "login1", "room": 0, "queue": {"pending": 7, "running": 2}}));
@@ -224,6 +236,8 @@ fn every_metric_of_an_app_that_did_something_is_told() {
     let scene = Scene::new();
     scene.whole(1);
     scene.queue(2);
+    scene.github("/app/hook/deliveries", 200, json!([]));
+    tick_now(&scene);
     let text = text(&scene.platform).unwrap();
     for family in super::families::FAMILIES {
         // What never happened has no series yet.

@@ -41,6 +41,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
     let all = gha_slurm_overview::figures(platform)?;
     let jobs = gha_slurm_overview::jobs(platform, &filter, before, LIMIT)?;
     let totals = figures::Totals::of(&all);
+    let (kept, arrival) = (gha_slurm_overview::deliveries(platform)?, gha_slurm_overview::reading(platform)?);
     let title = match totals.waiting {
         0 => "Jobs".to_owned(),
         waiting => format!("{waiting} waiting"),
@@ -59,7 +60,7 @@ pub(super) fn answer<P: Platform>(platform: &P, frame: &Frame<'_>, request: &Req
             (figures::groups(&all))
             (figures::stages(&all))
         }
-        div.part data-part="deliveries" { (deliveries::panel(&gha_slurm_overview::deliveries(platform)?, frame.now)) }
+        div.part data-part="deliveries" { (deliveries::panel(&kept, arrival.as_ref(), frame.now)) }
     };
     Ok(page(200, frame.page(&title, &totals.headline(), &main)))
 }

@@ -172,6 +172,11 @@ fn whatever_the_facts_say_is_text() {
     let kept = json!({"read_at": 1, "deliveries": [delivery]});
     platform.set("gha-slurm/1/github/deliveries", kept.to_string().as_bytes()).unwrap();
     assert!(page(&platform, "/").1.contains("redelivery"), "the delivery is there");
+    let reading = json!({"mode": "poll", "read_at": 1, "newest_at": 1, "handled_at": null, "behind": 7});
+    platform.set("gha-slurm/1/github/reading", reading.to_string().as_bytes()).unwrap();
+    let polled = page(&platform, "/").1;
+    assert!(polled.contains("redelivery") && polled.contains("; about 7 wait to be read"), "{polled}");
+    assert!(!polled.contains("<th>Response</th>"), "the webhook of such an App leads nowhere");
     let query: String = url::form_urlencoded::byte_serialize(EVIL.as_bytes()).collect();
     for target in [
         "/".to_owned(),

@@ -99,20 +99,20 @@ impl<'a, P: Platform> Reader<'a, P> {
         Settings(platform).profiles()?;
         search.at = now;
         let mut arrived = HashSet::new();
-        let mut newest_at = None;
+        let mut listed = None;
         while !self.late() {
             let credentials = Credentials::new(platform, self.github);
-            let listed =
+            let asked =
                 credentials.as_app(|jwt| Ok((self.github.deliveries(jwt, search.cursor.as_deref())?, jwt.clone())));
-            let (page, jwt) = match listed {
-                Ok(listed) => listed,
+            let (page, jwt) = match asked {
+                Ok(answered) => answered,
                 Err(error) => {
                     self.report.problem(error);
                     break;
                 }
             };
             if search.cursor.is_none() {
-                newest_at = page.deliveries.iter().find_map(DeliveryEntry::at);
+                listed = Some(page.deliveries.iter().find_map(DeliveryEntry::at));
                 keep_deliveries(platform, page.deliveries.iter().take(KEPT_DELIVERIES).map(shown).collect())?;
             }
             if !self.read_page(&mut search, &page, &jwt, &mut arrived)? {
@@ -127,7 +127,7 @@ impl<'a, P: Platform> Reader<'a, P> {
             search.cursor = page.next;
         }
         let mut written = vec![encode(&key, &search)?];
-        if newest_at.is_some() {
+        if let Some(newest_at) = listed {
             let arrival = Arrival { mode: Webhooks::Receive, read_at: now, newest_at, handled_at: None, behind: 0 };
             written.push(encode_reading(&arrival)?);
         }

@@ -23,7 +23,7 @@ fn what_did_not_arrive_is_read_and_not_asked_for_again() {
     let report = hook.tick();
     assert_eq!((counts(&report), &report["problems"]), ((3, 0), &json!([])));
     assert_eq!(hook.launched(), [1, 2, 3], "the oldest first");
-    let arrival = reading(&hook.platform).unwrap();
+    let arrival = reading(&hook.platform).unwrap().unwrap();
     assert_eq!((arrival.mode, arrival.behind), (Webhooks::Receive, 0));
     assert_eq!(arrival.newest_at, Some(arrival.read_at));
     for _ in 0..3 {
