@@ -79,7 +79,7 @@ async fn expired_early_and_foreign_tokens_get_401_though_the_apps_own_key_signed
     let kid = Token::decode_metadata(token).unwrap().key_id().unwrap().to_owned();
     // The very key, derived as the app derives it: by the gateway's secret and what stands in the store.
     let store = rusqlite::Connection::open(folder.path().join("sqlite_key_value.db")).unwrap();
-    let query = "SELECT value FROM spin_key_value WHERE store = 'default' AND key LIKE '%/key/current'";
+    let query = "SELECT value FROM spin_key_value WHERE store = 'default' AND key LIKE '%/key/current/%'";
     let current: Vec<u8> = store.query_row(query, [], |row| row.get(0)).unwrap();
     let current: Value = serde_json::from_slice(&current).unwrap();
     let numbers = |name: &str| serde_json::from_value::<[u8; 32]>(current[name].clone()).unwrap();
