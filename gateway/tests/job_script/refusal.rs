@@ -75,6 +75,8 @@ async fn a_check_that_is_replaced_or_removed_ends_everything() {
             _ => "mv $H $H-old; mkdir $H; ln -s /bin/true $H/check.sh",
         };
         assert!(Command::new("bash").args(["-c", script]).env("H", &hook).status().unwrap().success());
+        // The script looks once a second; a runner takes longer than that from a job to its first step, and this one does not.
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         app.github.queue_job(ONE, &["x"]).await;
         refused(&mut run, "the check was replaced or removed").await;
     }

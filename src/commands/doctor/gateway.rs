@@ -91,7 +91,7 @@ fn asks(definition: &Definition, heard: Option<&Heard>, now: u64) -> Finding {
         .with_hint(format!("to check what is behind it, run `gha-slurm-gateway check` on {name}"))
 }
 
-/// Whether the profiles name clusters that there are, and each cluster may get a job.
+/// Whether the profiles name clusters that there are and that allow what they ask for, and each cluster may get a job.
 fn of_profiles(profiles: &Profiles, definitions: &Definitions) -> Vec<Finding> {
     let (mut used, mut findings) = (Vec::new(), Vec::new());
     for profile in profiles.iter() {
@@ -102,10 +102,17 @@ fn of_profiles(profiles: &Profiles, definitions: &Definitions) -> Vec<Finding> {
             findings.push(Finding::wrong(CLUSTERS, found, fix));
         }
         // Without a cluster of its own, a profile's jobs go to the first.
-        if named.is_empty() {
-            used.extend(definitions.iter().next().map(|first| &first.name));
+        let first = definitions.iter().next().filter(|_| named.is_empty());
+        let its: Vec<&Definition> =
+            named.iter().filter_map(|name| definitions.get(name.as_str())).chain(first).collect();
+        let resources = profile.resources();
+        if !its.is_empty() && its.iter().all(|cluster| !cluster.limits.allow(&resources)) {
+            let names: Vec<&str> = its.iter().map(|cluster| cluster.name.as_str()).collect();
+            let found = format!("{} asks for more than a launch may have on {}", profile.name, names.join(" and "));
+            let fix = "lower the profile's resources, or raise the cluster's limits: none of its jobs is launched";
+            findings.push(Finding::wrong(CLUSTERS, found, fix));
         }
-        used.extend(named);
+        used.extend(its.iter().map(|cluster| &cluster.name));
     }
     for unused in definitions.iter().filter(|one| !used.contains(&&one.name)) {
         let found = format!("{} gets no job: no profile names it", unused.name);
@@ -160,6 +167,10 @@ mod tests {
         assert_eq!(found(&profile("clusters = ['eiger', 'alps']"), &two()), nothing);
         let first = found(&profile(""), &two());
         assert!(first.contains("✓ clusters   eiger gets no job") && !first.contains("alps gets"), "{first}");
+        let limited = clusters("[[cluster]]\nname = 'alps'\nreach = 'push'\n[cluster.limits]\ncpus = 4");
+        assert_eq!(found(&profile("cpus = 4"), &limited), nothing);
+        let large = found(&profile("cpus = 5"), &limited);
+        assert!(large.contains("✗ clusters   gpu asks for more than a launch may have on alps\n"), "{large}");
         for all in [two(), clusters("")] {
             let unknown = found(&profile("cluster = 'daint'"), &all);
             assert!(unknown.contains("✗ clusters   gpu names the cluster daint, which is not in"), "{unknown}");

@@ -414,6 +414,19 @@ impl Profile {
         (own > 0).then_some(Asks { asks, clusters })
     }
 
+    /// What a job without dynamic labels gets.
+    pub fn resources(&self) -> Resources {
+        Resources {
+            partition: self.partition.clone(),
+            cpus: self.cpus,
+            memory: self.memory,
+            gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
+            time_limit: self.time_limit,
+            exclusive: self.exclusive,
+            ..Resources::default()
+        }
+    }
+
     /// What a job gets by its dynamic labels, or the label that is refused.
     fn resolve(&self, asks: &Asks<'_>, people: &People, starter: Starter<'_>) -> Result<Match, NotOurs> {
         let dynamic =
@@ -423,16 +436,7 @@ impl Profile {
             [(label, asked)] => Some(self.one_cluster(asked).map_err(|problem| dynamic(label, problem))?),
             [_, (label, _), ..] => return Err(dynamic(label, "a job names one cluster at most".to_owned())),
         };
-        let resources = Resources {
-            partition: self.partition.clone(),
-            cpus: self.cpus,
-            memory: self.memory,
-            gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
-            time_limit: self.time_limit,
-            exclusive: self.exclusive,
-            ..Resources::default()
-        };
-        let mut asked = Asked { resources, slurm_user: None };
+        let mut asked = Asked { resources: self.resources(), slurm_user: None };
         for ask in &asks.asks {
             let refused = |problem| dynamic(ask.label(), problem);
             ask.apply(&mut asked).map_err(refused)?;
