@@ -30,6 +30,8 @@ pub(crate) enum Act {
     Strange(usize),
     /// The next webhook tells no runner's name.
     Nameless,
+    /// GitHub cannot show so many of the next deliveries in full.
+    Unshown(u32),
     /// The gateway refuses the launches of a job as things stand, or not any more.
     Refuse(usize),
     /// A running job ends.
@@ -94,6 +96,7 @@ pub(crate) fn act() -> impl Strategy<Value = Act> {
         1 => index.clone().prop_map(Act::Crash),
         1 => index.clone().prop_map(Act::Strange),
         1 => Just(Act::Nameless),
+        1 => (1..8u32).prop_map(Act::Unshown),
         1 => index.clone().prop_map(Act::Refuse),
         1 => index.prop_map(Act::Idle),
         2 => Just(Act::Tick),

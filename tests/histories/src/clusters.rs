@@ -5,7 +5,7 @@ use crate::history::History;
 use crate::setup::{Reach, Setup};
 
 fn history(first: Reach, second: Reach) -> History {
-    let setup = Setup { first, second: Some(second), shortest: false };
+    let setup = Setup { first, second: Some(second), ..Setup::PUSHED };
     let history = History::with(setup, None, false, false);
     history.act(&Act::Queue(0));
     history

@@ -109,7 +109,7 @@ impl Gateway {
 impl World {
     /// Puts the gateways that fetch in their places.
     pub(crate) fn set_up(&mut self, setup: Setup) {
-        self.pushed = setup.pushed();
+        (self.pushed, self.polled) = (setup.pushed(), setup.polled);
         for (cluster, reach) in setup.clusters().into_iter().enumerate() {
             let Reach::Fetch(gateways) = reach else { continue };
             self.gateways.extend((0..gateways).map(|number| Gateway {

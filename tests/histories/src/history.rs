@@ -27,6 +27,7 @@ use crate::world::{Job, Runner, Status, Webhook, World};
 /// Labels of the two pools: the second's runners can take the first's jobs.
 pub(crate) const POOLS: [&[&str]; 2] = [&["slurm"], &["self-hosted", "slurm"]];
 pub(crate) const MAX_JOBS: usize = 5;
+const ADMIN: &str = "Bearer an-admin-token-of-32-characters!";
 
 /// The app with the world around it.
 #[derive(Clone)]
@@ -96,17 +97,19 @@ impl History {
         }
     }
 
-    /// A delivery reaches the app, in the one way that there is here: GitHub calls it. Another way, such as the app's reading
-    /// GitHub's list, goes here.
-    fn deliver(&self, webhook: &Webhook) {
-        let answer = receive(&*self.platform, &delivery_named(&format!("guid-{}", webhook.guid), &webhook.body));
+    /// A delivery reaches the app: GitHub calls it, or the app reads it in GitHub's list.
+    pub(crate) fn deliver(&self, webhook: &Webhook) {
+        if self.world.borrow().polled {
+            self.world.borrow_mut().fail(webhook.clone());
+            let mut request = authorized(ADMIN);
+            request.target = "/internal/deliveries".to_owned();
+            tick(&*self.platform, &request);
+            return self.survive();
+        }
+        let answer = receive(&*self.platform, &delivery_named(&webhook.name(), &webhook.body));
         let died = self.platform.lives.get() == Some(0);
         let mut world = self.world.borrow_mut();
-        if webhook.holds() && !matches!(world.jobs[&webhook.job].status, Status::Waiting) {
-            // In another order than GitHub sent them: the app takes back a launch that GitHub asked for.
-            world.adversities += 1;
-            world.late_holds += 1;
-        }
+        world.arrives(webhook);
         // The dead answer nothing: GitHub lists the delivery as failed.
         if answer.status < 300 && !died {
             if webhook.action == "queued" {
@@ -199,7 +202,7 @@ impl History {
     }
 
     pub(crate) fn tick(&self) -> Value {
-        let answer = tick(&*self.platform, &authorized("Bearer an-admin-token-of-32-characters!"));
+        let answer = tick(&*self.platform, &authorized(ADMIN));
         self.survive();
         answer.body
     }
@@ -373,6 +376,7 @@ impl History {
                 }
             }
             Act::Nameless => self.world.borrow_mut().nameless = true,
+            Act::Unshown(deliveries) => self.world.borrow_mut().unshown = deliveries,
             Act::Refuse(index) => {
                 let mut world = self.world.borrow_mut();
                 let jobs: Vec<u64> = world.jobs.keys().copied().collect();

@@ -25,11 +25,13 @@ pub(crate) struct Setup {
     pub(crate) second: Option<Reach>,
     /// Whether the one with the shortest queue comes first, and not the first of the list.
     pub(crate) shortest: bool,
+    /// Whether webhooks are read from GitHub's list, and none is received.
+    pub(crate) polled: bool,
 }
 
 impl Setup {
     /// What an application has of which nothing is said.
-    pub(crate) const PUSHED: Self = Self { first: Reach::Push, second: None, shortest: false };
+    pub(crate) const PUSHED: Self = Self { first: Reach::Push, second: None, shortest: false, polled: false };
     /// One cluster with one gateway that fetches.
     pub(crate) const FETCHED: Self = Self { first: Reach::Fetch(1), ..Self::PUSHED };
 
@@ -53,7 +55,10 @@ impl Setup {
             profile += &format!("clusters = ['alps', 'eiger']\nchoose = '{choose}'\n");
         }
         platform.set_variable("profiles", Some(&profile));
-        if self == Self::PUSHED {
+        if self.polled {
+            platform.set_variable("webhooks", Some("poll"));
+        }
+        if (Self { polled: false, ..self }) == Self::PUSHED {
             return;
         }
         let one = |(name, reach): (&str, Reach)| {
@@ -83,6 +88,11 @@ pub(crate) fn fetching() -> impl Strategy<Value = Setup> {
     ];
     prop_oneof![
         fetch().prop_map(|first| Setup { first, ..Setup::PUSHED }),
-        (two, any::<bool>()).prop_map(|((first, second), shortest)| Setup { first, second: Some(second), shortest }),
+        (two, any::<bool>()).prop_map(|((first, second), shortest)| Setup {
+            first,
+            second: Some(second),
+            shortest,
+            ..Setup::PUSHED
+        }),
     ]
 }

@@ -83,6 +83,8 @@ pub(crate) struct Webhook {
     pub(crate) action: &'static str,
     pub(crate) job: u64,
     pub(crate) body: Value,
+    /// When this attempt was made.
+    pub(crate) at: u64,
 }
 
 /// GitHub, the gateway and Slurm, as they are in truth.
@@ -96,7 +98,12 @@ pub(crate) struct World {
     pub(crate) removals: BTreeMap<u64, u32>,
     pub(crate) removed: BTreeSet<u64>,
     pub(crate) webhooks: Vec<Webhook>,
+    /// Webhooks that did not reach the app, as GitHub lists them: all of them where they are read.
     pub(crate) failed: Vec<Webhook>,
+    /// Webhooks are read from GitHub's list.
+    pub(crate) polled: bool,
+    /// So many of the next deliveries GitHub cannot show just now.
+    pub(crate) unshown: u32,
     pub(crate) away: bool,
     pub(crate) lose_answer: bool,
     /// The gateway is the original one, which cannot be asked for a Slurm job.
@@ -135,7 +142,17 @@ pub(crate) struct World {
     pub(crate) now: u64,
 }
 
+/// As GitHub writes times.
+fn time(seconds: u64) -> String {
+    chrono::DateTime::from_timestamp(seconds.cast_signed(), 0).unwrap().to_rfc3339()
+}
+
 impl Webhook {
+    /// `X-GitHub-Delivery`
+    pub(crate) fn name(&self) -> String {
+        format!("guid-{}", self.guid)
+    }
+
     /// Whether it tells that the job is held back.
     pub(crate) fn holds(&self) -> bool {
         self.body["workflow_job"]["status"] == "waiting"
@@ -154,7 +171,7 @@ impl World {
         self.adversities += usize::from(nameless);
         let job = &self.jobs[&id];
         let conclusion = if let Status::Done(conclusion) = job.status { Some(conclusion) } else { None };
-        let created_at = chrono::DateTime::from_timestamp(job.created_at.cast_signed(), 0).unwrap().to_rfc3339();
+        let created_at = time(job.created_at);
         let body = json!({
             "action": action,
             "workflow_job": {
@@ -165,13 +182,35 @@ impl World {
             "installation": {"id": 9},
         });
         self.last_id += 1;
-        self.webhooks.push(Webhook { id: self.last_id, guid: self.last_id, action, job: id, body });
+        self.webhooks.push(Webhook { id: self.last_id, guid: self.last_id, action, job: id, body, at: self.now });
+    }
+
+    /// In another order than GitHub sent them, the app takes back a launch that GitHub asked for.
+    pub(crate) fn arrives(&mut self, webhook: &Webhook) {
+        if webhook.holds() && !matches!(self.jobs[&webhook.job].status, Status::Waiting) {
+            self.adversities += 1;
+            self.late_holds += 1;
+        }
+    }
+
+    /// A delivery in full. Of those that were to be received it shows one in three not at all: they are sent once more.
+    fn show_delivery(&mut self, id: u64) -> Result<HttpResponse, SendError> {
+        if self.unshown > 0 {
+            self.unshown -= 1;
+            return answer(502, &json!({}));
+        }
+        let found = self.failed.iter().find(|webhook| webhook.id == id).cloned();
+        let shown = found.filter(|_| self.polled || !id.is_multiple_of(3));
+        let Some(webhook) = shown else { return answer(404, &json!({"message": "Not Found"})) };
+        self.arrives(&webhook);
+        let request = json!({"headers": {}, "payload": webhook.body});
+        answer(200, &json!({"id": id, "guid": webhook.name(), "event": "workflow_job", "request": request}))
     }
 
     pub(crate) fn fail(&mut self, webhook: Webhook) {
         self.last_id += 1;
         *self.failures.entry(webhook.guid).or_default() += 1;
-        self.failed.push(Webhook { id: self.last_id, ..webhook });
+        self.failed.push(Webhook { id: self.last_id, at: self.now, ..webhook });
     }
 
     /// Remembers the launches of jobs that were just denied.
@@ -389,7 +428,7 @@ impl World {
         if path.ends_with("/generate-jitconfig") {
             return self.jit_config(body["name"].as_str().unwrap());
         }
-        let expires_at = chrono::DateTime::from_timestamp((self.now + 3600).cast_signed(), 0).unwrap().to_rfc3339();
+        let expires_at = time(self.now + 3600);
         if path.ends_with("/access_tokens") || path.ends_with("/registration-token") {
             return answer(201, &json!({"token": "secret", "expires_at": expires_at}));
         }
@@ -399,7 +438,10 @@ impl World {
                 .iter()
                 .rev()
                 .map(|webhook| {
-                    json!({"id": webhook.id, "guid": webhook.guid.to_string(), "status": "failed", "event": "workflow_job"})
+                    json!({
+                        "id": webhook.id, "guid": webhook.name(), "status": "failed", "event": "workflow_job",
+                        "action": webhook.action, "delivered_at": time(webhook.at),
+                    })
                 })
                 .collect();
             return answer(200, &json!(listed));
@@ -410,6 +452,9 @@ impl World {
             return answer(202, &json!({}));
         }
         let id: u64 = path.rsplit_once('/').unwrap().1.parse().unwrap();
+        if path.starts_with("/app/hook/deliveries/") {
+            return self.show_delivery(id);
+        }
         let job = &self.jobs[&id];
         if let Some(mut run) = own_run(path) {
             if job.fork {
