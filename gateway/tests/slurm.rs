@@ -152,14 +152,15 @@ async fn on_a_real_slurm() {
     outages_lose_nothing_and_double_nothing(&site).await;
     stage("sbatch");
     the_same_by_sbatch(&site).await;
-    stage("expected start");
-    slurms_expected_start_is_passed_on(&site).await;
     stage("burst");
     a_burst_runs_once_each(&site).await;
     stage("expired token");
     an_expired_token_is_renewed(&site).await;
     stage("time limit");
     the_time_limit_ends_it_in_order(&site, &limited).await;
+    // It takes whole nodes, so nothing else may be there any more.
+    stage("expected start");
+    slurms_expected_start_is_passed_on(&site).await;
     stage("done");
 }
 
