@@ -238,6 +238,7 @@ fn start_app(
     let mut command = Command::new(programs.join("gha-slurm"));
     command.arg("up").arg("--from").arg(manifest).arg("--listen").arg(app_url.trim_start_matches("http://"));
     command.arg("--state-dir").arg(folder.join("app")).arg("--quiet").stdout(Stdio::piped());
+    command.stderr(fs::File::create(folder.join("app.log"))?);
     let clusters =
         format!("[[cluster]]\nname = \"bench\"\nreach = \"fetch\"\nsecret_sha256 = \"{CLUSTER_SECRET_SHA256}\"\n");
     let poll_seconds = arguments.poll_seconds.map(|seconds| seconds.to_string());
