@@ -334,14 +334,14 @@ impl Service {
         };
         let Some(job) = job else { return Err(ServiceError::NotFound) };
         let name = key.slurm_name();
-        self.backend.cancel(OwnJob { id: job, user: &entry.user, name: &name }).await?;
+        self.backend.cancel(OwnJob { id: job, user: &entry.user, name: &name, begun: entry.begun }).await?;
         tracing::info!(launch = %key, user = entry.user, slurm_job = job, "cancelled");
         Ok(())
     }
 
     /// The Slurm job of a launch; its state is `UNKNOWN` when Slurm has forgotten it.
     pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
-        let Entry { user, job, cancelled, .. } =
+        let Entry { user, job, cancelled, begun, .. } =
             self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
         let Some(id) = job else {
             let state = if cancelled { "CANCELLED" } else { UNKNOWN };
@@ -354,7 +354,7 @@ impl Service {
             });
         };
         let name = key.slurm_name();
-        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name }).await?))
+        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name, begun }).await?))
     }
 
     /// The Slurm jobs of those launches that have one.
@@ -363,8 +363,10 @@ impl Service {
             .iter()
             .filter_map(|living| Some((living, living.job?, LaunchKey::parse(&living.key)?.slurm_name())))
             .collect();
-        let jobs: Vec<_> =
-            named.iter().map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name }).collect();
+        let jobs: Vec<_> = named
+            .iter()
+            .map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name, begun: living.begun })
+            .collect();
         let states = self.backend.states(&jobs).await;
         named
             .iter()
