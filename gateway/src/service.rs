@@ -181,10 +181,12 @@ impl Service {
     }
 
     fn read_again(&self) -> Result<Vec<&'static str>, ConfigError> {
-        let fresh = Config::load(&self.path, &config::environment)?;
+        let mut fresh = Config::load(&self.path, &config::environment)?;
         let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
         let audit = AuditLog::open(fresh.audit_log.as_deref())?;
-        let restart = fresh.needs_restart(&self.config());
+        let running = self.config();
+        let restart = fresh.needs_restart(&running);
+        fresh.keep_app(&running);
         *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);

@@ -201,15 +201,28 @@ impl Config {
         })
     }
 
-    /// The keys that differ from `running` and need a restart to take effect.
-    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
-        let elsewhere = match (&self.fetching, &running.fetching) {
+    /// Whether launches are fetched from another app than `running` does, or as another cluster.
+    fn is_elsewhere(&self, running: &Self) -> bool {
+        match (&self.fetching, &running.fetching) {
             (Some(own), Some(running)) => own.is_elsewhere(running),
             (own, running) => own.is_some() != running.is_some(),
-        };
+        }
+    }
+
+    /// Keeps all of `app` as in `running` where a restart is needed for some of it. The old app is asked until then, and
+    /// the new one's secret is nothing for it to see.
+    pub(crate) fn keep_app(&mut self, running: &Self) {
+        if self.is_elsewhere(running) {
+            self.app.clone_from(&running.app);
+            self.fetching.clone_from(&running.fetching);
+        }
+    }
+
+    /// The keys that differ from `running` and need a restart to take effect.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
         let pairs = [
             ("listen", self.listen != running.listen),
-            ("app", elsewhere),
+            ("app", self.is_elsewhere(running)),
             ("stateDirectory", self.state_directory != running.state_directory),
             ("logging", self.logging != running.logging),
         ];

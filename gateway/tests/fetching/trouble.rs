@@ -247,6 +247,32 @@ impl Write for Log {
 }
 
 #[tokio::test]
+async fn an_app_elsewhere_is_asked_after_a_restart_and_no_other_sees_its_secret() {
+    let (site, elsewhere) = (Site::new().await, Site::new().await);
+    let gateway = site.gateway("one", "");
+    site.exchanges(2).await;
+    let fresh = SECRET.replace('4', "5");
+    std::fs::write(site.folder.path().join("app-secret"), &fresh).unwrap();
+    site.yaml("one", &format!("url: '{}'", elsewhere.app.url()), "");
+    assert_eq!(gateway.service.reload().unwrap(), ["app"]);
+    // The old app lets nobody in with another secret, and its launch tokens are exchanged at the old app.
+    let before = site.app.with(|book| book.rooms.len());
+    site.exchanges(6).await;
+    assert!(site.app.with(|book| book.rooms.len()) >= before + 5);
+    site.app.offer("1-1", &json!({}));
+    site.submitted("1-1").await;
+    assert_eq!(gateway.service.reload().unwrap(), ["app"], "still");
+    // Back again, the secret counts at once.
+    site.yaml("one", &format!("url: '{}'", site.app.url()), "");
+    assert!(gateway.service.reload().unwrap().is_empty());
+    site.app.with(|book| book.secret.clone_from(&fresh));
+    site.app.offer("2-1", &json!({}));
+    site.submitted("2-1").await;
+    assert_eq!(elsewhere.app.with(|book| book.exchanges), 0);
+    site.app.nothing_was_wrong();
+}
+
+#[tokio::test]
 async fn a_secret_that_is_not_known_is_told_once_with_its_fix_and_a_reload_reads_the_new_one() {
     let site = Site::new().await;
     let log = Log::start();
