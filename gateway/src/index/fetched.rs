@@ -244,6 +244,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_launch_that_is_submitted_again_was_begun_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        submitted(&index, "1-1").await;
+        index.with(|db| db.execute("UPDATE launches SET created = created - 90000", [])).await.unwrap();
+        let began = async || (index.get("1-1").await.unwrap().unwrap().begun, index.living().await.unwrap()[0].begun);
+        let (early, same) = began().await;
+        index.begin("1-1", "ada").await.unwrap();
+        let (later, _) = began().await;
+        assert!(early == same && later >= early + 90_000, "{early} {later}");
+    }
+
+    #[tokio::test]
     async fn what_comes_while_an_exchange_is_under_way_is_not_taken_for_delivered() {
         let folder = tempfile::tempdir().unwrap();
         let index = Index::open(folder.path()).unwrap();
