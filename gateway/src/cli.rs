@@ -52,8 +52,8 @@ enum Command {
     Script,
     /// Make the secret of a cluster whose gateway fetches its launches, and print what the app is told of it.
     ///
-    /// The secret goes into FILE, which must not exist, for its owner alone to read: the user that the gateway runs as.
-    /// What is printed belongs into the app's variable `clusters` and is no secret.
+    /// The secret goes into FILE, which must not exist, for its owner alone to read. Run it as the user that the gateway
+    /// runs as, or do what it says when root runs it. What is printed belongs into the app's variable `clusters` and is no secret.
     Secret {
         /// The file to write, named as app.secretFile in the configuration.
         file: PathBuf,

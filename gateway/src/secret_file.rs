@@ -9,12 +9,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use gha_slurm_protocol::hex::hex;
+use nix::unistd::geteuid;
 use sha2::{Digest, Sha256};
 
 /// A secret that was written to a file.
 pub(crate) struct Made {
     digest: String,
     file: String,
+    /// Whether it is root's alone, as which no gateway has to run.
+    roots: bool,
 }
 
 /// Writes a new secret to a file that does not exist yet, for its owner alone to read.
@@ -27,16 +30,23 @@ pub(crate) fn make(path: &Path) -> io::Result<Made> {
     file.write_all(format!("{secret}\n").as_bytes())?;
     file.sync_all()?;
     let digest = hex(Sha256::digest(&secret));
-    Ok(Made { digest, file: path.display().to_string() })
+    Ok(Made { digest, file: path.display().to_string(), roots: geteuid().is_root() })
 }
 
 /// TOML as it is pasted into the app's variable; what is said to people stands in comments.
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { digest, file } = self;
+        let Self { digest, file, roots } = self;
         writeln!(f, "# The secret is in {file}. Name it in the gateway's configuration, beside the app's public URL:")?;
         writeln!(f, "#   app: {{url: https://gha-slurm.example.org, cluster: alps, secretFile: {file}}}")?;
-        writeln!(f, "# and add this to the app's variable `clusters`, under the same name:")?;
+        if *roots {
+            writeln!(
+                f,
+                "# It is for root alone to read. If the gateway runs as another user, let that one's group read it:"
+            )?;
+            writeln!(f, "#   chgrp gha-slurm-gateway {file} && chmod 0640 {file}")?;
+        }
+        writeln!(f, "# Add this to the app's variable `clusters`, under the same name:")?;
         writeln!(f, "[[cluster]]")?;
         writeln!(f, "name = \"alps\"")?;
         writeln!(f, "reach = \"fetch\"")?;
@@ -54,7 +64,13 @@ mod tests {
     fn a_secret_is_for_its_owner_and_only_its_digest_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app-secret");
-        let shown = make(&path).unwrap().to_string();
+        let made = make(&path).unwrap();
+        let shown = made.to_string();
+        let hint = format!("\n#   chgrp gha-slurm-gateway {0} && chmod 0640 {0}\n", path.display());
+        for (roots, hinted) in [(true, 1), (false, 0)] {
+            let shown = Made { roots, digest: made.digest.clone(), file: made.file.clone() }.to_string();
+            assert_eq!(shown.matches(&hint).count(), hinted, "{shown}");
+        }
         let secret = std::fs::read_to_string(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(secret.len() == 65 && secret.ends_with('\n') && !shown.contains(secret.trim()), "{shown}");

@@ -181,10 +181,12 @@ impl Service {
     }
 
     fn read_again(&self) -> Result<Vec<&'static str>, ConfigError> {
-        let fresh = Config::load(&self.path, &config::environment)?;
+        let mut fresh = Config::load(&self.path, &config::environment)?;
         let tls = fresh.tls.as_ref().map(acceptor).transpose()?;
         let audit = AuditLog::open(fresh.audit_log.as_deref())?;
-        let restart = fresh.needs_restart(&self.config());
+        let running = self.config();
+        let restart = fresh.needs_restart(&running);
+        fresh.keep_app(&running);
         *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
@@ -334,14 +336,14 @@ impl Service {
         };
         let Some(job) = job else { return Err(ServiceError::NotFound) };
         let name = key.slurm_name();
-        self.backend.cancel(OwnJob { id: job, user: &entry.user, name: &name }).await?;
+        self.backend.cancel(OwnJob { id: job, user: &entry.user, name: &name, begun: entry.begun }).await?;
         tracing::info!(launch = %key, user = entry.user, slurm_job = job, "cancelled");
         Ok(())
     }
 
     /// The Slurm job of a launch; its state is `UNKNOWN` when Slurm has forgotten it.
     pub async fn state(&self, key: &LaunchKey) -> Result<SlurmJob, ServiceError> {
-        let Entry { user, job, cancelled, .. } =
+        let Entry { user, job, cancelled, begun, .. } =
             self.index.get(&key.to_string()).await?.ok_or(ServiceError::NotFound)?;
         let Some(id) = job else {
             let state = if cancelled { "CANCELLED" } else { UNKNOWN };
@@ -354,7 +356,7 @@ impl Service {
             });
         };
         let name = key.slurm_name();
-        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name }).await?))
+        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name, begun }).await?))
     }
 
     /// The Slurm jobs of those launches that have one.
@@ -363,8 +365,10 @@ impl Service {
             .iter()
             .filter_map(|living| Some((living, living.job?, LaunchKey::parse(&living.key)?.slurm_name())))
             .collect();
-        let jobs: Vec<_> =
-            named.iter().map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name }).collect();
+        let jobs: Vec<_> = named
+            .iter()
+            .map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name, begun: living.begun })
+            .collect();
         let states = self.backend.states(&jobs).await;
         named
             .iter()

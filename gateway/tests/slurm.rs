@@ -146,6 +146,8 @@ async fn on_a_real_slurm() {
     the_credential_is_asked_for_when_the_slurm_job_starts(&site).await;
     stage("cancel");
     cancelled_while_pending_and_while_running(&site).await;
+    stage("another name");
+    a_renamed_slurm_job_is_watched_and_cancelled(&site).await;
     stage("users");
     two_users_see_nothing_of_each_other(&site).await;
     stage("outages");
@@ -307,6 +309,33 @@ async fn cancelled_while_pending_and_while_running(site: &Site) {
     assert_eq!(cancel(999).await, 404);
     assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"job_id": "99999"})).await.0, 404);
     site.app.github.cancel_job(job).await;
+}
+
+async fn a_renamed_slurm_job_is_watched_and_cancelled(site: &Site) {
+    site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=DOWN"]);
+    for changes in ["", "sbatch"] {
+        let gateway = site.gateway(changes, json!({}));
+        let (job, id) = site.queue(ONE).await;
+        let name = format!("JobName=x|y\n{id}|1|0|COMPLETED|N/A|gha|z");
+        site.cluster.run(USERS[0], &["scontrol", "update", &format!("JobId={id}"), &name]);
+        assert!(site.cluster.job(&id).contains("JobName=x|y\n"), "{}", site.cluster.job(&id));
+        let state = async || get_json(&gateway.url, &format!("/runner/{job}-1")).await.1["state"].clone();
+        assert_eq!(state().await, "PENDING", "{changes}");
+        // Requeued, which a user may do as well, it counts as submitted anew.
+        site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=UP"]);
+        site.ends(30, &id, "RUNNING").await;
+        site.cluster.run(USERS[0], &["scontrol", "update", &format!("JobId={id}"), "Requeue=1"]);
+        site.cluster.run(USERS[0], &["scontrol", "requeue", &id]);
+        site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=DOWN"]);
+        site.ends(60, &id, "PENDING").await;
+        assert!(site.cluster.job(&id).contains("Restarts=1"), "{}", site.cluster.job(&id));
+        assert_eq!(state().await, "PENDING", "{changes}");
+        let cancelled = json!({"launch": format!("{job}-1")});
+        assert_eq!(post_json(&gateway.url, "/runner/cancel", &cancelled).await.0, 200);
+        site.ends(30, &id, "CANCELLED").await;
+        site.app.github.cancel_job(job).await;
+    }
+    site.cluster.run("root", &["scontrol", "update", "PartitionName=gha", "State=UP"]);
 }
 
 async fn two_users_see_nothing_of_each_other(site: &Site) {

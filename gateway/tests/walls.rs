@@ -18,7 +18,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
-use support::slurmrestd::{Shared, answer, rest, slurmrestd, yaml};
+use support::slurmrestd::{Shared, answer, now, rest, slurmrestd, yaml};
 use support::{App, Gateway, ONE, SECRET, TWO, get_json, post_json, runner_folder, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -166,10 +166,40 @@ async fn a_slurm_job_that_has_the_id_of_ours_by_now_is_left_alone() {
         slurm.lock().unwrap().jobs[0]["job_state"] = states;
         assert_eq!(get_json(&gateway.url, "/runner/1-1").await.1["state"], "REQUEUED", "it will run again");
         // The site has reset its Slurm, whose ids start anew.
+        let later = now() + 86_400;
         slurm.lock().unwrap().jobs[0]["name"] = "simulation".into();
+        slurm.lock().unwrap().jobs[0]["submit_time"] =
+            if new { json!({"set": true, "number": later}) } else { json!(later) };
         assert_eq!(get_json(&gateway.url, "/runner/1-1").await.1["state"], "UNKNOWN");
         assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"launch": "1-1"})).await.0, 200);
         assert_eq!(slurm.lock().unwrap().cancelled, [0; 0], "a stranger's");
+    }
+}
+
+#[tokio::test]
+async fn a_slurm_job_that_its_own_steps_renamed_is_watched_and_cancelled() {
+    for new in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (url, slurm) = slurmrestd(new).await;
+        let app = App::start().await;
+        let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+        assert_eq!(post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await.0, 200);
+        let set = |field: &str, value: Value| slurm.lock().unwrap().jobs[0][field] = value;
+        let state = async || get_json(&gateway.url, "/runner/1-1").await.1["state"].clone();
+        let cancel = async || post_json(&gateway.url, "/runner/cancel", &json!({"launch": "1-1"})).await;
+        set("name", "x".into());
+        // Requeued, it counts as submitted later: whether it is the same one, nobody can say.
+        set("submit_time", json!(now() + 86_400));
+        set("restart_cnt", json!(1));
+        assert_eq!(state().await, "PENDING");
+        let (status, answer) = cancel().await;
+        assert!(status == 503 && answer["message"].as_str().unwrap().contains("by hand"), "{status} {answer}");
+        assert_eq!(slurm.lock().unwrap().cancelled, [0; 0]);
+        set("submit_time", json!(now()));
+        set("restart_cnt", json!(0));
+        assert_eq!(state().await, "PENDING");
+        assert_eq!(cancel().await.0, 200);
+        assert_eq!(slurm.lock().unwrap().cancelled, [1]);
     }
 }
 
@@ -364,7 +394,11 @@ fn commands(folder: &Path) -> String {
     );
     write(
         "squeue",
-        "case \" $* \" in *' --name=gha-slurm-1-1 --jobs=17 '*) echo '17|gha-slurm-1-1|RUNNING|None|N/A|gha' ;; esac\n"
+        // Of a site whose sudo drops SLURM_TIME_FORMAT.
+        "case \" $* \" in\n\
+         *' --user=daemon --jobs=17 --Format='*) echo '17|2026-11-27T12:00:00|0|RUNNING|2026-11-27T12:00:01|gha|None' ;;\n\
+         *' --user=daemon --jobs=17 --format=%A --name=gha-slurm-1-1 '*) echo 17 ;;\n\
+         esac\n"
             .to_owned(),
     );
     write("scancel", format!("printf '%s\\n' \"$@\" >{at}/cancelled\n"));
@@ -403,7 +437,7 @@ async fn by_sbatch_the_token_is_in_no_script_and_no_argv() {
         || app.github.job(job).unwrap().status == gha_slurm_simulator::github::JobStatus::Completed("success".into());
     within(20, "the runner has its environment and does its job", async || done()).await;
     assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"launch": "1-1"})).await.0, 200);
-    assert_eq!(read("cancelled"), "--user=daemon\n--name=gha-slurm-1-1\n17\n");
+    assert_eq!(read("cancelled"), "--user=daemon\n17\n");
 }
 
 #[tokio::test]

@@ -158,16 +158,11 @@ impl FakeSlurm {
                     "for word; do case $word in --format=*) format=${{word#*=}} ;; --name=*) names=,${{word#*=}}, ;; esac; done\n\
                      touch {here}/jobs\nwhile read -r id name; do\n\
                      case ${{names-,$name,}} in *,$name,*) ;; *) continue ;; esac\n\
-                     case $format in %A) echo $id ;; *) echo \"$id|$name|PENDING|Priority|N/A|gha\" ;; esac\n\
+                     case $format in %A) echo $id ;; *) echo \"$id|1|0|PENDING|N/A|gha|Priority\" ;; esac\n\
                      done < {here}/jobs\n"
                 ),
             ),
-            (
-                "scancel",
-                format!(
-                    "for word; do case $word in --name=*) echo \"${{word#*=}}\" >> {here}/cancelled ;; esac; done\n"
-                ),
-            ),
+            ("scancel", format!("for id; do :; done\nsed -n \"s/^$id //p\" {here}/jobs >> {here}/cancelled\n")),
         ];
         for (name, script) in scripts {
             let path = folder.join(name);

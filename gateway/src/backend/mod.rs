@@ -15,6 +15,7 @@ pub mod user;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::slurm_job::is_final;
 use thiserror::Error;
 
 use self::user::Account;
@@ -61,7 +62,8 @@ pub struct JobSpec {
     pub directory: String,
 }
 
-/// A Slurm job of this gateway's. Its id alone may be a stranger's: ids start anew when a site resets its Slurm.
+/// A Slurm job of this gateway's. Its id alone may be a stranger's: ids start anew when a site resets its Slurm. Its name
+/// alone is nothing to go by either: whatever runs as its user may change it (`scontrol update JobName=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnJob<'a> {
     /// The id that it had when it was submitted.
@@ -70,6 +72,69 @@ pub struct OwnJob<'a> {
     pub user: &'a str,
     /// Its name, which no other Slurm job of that user has.
     pub name: &'a str,
+    /// When it was about to be submitted, in seconds of Unix time.
+    pub begun: u64,
+}
+
+/// Slurm took it no later than this after it was about to be submitted, by a clock that munge keeps within five minutes.
+const TOLERANCE: u64 = 600;
+
+/// What Slurm itself writes down of a Slurm job, and no user can change at will; as far as it tells it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Origin {
+    /// When it was submitted, in seconds of Unix time. Requeued, it counts as submitted anew.
+    submitted: Option<u64>,
+    /// How often it was started again.
+    restarts: Option<u64>,
+}
+
+/// Whose a Slurm job is that has the id and the user of one of this gateway's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    /// Under another name, and Slurm does not tell enough to say more.
+    Unclear,
+    Anothers,
+}
+
+impl OwnJob<'_> {
+    /// By what Slurm writes down. Only for one that is not its own by that, the name matters.
+    fn whose(&self, origin: Origin, named: bool) -> Whose {
+        match origin.submitted {
+            _ if named => Whose::Own,
+            Some(time) if time <= self.begun.saturating_add(TOLERANCE) => Whose::Own,
+            Some(_) if origin.restarts == Some(0) => Whose::Anothers,
+            _ => Whose::Unclear,
+        }
+    }
+}
+
+/// A Slurm job that Slurm knows by the id and the user of one of this gateway's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
+    whose: Whose,
+    state: State,
+}
+
+impl Found {
+    /// Its state. One that is not surely another's lives: to take a living Slurm job for a dead one gives its place away.
+    fn into_state(self) -> Option<State> {
+        (self.whose != Whose::Anothers).then_some(self.state)
+    }
+
+    /// Whether it is to be cancelled. One that may be another's is not, and nobody is told that it was.
+    fn may_be_cancelled(&self, job: OwnJob<'_>) -> Result<bool, BackendError> {
+        match self.whose {
+            _ if is_final(&self.state.state) => Ok(false),
+            Whose::Own => Ok(true),
+            Whose::Anothers => Ok(false),
+            Whose::Unclear => Err(BackendError::Later(format!(
+                "Slurm job {} of {} has another name than {}, and Slurm does not tell whether it is the same: if it is, \
+                 cancel it by hand",
+                job.id, job.user, job.name
+            ))),
+        }
+    }
 }
 
 /// What Slurm says of a Slurm job.
@@ -149,7 +214,7 @@ impl Backend {
         each!(self, backend => backend.find(user, name).await)
     }
 
-    /// Its state; `None` when Slurm does not know the Slurm job (any more), or its id is another's by now.
+    /// Its state; `None` when Slurm does not know the Slurm job (any more), or its id is surely another's by now.
     pub async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
         each!(self, backend => backend.state(job).await)
     }
@@ -176,7 +241,8 @@ impl Backend {
         states
     }
 
-    /// Cancels. A Slurm job that is over or forgotten is no error, and another's with the same id is left alone.
+    /// Cancels. A Slurm job that is over or forgotten is no error, and another's with the same id is left alone. If it is
+    /// not clear whose it is, it is left alone too, and that is an error.
     pub async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
         each!(self, backend => backend.cancel(job).await)
     }
@@ -205,5 +271,31 @@ impl Backend {
     /// Whether jobs run as the mapped user, and not as the gateway's own.
     pub fn changes_user(&self) -> bool {
         !matches!(self, Self::Local(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slurm_job_that_was_renamed_is_still_its_own_and_one_that_came_later_is_not() {
+        let job = OwnJob { id: 17, user: "alice", name: "gha-slurm-1-1", begun: 1_000_000 };
+        let of = |submitted, restarts, named| job.whose(Origin { submitted, restarts }, named);
+        assert_eq!(of(Some(1_000_002), Some(0), false), Whose::Own);
+        assert_eq!(of(Some(999_000), None, false), Whose::Own, "by another gateway of the cluster");
+        assert_eq!(of(Some(1_090_000), Some(0), false), Whose::Anothers);
+        assert_eq!(of(Some(1_090_000), Some(1), false), Whose::Unclear, "requeued by its own steps, perhaps");
+        assert_eq!(of(Some(1_090_000), None, false), Whose::Unclear);
+        assert_eq!(of(None, Some(0), false), Whose::Unclear);
+        assert_eq!(of(Some(1_090_000), Some(0), true), Whose::Own, "clocks that differ by a day");
+        let found = |whose, state| Found { whose, state: State::new(state, None) };
+        let cancels = |whose, state| found(whose, state).may_be_cancelled(job);
+        assert_eq!(cancels(Whose::Own, "RUNNING"), Ok(true));
+        assert_eq!(cancels(Whose::Own, "COMPLETED"), Ok(false));
+        assert_eq!(cancels(Whose::Anothers, "RUNNING"), Ok(false));
+        assert!(cancels(Whose::Unclear, "RUNNING").is_err() && cancels(Whose::Unclear, "FAILED") == Ok(false));
+        assert!(found(Whose::Unclear, "RUNNING").into_state().is_some());
+        assert_eq!(found(Whose::Anothers, "RUNNING").into_state(), None);
     }
 }

@@ -5,7 +5,9 @@
 //! environment goes in one variable, [`EXPORTS`], which `--export` names: a command's options can be seen by everybody,
 //! its environment by root and its own user.
 //!
-//! What a command prints may begin with a banner of the site's; only what has the expected form is read.
+//! What a command prints may begin with a banner of the site's; only what has the expected form is read. squeue is never
+//! asked to print a name: whatever runs as the mapped user chooses it, line ends and separators included, and could so say
+//! what it likes of the other Slurm jobs in the answer.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -18,7 +20,7 @@ use gha_slurm_protocol::values::is_plain;
 use super::asked::asked;
 use super::command::{command, run};
 use super::positions::Positions;
-use super::{BackendError, JobSpec, OwnJob, PENDING, SlurmJobId, State};
+use super::{BackendError, Found, JobSpec, Origin, OwnJob, PENDING, SlurmJobId, State, Whose};
 use crate::config::Sbatch;
 use crate::script::{self, EXPORTS};
 
@@ -30,8 +32,12 @@ const POSITION_DEADLINE: Duration = Duration::from_secs(10);
 /// How many Slurm jobs one squeue is asked for: so that its options stay short.
 const MOST_AT_ONCE: usize = 200;
 /// By which squeue tells a time in seconds of Unix time, and not in words of its machine's time zone. A prefix that drops
-/// the environment, as sudo does without `--preserve-env`, costs the expected start.
+/// the environment, as sudo does without `--preserve-env`, costs the expected start, and a Slurm job that has another name
+/// by now cannot be cancelled.
 const TIMES: (&str, &str) = ("SLURM_TIME_FORMAT", "%s");
+/// What squeue tells of a Slurm job, each with its width and `|`. The reason is the only free text, so it comes last.
+const FIELDS: &str =
+    "--Format=JobID:20|,SubmitTime:30|,RestartCnt:12|,State:100|,StartTime:30|,Partition:1000|,Reason:300";
 /// Where a password for a proxy may stand, which is nothing for a mapped user to read.
 const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
@@ -104,45 +110,73 @@ impl Commands {
         for user in users {
             let own: Vec<OwnJob<'_>> = jobs.iter().filter(|job| job.user == user).copied().collect();
             for some in own.chunks(MOST_AT_ONCE) {
-                let asked = self.ask(user, some).await;
-                told.extend(some.iter().map(|job| {
-                    let state = match &asked {
-                        Ok(states) => Ok(states.get(&job.id).cloned()),
-                        Err(error) => Err(error.clone()),
-                    };
-                    (job.id, state)
-                }));
+                match self.look(user, some).await {
+                    Ok(found) => {
+                        for (id, found) in found {
+                            told.insert(id, self.place(user, id, found).await);
+                        }
+                    }
+                    Err(error) => told.extend(some.iter().map(|job| (job.id, Err(error.clone())))),
+                }
             }
         }
         jobs.iter().map(|job| told.get(&job.id).cloned().unwrap_or(Ok(None))).collect()
     }
 
-    async fn ask(&self, user: &str, jobs: &[OwnJob<'_>]) -> Result<HashMap<SlurmJobId, State>, BackendError> {
-        // By all three, so that another's Slurm job with one of these ids is not shown.
-        let list = |each: &mut dyn Iterator<Item = String>| each.collect::<Vec<_>>().join(",");
-        let of = format!("--user={user}");
-        let named = format!("--name={}", list(&mut jobs.iter().map(|job| job.name.to_owned())));
-        let these = format!("--jobs={}", list(&mut jobs.iter().map(|job| job.id.to_string())));
-        let asked = ["--noheader", "--states=all", "--format=%A|%j|%T|%r|%S|%P", &of, &named, &these];
-        let printed = match self.squeue(user, &asked).await {
-            Ok(printed) => printed,
-            Err(error) if unknown(&error) => return Ok(HashMap::new()),
-            Err(error) => return Err(error),
-        };
-        let mut states = HashMap::new();
+    /// Those of a user that Slurm knows.
+    async fn look(&self, user: &str, jobs: &[OwnJob<'_>]) -> Result<HashMap<SlurmJobId, Looked>, BackendError> {
+        let printed = self.these(user, jobs, &[FIELDS]).await?;
+        let mut lines: HashMap<SlurmJobId, Line<'_>> = HashMap::new();
         for line in printed.lines().filter_map(Line::read) {
-            if !jobs.iter().any(|job| job.id == line.id && job.name == line.name) {
-                continue;
-            }
-            // What is there and is not understood is not gone.
-            let strange = || BackendError::Outage(format!("squeue's answer about {} is not understood", line.id));
-            let mut state = line.state().ok_or_else(strange)?;
-            if state.state == PENDING {
-                state.position = self.position(user, line.partition().unwrap_or_default(), line.id).await;
-            }
-            states.insert(line.id, state);
+            lines.entry(line.id).or_insert(line);
         }
-        Ok(states)
+        let told: Vec<(OwnJob<'_>, Line<'_>)> =
+            jobs.iter().filter_map(|job| Some((*job, lines.remove(&job.id)?))).collect();
+        let doubtful = |(job, line): &(OwnJob<'_>, Line<'_>)| {
+            line.understood.as_ref().is_some_and(|seen| job.whose(seen.origin, false) != Whose::Own)
+        };
+        let doubtful: Vec<OwnJob<'_>> = told.iter().filter(|one| doubtful(one)).map(|(job, _)| *job).collect();
+        let named = self.named(user, &doubtful).await?;
+        let looked = |(job, line): (OwnJob<'_>, Line<'_>)| {
+            let found = line.understood.map(|Seen { origin, state, partition }| {
+                (Found { whose: job.whose(origin, named.contains(&job.id)), state }, partition.to_owned())
+            });
+            // What is there and is not understood is not gone.
+            let strange = || BackendError::Outage(format!("squeue's answer about {} is not understood", job.id));
+            (job.id, found.ok_or_else(strange))
+        };
+        Ok(told.into_iter().map(looked).collect())
+    }
+
+    /// Which of them have their names still.
+    async fn named(&self, user: &str, jobs: &[OwnJob<'_>]) -> Result<HashSet<SlurmJobId>, BackendError> {
+        if jobs.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let names = format!("--name={}", list(jobs.iter().map(|job| job.name.to_owned())));
+        let printed = self.these(user, jobs, &["--format=%A", &names]).await?;
+        Ok(printed.lines().filter_map(|line| line.trim().parse().ok()).collect())
+    }
+
+    /// What squeue prints of these; nothing when it knows none of them.
+    async fn these(&self, user: &str, jobs: &[OwnJob<'_>], more: &[&str]) -> Result<String, BackendError> {
+        let (of, ids) =
+            (format!("--user={user}"), format!("--jobs={}", list(jobs.iter().map(|job| job.id.to_string()))));
+        let asked = [&["--noheader", "--states=all", &of, &ids], more].concat();
+        match self.squeue(user, &asked).await {
+            Err(error) if unknown(&error) => Ok(String::new()),
+            printed => printed,
+        }
+    }
+
+    /// Its state, with its place in the queue.
+    async fn place(&self, user: &str, id: SlurmJobId, looked: Looked) -> Result<Option<State>, BackendError> {
+        let (found, partition) = looked?;
+        let Some(mut state) = found.into_state() else { return Ok(None) };
+        if state.state == PENDING {
+            state.position = self.position(user, &partition, id).await;
+        }
+        Ok(Some(state))
     }
 
     async fn position(&self, user: &str, partition: &str, id: SlurmJobId) -> Option<u32> {
@@ -160,7 +194,12 @@ impl Commands {
     }
 
     pub(super) async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
-        let words = [format!("--user={}", job.user), format!("--name={}", job.name), job.id.to_string()];
+        match self.look(job.user, &[job]).await?.remove(&job.id).transpose()? {
+            Some((found, _)) if found.may_be_cancelled(job)? => {}
+            _ => return Ok(()),
+        }
+        // By whatever name it has by now.
+        let words = [format!("--user={}", job.user), job.id.to_string()];
         let output = self.run(&self.commands.scancel, job.user, &words, ("", None)).await?;
         match output.status.success() {
             true => Ok(()),
@@ -183,32 +222,50 @@ fn submitted(printed: &str) -> Option<SlurmJobId> {
     printed.lines().rev().find_map(|line| line.split(';').next()?.trim().parse().ok())
 }
 
-/// A line of the form `17|name|STATE|reason|start|partition`.
+fn list(each: impl Iterator<Item = String>) -> String {
+    each.collect::<Vec<_>>().join(",")
+}
+
+/// What squeue tells of a Slurm job, with its partitions.
+type Looked = Result<(Found, String), BackendError>;
+
+/// A line of [`FIELDS`], about a Slurm job with that id.
 struct Line<'a> {
     id: SlurmJobId,
-    name: &'a str,
-    rest: Vec<&'a str>,
+    understood: Option<Seen<'a>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Seen<'a> {
+    origin: Origin,
+    state: State,
+    /// Empty for one of a name that is never passed on.
+    partition: &'a str,
 }
 
 impl<'a> Line<'a> {
     /// `None` for one that is about no Slurm job.
     fn read(line: &'a str) -> Option<Self> {
-        let mut fields = line.split('|').map(str::trim);
-        let (id, name) = (fields.next()?.parse().ok()?, fields.next()?);
-        Some(Self { id, name, rest: fields.collect() })
+        let (id, rest) = line.split_once('|')?;
+        Some(Self { id: id.trim().parse().ok()?, understood: Seen::read(rest) })
     }
+}
 
-    /// Slurm's words for states have no blanks and no digits.
-    fn state(&self) -> Option<State> {
-        let [states, reason, start, _partition] = self.rest.as_slice() else { return None };
+impl<'a> Seen<'a> {
+    fn read(rest: &'a str) -> Option<Self> {
+        let mut fields = rest.splitn(6, '|').map(str::trim);
+        let (submitted, restarts, states) = (fields.next()?, fields.next()?, fields.next()?);
+        let (start, partition, reason) = (fields.next()?, fields.next()?, fields.next()?);
+        // Slurm's words for states have no blanks and no digits.
         let word = |byte: u8| byte.is_ascii_alphabetic() || b"_+,".contains(&byte);
+        if states.is_empty() || !states.bytes().all(word) {
+            return None;
+        }
+        let origin = Origin { submitted: submitted.parse().ok(), restarts: restarts.parse().ok() };
         // `N/A` where Slurm expects nothing yet.
-        let state = |states: &str| State::new(one_state(states.split(['+', ','])), Some(reason));
-        (!states.is_empty() && states.bytes().all(word)).then(|| state(states).starting(start.parse().ok()))
-    }
-
-    fn partition(&self) -> Option<&'a str> {
-        self.rest.last().copied().filter(|name| is_plain(name, b"-_.,", 1000))
+        let state = State::new(one_state(states.split(['+', ','])), Some(reason)).starting(start.parse().ok());
+        let partition = if is_plain(partition, b"-_.,", 1000) { partition } else { "" };
+        Some(Self { origin, state, partition })
     }
 }
 
@@ -326,25 +383,31 @@ mod tests {
         let read = |text: &str| {
             let printed = format!("{banner}{text}\n");
             let mut lines = printed.lines().filter_map(Line::read);
-            (lines.next().map(|line| (line.id, line.state())), lines.count())
+            let first = lines.next().map(|line| (line.id, line.understood.map(|seen| seen.state)));
+            (first, lines.count())
         };
         let one = |state: State| (Some((17, Some(state))), 0);
         let pending = State::new("PENDING", Some("Resources"));
-        assert_eq!(read("17|gha-slurm-1-1|PENDING|Resources|N/A|gha"), one(pending.clone()));
+        assert_eq!(read("17  |1795765000|0  |PENDING |N/A|gha|Resources  "), one(pending.clone()));
         let expected = State { start: Some(1_795_765_238), ..pending };
-        assert_eq!(read("17|gha-slurm-1-1|PENDING|Resources|1795765238|gha,big"), one(expected.clone()));
-        assert_eq!(read("17|x|running|None|1795765238|gha"), one(State::new("RUNNING", None)), "it has started");
-        assert_eq!(read("17|x|NODE_FAIL+REQUEUED|None|N/A|gha"), one(State::new("REQUEUED", None)));
-        let in_words = read("17|gha-slurm-1-1|PENDING|Resources|2026-11-27T12:00:00|gha");
+        assert_eq!(read("17|1795765000|0|PENDING|1795765238|gha,big|Resources"), one(expected.clone()));
+        assert_eq!(read("17|x|x|running|1795765238|gha|None"), one(State::new("RUNNING", None)), "it has started");
+        assert_eq!(read("17|1|1|NODE_FAIL+REQUEUED|N/A|gha|None"), one(State::new("REQUEUED", None)));
+        let in_words = read("17|2026-11-27T11:00:00|0|PENDING|2026-11-27T12:00:00|gha|Resources");
         assert_eq!(in_words, one(State { start: None, ..expected }), "of a time zone that is not known");
-        for none in ["", "17", "x|x|PENDING|None|N/A|gha"] {
+        let reason = "burst buffer: a|b|c";
+        assert_eq!(read(&format!("17|1|0|PENDING|N/A|gha|{reason}")), one(State::new("PENDING", Some(reason))));
+        for none in ["", "17", "x|1|0|PENDING|N/A|gha|None"] {
             assert_eq!(read(none), (None, 0), "{none}");
         }
-        for strange in ["17|x|PENDING|None|N/A", "17|x|PENDING|None|N/A|gha|y", "17|x||None|N/A|gha", "17|x"] {
+        for strange in ["17|1|0|PENDING|N/A|gha", "17|1|0||N/A|gha|None", "17|1|0|two words|N/A|gha|None", "17|x"] {
             assert_eq!(read(strange), (Some((17, None)), 0), "there, and not understood: {strange}");
         }
-        let odd = Line::read("17|x|PENDING|None|N/A|g$a").unwrap();
-        assert!(odd.state().is_some() && odd.partition().is_none(), "of a partition that is never passed on");
+        let seen = |line| Line::read(line).unwrap().understood.unwrap();
+        assert_eq!(seen("17|1|0|PENDING|N/A|g$a|None").partition, "", "which is never passed on");
+        let origin = |line| seen(line).origin;
+        assert_eq!(origin("17|9|2|RUNNING|N/A|gha|None"), Origin { submitted: Some(9), restarts: Some(2) });
+        assert_eq!(origin("17|2026-11-27T11:00:00||RUNNING|N/A|gha|None"), Origin::default());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::BackendError;
 
@@ -36,9 +36,15 @@ pub(super) async fn account(name: &str) -> Result<Account, BackendError> {
 }
 
 /// The gateway's own user, by its number where it has no name, as id(1) tells it.
-pub(super) fn own_name() -> String {
+pub(crate) fn own_name() -> String {
     let uid = geteuid();
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// The gateway's own group, in the same way.
+pub(crate) fn own_group() -> String {
+    let gid = getegid();
+    Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 /// Who no runner runs as: a runner does what a workflow says.

@@ -168,8 +168,8 @@ impl Fetching {
         }))
     }
 
-    /// Whether going on as this one means another exchange than as `other`. The secret is read again by a reload, and
-    /// how often and how much it asks as well.
+    /// Whether going on as this one means another exchange than as `other`. Where it does not, the secret is read again
+    /// by a reload, and how often and how much it asks as well.
     pub(super) fn is_elsewhere(&self, other: &Self) -> bool {
         self.url != other.url || self.cluster != other.cluster || self.ca_file != other.ca_file
     }

@@ -22,6 +22,7 @@ pub use self::file::*;
 pub use self::mapping::{Mapping, RepositoryUrl};
 pub(crate) use self::mapping::{ROOT, check_user};
 pub use self::policy::{Pattern, Policies, Policy};
+use crate::backend::user::{own_group, own_name};
 use crate::comment;
 use crate::people::{Groups, People};
 
@@ -35,7 +36,7 @@ const MAX_TEMPLATE_BYTES: usize = 64 * 1024;
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file that cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
+    #[error("cannot read {}: {error}{}", path.display(), who_reads(path, error))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -62,6 +63,18 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// What to do about a file that is somebody else's.
+fn who_reads(path: &Path, error: &std::io::Error) -> String {
+    if error.kind() != std::io::ErrorKind::PermissionDenied {
+        return String::new();
+    }
+    let (user, group, path) = (own_name(), own_group(), path.display());
+    format!(
+        "; {user}, as which this runs, has to read it: chgrp {group} {path} && chmod 0640 {path} (of another service's \
+         file, of a copy), and enter the folders above it"
+    )
 }
 
 pub(crate) fn invalid(key: impl Into<String>, problem: impl Into<String>) -> ConfigError {
@@ -201,15 +214,28 @@ impl Config {
         })
     }
 
-    /// The keys that differ from `running` and need a restart to take effect.
-    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
-        let elsewhere = match (&self.fetching, &running.fetching) {
+    /// Whether launches are fetched from another app than `running` does, or as another cluster.
+    fn is_elsewhere(&self, running: &Self) -> bool {
+        match (&self.fetching, &running.fetching) {
             (Some(own), Some(running)) => own.is_elsewhere(running),
             (own, running) => own.is_some() != running.is_some(),
-        };
+        }
+    }
+
+    /// Keeps all of `app` as in `running` where a restart is needed for some of it. The old app is asked until then, and
+    /// the new one's secret is nothing for it to see.
+    pub(crate) fn keep_app(&mut self, running: &Self) {
+        if self.is_elsewhere(running) {
+            self.app.clone_from(&running.app);
+            self.fetching.clone_from(&running.fetching);
+        }
+    }
+
+    /// The keys that differ from `running` and need a restart to take effect.
+    pub fn needs_restart(&self, running: &Self) -> Vec<&'static str> {
         let pairs = [
             ("listen", self.listen != running.listen),
-            ("app", elsewhere),
+            ("app", self.is_elsewhere(running)),
             ("stateDirectory", self.state_directory != running.state_directory),
             ("logging", self.logging != running.logging),
         ];

@@ -286,6 +286,16 @@ fn fetching(app: &str, more: &str) -> Result<Config, ConfigError> {
 const ALPS: &str = "url: 'https://app.example', cluster: alps, secretFile: app-secret";
 
 #[test]
+fn a_file_of_somebody_elses_comes_with_what_to_do() {
+    let said = |kind: std::io::ErrorKind| {
+        ConfigError::Unreadable { path: "/etc/gha-slurm/app-secret".into(), error: kind.into() }.to_string()
+    };
+    let denied = said(std::io::ErrorKind::PermissionDenied);
+    assert!(denied.contains("/etc/gha-slurm/app-secret && chmod 0640 /etc/gha-slurm/app-secret"), "{denied}");
+    assert!(!said(std::io::ErrorKind::NotFound).contains("chmod"));
+}
+
+#[test]
 fn a_gateway_that_fetches_listens_only_where_it_is_told_to() {
     let config = fetching(ALPS, "").unwrap();
     let how = config.fetching.as_ref().unwrap();

@@ -59,7 +59,7 @@ pub(crate) enum ExchangeError {
     #[error("the app does not take what is said ({0}: {1})")]
     NotTaken(StatusCode, String),
     #[error("the app fails ({0}: {1})")]
-    Failed(StatusCode, String),
+    Failed(StatusCode, String, Option<Duration>),
     #[error("the app's answer is not understood: {0}")]
     Malformed(String),
     #[error("the app's answer is longer than {} MiB", MAX_ANSWER_BYTES / 1024 / 1024)]
@@ -90,6 +90,14 @@ impl ExchangeError {
         matches!(self, Unauthorized | Pushed(_) | NotThere | Moved(..) | Untrusted(_))
     }
 
+    /// How long the app asks to be left alone (`Retry-After`).
+    pub(super) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Limited(wait) | Self::Failed(_, _, wait) => *wait,
+            _ => None,
+        }
+    }
+
     fn of_connection(error: &legacy::Error) -> Self {
         match cause::<rustls::Error>(error) {
             Some(rustls::Error::InvalidCertificate(why)) => Self::Untrusted(format!("{why:?}")),
@@ -104,14 +112,15 @@ impl ExchangeError {
             let told = said.get("error").and_then(Value::as_str).unwrap_or("no reason given");
             told.chars().take(MAX_WORDS).collect::<String>()
         };
+        let wait = || header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         match status.as_u16() {
             401 => Self::Unauthorized,
             404 => Self::NotThere,
             409 => Self::Pushed(words()),
             400 | 413 => Self::NotTaken(status, words()),
-            429 => Self::Limited(header(RETRY_AFTER).and_then(|text| text.parse().ok()).map(Duration::from_secs)),
+            429 => Self::Limited(wait()),
             300..400 => Self::Moved(status, header(LOCATION).unwrap_or_default().chars().take(MAX_WORDS).collect()),
-            _ => Self::Failed(status, words()),
+            _ => Self::Failed(status, words(), wait()),
         }
     }
 }
@@ -166,6 +175,23 @@ impl Client {
         match head.status {
             StatusCode::OK => Answer::read(&body).map_err(ExchangeError::Malformed),
             status => Err(ExchangeError::of_answer(status, &head.headers, &body)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_that_asks_for_a_pause_is_heard_whatever_it_answers() {
+        let wait = |status: u16, text: Option<&'static str>| {
+            let headers = text.map(|text| (RETRY_AFTER, HeaderValue::from_static(text))).into_iter().collect();
+            ExchangeError::of_answer(StatusCode::from_u16(status).unwrap(), &headers, b"").wait()
+        };
+        for status in [429, 503, 502] {
+            assert_eq!(wait(status, Some("30")), Some(Duration::from_secs(30)), "{status}");
+            assert_eq!((wait(status, None), wait(status, Some("soon"))), (None, None), "{status}");
         }
     }
 }

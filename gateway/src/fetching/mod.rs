@@ -341,8 +341,8 @@ impl Fetcher {
                     }
                 }
                 let asked = match trouble {
-                    Trouble::Exchange(ExchangeError::Limited(asked)) => *asked,
-                    _ => None,
+                    Trouble::Exchange(error) => error.wait(),
+                    Trouble::Index(_) => None,
                 };
                 self.pace.failed(asked)
             }

@@ -1,5 +1,6 @@
 //! When the next exchange is due. Each wait varies a little, so that many gateways of one app do not fall into step.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::Timing;
@@ -18,24 +19,26 @@ impl Pace {
     /// From the beginning of a good exchange to the next one.
     pub(super) fn good(&mut self, poll: Duration) -> Duration {
         self.failures = 0;
-        varied(poll, 0.1)
+        varied(poll, 0.9..1.1)
     }
 
-    /// After one that failed. The app may have asked for more.
+    /// After one that failed. The app may have asked for more, and gets it within reason: one that is well again sooner
+    /// than it thought is not left waiting for long.
     pub(super) fn failed(&mut self, asked: Option<Duration>) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.failures.min(16));
         self.failures += 1;
-        varied(doubled.max(asked.unwrap_or_default()).min(self.most), 0.2)
+        let asked = varied(asked.unwrap_or_default().min(self.most), 1.0..1.2);
+        varied(doubled.min(self.most), 0.8..1.2).max(asked)
     }
 }
 
-/// More or less by that part of it.
-fn varied(duration: Duration, part: f64) -> Duration {
+/// So many times as long, somewhere in between.
+fn varied(duration: Duration, times: Range<f64>) -> Duration {
     let mut bytes = [0; 4];
     // Without randomness there is just no jitter.
     let _ = getrandom::getrandom(&mut bytes);
     let random = f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX);
-    duration.mul_f64(1.0 - part + 2.0 * part * random)
+    duration.mul_f64(times.start + (times.end - times.start) * random)
 }
 
 #[cfg(test)]
@@ -53,6 +56,10 @@ mod tests {
         }
         assert!(near(pace.good(Duration::from_secs(1)), 1.0));
         assert!(near(pace.failed(Some(Duration::from_secs(30))), 30.0), "as the app asked");
+        for _ in 0..20 {
+            let wait = Pace::new(&timing).failed(Some(Duration::from_secs(30)));
+            assert!(wait >= Duration::from_secs(30), "not earlier than the app asked: {wait:?}");
+        }
         assert!(near(pace.failed(Some(Duration::from_secs(7200))), 60.0), "within reason");
         let many: std::collections::HashSet<_> = (0..50).map(|_| pace.good(Duration::from_secs(1))).collect();
         assert!(many.len() > 40, "they vary");

@@ -29,6 +29,8 @@ pub(crate) struct Living {
     /// Absent while it is not known to be submitted.
     pub(crate) job: Option<SlurmJobId>,
     pub(crate) told: Option<Told>,
+    /// When it was about to be submitted last, in seconds of Unix time.
+    pub(crate) begun: u64,
 }
 
 /// What the app was told last.
@@ -64,6 +66,7 @@ fn living(row: &Row<'_>) -> rusqlite::Result<Living> {
         user: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
         job: row.get::<_, Option<i64>>(2)?.and_then(|id| SlurmJobId::try_from(id).ok()),
         told: told.map(|job| Told { job, at }),
+        begun: row.get::<_, Option<i64>>(5)?.and_then(|time| time.try_into().ok()).unwrap_or(0),
     })
 }
 
@@ -120,7 +123,7 @@ impl Index {
 
     /// All that came by fetching and is not over, the oldest first.
     pub(crate) async fn living(&self) -> rusqlite::Result<Vec<Living>> {
-        let query = "SELECT fetched.key, launches.user, launches.job, fetched.told, fetched.told_at
+        let query = "SELECT fetched.key, launches.user, launches.job, fetched.told, fetched.told_at, launches.created
              FROM fetched LEFT JOIN launches ON launches.key = fetched.key WHERE over = 0 ORDER BY fetched.created";
         self.with(move |db| db.prepare(query)?.query_map([], living)?.collect()).await
     }
@@ -238,6 +241,19 @@ mod tests {
         index.tell(state("1-1", "COMPLETED")).await.unwrap();
         assert!(told(&index).await.is_empty(), "an end is told once");
         assert_eq!(index.get("1-1").await.unwrap().unwrap().job, Some(7), "the launch itself stays known");
+    }
+
+    #[tokio::test]
+    async fn a_launch_that_is_submitted_again_was_begun_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        submitted(&index, "1-1").await;
+        index.with(|db| db.execute("UPDATE launches SET created = created - 90000", [])).await.unwrap();
+        let began = async || (index.get("1-1").await.unwrap().unwrap().begun, index.living().await.unwrap()[0].begun);
+        let (early, same) = began().await;
+        index.begin("1-1", "ada").await.unwrap();
+        let (later, _) = began().await;
+        assert!(early == same && later >= early + 90_000, "{early} {later}");
     }
 
     #[tokio::test]

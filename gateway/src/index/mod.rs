@@ -28,6 +28,8 @@ pub(crate) struct Entry {
     /// Absent while it is not known to be submitted.
     pub(crate) job: Option<SlurmJobId>,
     pub(crate) cancelled: bool,
+    /// When it was about to be submitted last, in seconds of Unix time.
+    pub(crate) begun: u64,
 }
 
 pub(crate) struct Index {
@@ -41,7 +43,13 @@ fn now() -> i64 {
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let job = row.get::<_, Option<i64>>(2)?.and_then(|id| SlurmJobId::try_from(id).ok());
-    Ok(Entry { key: row.get(0)?, user: row.get(1)?, job, cancelled: row.get(3)? })
+    Ok(Entry {
+        key: row.get(0)?,
+        user: row.get(1)?,
+        job,
+        cancelled: row.get(3)?,
+        begun: row.get::<_, i64>(4)?.try_into().unwrap_or(0),
+    })
 }
 
 impl Index {
@@ -90,21 +98,23 @@ impl Index {
 
     pub(crate) async fn get(&self, key: &str) -> rusqlite::Result<Option<Entry>> {
         let key = key.to_owned();
-        let query = "SELECT key, user, job, cancelled FROM launches WHERE key = ?1";
+        let query = "SELECT key, user, job, cancelled, created FROM launches WHERE key = ?1";
         self.with(move |db| db.query_row(query, [key], entry).optional()).await
     }
 
     /// The newest launch with that Slurm job; ids start anew when a site resets its Slurm.
     pub(crate) async fn by_job(&self, job: SlurmJobId) -> rusqlite::Result<Option<Entry>> {
         let job = i64::try_from(job).unwrap_or(-1);
-        let query = "SELECT key, user, job, cancelled FROM launches WHERE job = ?1 ORDER BY created DESC LIMIT 1";
+        let query =
+            "SELECT key, user, job, cancelled, created FROM launches WHERE job = ?1 ORDER BY created DESC LIMIT 1";
         self.with(move |db| db.query_row(query, [job], entry).optional()).await
     }
 
-    /// Writes down that a launch is about to be submitted.
+    /// Writes down that a launch is about to be submitted, and when: what Slurm has of it was submitted then.
     pub(crate) async fn begin(&self, key: &str, user: &str) -> rusqlite::Result<()> {
         let (key, user) = (key.to_owned(), user.to_owned());
-        let query = "INSERT INTO launches VALUES (?1, ?2, NULL, 0, ?3) ON CONFLICT (key) DO UPDATE SET user = ?2";
+        let query = "INSERT INTO launches VALUES (?1, ?2, NULL, 0, ?3) ON CONFLICT (key) DO UPDATE
+             SET user = ?2, created = ?3";
         self.with(move |db| db.execute(query, params![key, user, now()])).await.map(drop)
     }
 

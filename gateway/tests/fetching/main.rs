@@ -161,6 +161,64 @@ async fn a_cancel_comes_before_or_after_or_for_nothing_that_is_known() {
 }
 
 #[tokio::test]
+async fn a_slurm_job_that_its_own_steps_renamed_keeps_its_place_and_is_cancelled() {
+    let site = Site::new().await;
+    let _gateway = site.gateway("one", ", atMost: 1");
+    site.app.offer("1-1", &json!({}));
+    site.submitted("1-1").await;
+    site.app.offer("2-1", &json!({}));
+    site.slurm.set("1", "state", "RUNNING");
+    site.slurm.set("1", "name", "x");
+    let last = || site.app.offer_of("1-1", |offer| offer.states().last().map(|state| (*state).to_owned()));
+    site.until("it runs", || last().as_deref() == Some("RUNNING")).await;
+    // Requeued by itself, it counts as submitted anew.
+    let later = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 86_400;
+    site.slurm.set("1", "line", &format!("1|{later}|1|PENDING|N/A|gha|BeginTime\n"));
+    site.until("it waits", || last().as_deref() == Some("PENDING")).await;
+    site.exchanges(15).await;
+    assert_eq!((last().as_deref(), site.slurm.count()), (Some("PENDING"), 1));
+    site.app.with(|book| book.cancel.insert("1-1".to_owned()));
+    site.exchanges(15).await;
+    assert!(site.app.with(|book| book.cancel.contains("1-1")), "nobody says that it was cancelled");
+    assert_eq!(site.slurm.state("1"), "RUNNING");
+    std::fs::remove_file(site.folder.path().join("slurm/jobs/1/line")).unwrap();
+    site.until("it is cancelled", || site.slurm.state("1") == "CANCELLED").await;
+    site.submitted("2-1").await;
+    // What has that id a day later, under another name and never requeued, is another's.
+    site.slurm.set("2", "name", "simulation");
+    site.slurm.set("2", "line", &format!("2|{later}|0|RUNNING|N/A|gha|None\n"));
+    site.until("it is gone", || site.app.offer_of("2-1", |offer| offer.states().contains(&"UNKNOWN"))).await;
+    site.app.nothing_was_wrong();
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_understood_hides_no_other() {
+    let site = Site::new().await;
+    let _gateway = site.gateway("one", "");
+    for number in 1..=3 {
+        site.app.offer(&format!("{number}-1"), &json!({}));
+        site.submitted(&format!("{number}-1")).await;
+    }
+    let job = |launch: &str| site.slurm.jobs_of(launch).remove(0);
+    site.slurm.set(&job("1-1"), "line", &format!("{}|a state of 2030\n", job("1-1")));
+    site.slurm.set(&job("2-1"), "line", &format!("{}|1|0|PENDING|N/A|gha|odd | reason\n", job("2-1")));
+    site.slurm.set(&job("3-1"), "state", "COMPLETED");
+    site.until("an end is told", || site.app.offer_of("3-1", |offer| offer.states().last() == Some(&"COMPLETED")))
+        .await;
+    let reason = |offer: &crate::app::Offer| match offer.reports.last() {
+        Some(News::State(job)) => job.reason.clone(),
+        _ => None,
+    };
+    site.until("a reason is told", || site.app.offer_of("2-1", reason).as_deref() == Some("odd | reason")).await;
+    site.exchanges(10).await;
+    assert_ne!(
+        site.app.offer_of("1-1", |offer| offer.states().last().map(|s| (*s).to_owned())).as_deref(),
+        Some("UNKNOWN")
+    );
+    site.app.nothing_was_wrong();
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_is_not_submitted() {
     let site = Site::new().await;
     site.app.with(|book| book.lease_seconds = 60);

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, ONE, SECRET};
 
-/// Slurm's commands as scripts, over a folder with one folder a Slurm job. Files beside it change what they do: `away`,
+/// Slurm's commands as scripts, over a folder with one folder a Slurm job, which may have a `line` for squeue to print. Files beside it change what they do: `away`,
 /// `refuses`, `loses` (an answer, once), `slow` (seconds before a submission), `sticks` (after one).
 const SBATCH: &str = r#"
 [ -e "$D/away" ] && { echo "sbatch: error: Batch job submission failed: Unable to contact slurm controller" >&2; exit 1; }
@@ -24,6 +24,7 @@ cat >/dev/null
 id=1
 until mkdir "$D/jobs/$id" 2>/dev/null; do id=$((id + 1)); done
 echo PENDING >"$D/jobs/$id/state"
+date +%s >"$D/jobs/$id/submitted"
 echo "$name" >"$D/jobs/$id/name"
 rm "$D/loses" 2>/dev/null && { echo "sbatch: error: Zero Bytes were transmitted or received" >&2; exit 1; }
 [ -e "$D/sticks" ] && sleep 600
@@ -45,7 +46,13 @@ for job in "$D"/jobs/*; do
     [ -n "$ids" ] && case $ids in *",$id,"*) ;; *) continue ;; esac
     case $format in
     %A) echo "$id" ;;
-    *) echo "$id|$name|$state|Priority|$start|gha" ;;
+    *)
+        if [ -e "$job/line" ]; then
+            cat "$job/line"
+        else
+            echo "$id|$(cat "$job/submitted")|0|$state|$start|gha|Priority"
+        fi
+        ;;
     esac
 done
 "#;

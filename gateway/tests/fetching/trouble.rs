@@ -1,7 +1,8 @@
 //! An app that is away, forgets or fails, a Slurm that cannot be asked, gateways that die: each launch is submitted once.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::Duration;
 
 use gha_slurm_protocol::exchange::News;
@@ -211,19 +212,33 @@ async fn an_app_that_hangs_is_left_in_time() {
     site.app.nothing_was_wrong();
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is logged on this thread from now on. One subscriber serves all threads: whether anybody listens to a line is
+/// found out once for the whole process, by whichever thread comes to it first.
+struct Log;
 
 impl Log {
+    fn start() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            let subscriber = tracing_subscriber::fmt().with_writer(|| Log).with_ansi(false).finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+        });
+        LINES.take();
+        Self
+    }
+
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
 }
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        LINES.with_borrow_mut(|lines| lines.write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -232,12 +247,35 @@ impl Write for Log {
 }
 
 #[tokio::test]
+async fn an_app_elsewhere_is_asked_after_a_restart_and_no_other_sees_its_secret() {
+    let (site, elsewhere) = (Site::new().await, Site::new().await);
+    let gateway = site.gateway("one", "");
+    site.exchanges(2).await;
+    let fresh = SECRET.replace('4', "5");
+    std::fs::write(site.folder.path().join("app-secret"), &fresh).unwrap();
+    site.yaml("one", &format!("url: '{}'", elsewhere.app.url()), "");
+    assert_eq!(gateway.service.reload().unwrap(), ["app"]);
+    // The old app lets nobody in with another secret, and its launch tokens are exchanged at the old app.
+    let before = site.app.with(|book| book.rooms.len());
+    site.exchanges(6).await;
+    assert!(site.app.with(|book| book.rooms.len()) >= before + 5);
+    site.app.offer("1-1", &json!({}));
+    site.submitted("1-1").await;
+    assert_eq!(gateway.service.reload().unwrap(), ["app"], "still");
+    // Back again, the secret counts at once.
+    site.yaml("one", &format!("url: '{}'", site.app.url()), "");
+    assert!(gateway.service.reload().unwrap().is_empty());
+    site.app.with(|book| book.secret.clone_from(&fresh));
+    site.app.offer("2-1", &json!({}));
+    site.submitted("2-1").await;
+    assert_eq!(elsewhere.app.with(|book| book.exchanges), 0);
+    site.app.nothing_was_wrong();
+}
+
+#[tokio::test]
 async fn a_secret_that_is_not_known_is_told_once_with_its_fix_and_a_reload_reads_the_new_one() {
     let site = Site::new().await;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let fresh = SECRET.replace('4', "5");
     site.app.with(|book| book.secret.clone_from(&fresh));
     let gateway = site.gateway_by("one", "", quick());

@@ -24,6 +24,11 @@ pub(crate) struct Slurm {
     pub(crate) tokens: Vec<String>,
 }
 
+/// In seconds of Unix time.
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
 pub(crate) type Shared = Arc<Mutex<Slurm>>;
 
 pub(crate) async fn slurmrestd(new: bool) -> (String, Shared) {
@@ -93,6 +98,8 @@ pub(crate) async fn answer(
             let mut job = asked["job"].clone();
             job["user_name"] = user.into();
             job["job_id"] = id.into();
+            job["submit_time"] = if new { json!({"set": true, "number": now()}) } else { json!(now()) };
+            job["restart_cnt"] = 0.into();
             job["job_state"] = if new { json!(["PENDING"]) } else { json!("PENDING") };
             slurm.jobs.push(job);
             if std::mem::take(&mut slurm.dies) {

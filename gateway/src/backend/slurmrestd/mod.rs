@@ -13,10 +13,9 @@ mod tokens;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::slurm_job::is_final;
 use http_body_util::{BodyExt, Limited};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::Value;
@@ -24,7 +23,7 @@ use serde_json::Value;
 use self::places::Places;
 use self::shapes::{Failure, Submitted, Version};
 use self::tokens::Tokens;
-use super::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
+use super::{BackendError, Found, JobSpec, OwnJob, SlurmJobId, State};
 use crate::causes::with_causes;
 use crate::config::{self, ConfigError};
 
@@ -196,6 +195,7 @@ impl Rest {
     pub(super) async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
         let version = self.version(&job.user).await?;
         let body = version.submission(job).to_string();
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut reply = self.call(Method::POST, "job/submit", &job.user, Some(body.as_bytes())).await?;
         if let Reply::Failed(Failure::Unclear(_)) = reply {
             // It may be in the queue: whatever comes between now, "later, nothing was submitted" would be wrong.
@@ -216,7 +216,7 @@ impl Rest {
             Submitted::Runs(id) => Ok(id),
             Submitted::NeverFits(id, words) => {
                 // It is in the queue all the same, and would stay there for ever.
-                if let Err(error) = self.cancel(OwnJob { id, user: &job.user, name: &job.name }).await {
+                if let Err(error) = self.cancel(OwnJob { id, user: &job.user, name: &job.name, begun }).await {
                     tracing::warn!(slurm_job = id, %error, "a Slurm job that can never start stays queued");
                 }
                 Err(BackendError::Refused(words))
@@ -226,9 +226,8 @@ impl Rest {
     }
 
     pub(super) async fn cancel(&self, job: OwnJob<'_>) -> Result<(), BackendError> {
-        // What has that id now may be another's.
-        match self.state(job).await? {
-            Some(state) if !is_final(&state.state) => {}
+        match self.look(job).await? {
+            Some(found) if found.may_be_cancelled(job)? => {}
             _ => return Ok(()),
         }
         match self.call(Method::DELETE, &format!("job/{}", job.id), job.user, None).await? {
@@ -238,8 +237,8 @@ impl Rest {
             },
             Reply::Failed(failure) if failure.is_over() => Ok(()),
             // 22.05 answers a cancel of an unknown job by 500 and no code. Ask whether there is one.
-            Reply::Failed(failure @ Failure::Unclear(_)) => match self.state(job).await {
-                Ok(Some(state)) if !is_final(&state.state) => Err(failure.into()),
+            Reply::Failed(failure @ Failure::Unclear(_)) => match self.look(job).await {
+                Ok(Some(found)) if found.may_be_cancelled(job) != Ok(false) => Err(failure.into()),
                 Ok(_) => Ok(()),
                 Err(_) => Err(failure.into()),
             },
@@ -248,10 +247,14 @@ impl Rest {
     }
 
     pub(super) async fn state(&self, job: OwnJob<'_>) -> Result<Option<State>, BackendError> {
+        Ok(self.look(job).await?.and_then(Found::into_state))
+    }
+
+    async fn look(&self, job: OwnJob<'_>) -> Result<Option<Found>, BackendError> {
         match self.call(Method::GET, &format!("job/{}", job.id), job.user, None).await? {
-            Reply::Body(body) => match (shapes::state(&body, job), Failure::inside(&body)) {
+            Reply::Body(body) => match (shapes::found(&body, job), Failure::inside(&body)) {
                 (None, Some(failure)) if !failure.is_over() => Err(failure.into()),
-                (state, _) => Ok(state),
+                (found, _) => Ok(found),
             },
             Reply::Failed(failure) if failure.is_over() => Ok(None),
             Reply::Failed(failure) => Err(failure.into()),
@@ -311,7 +314,7 @@ pub(crate) fn read_in_every_way(status: u16, body: &[u8]) {
     let version = Version::newest_of(&body);
     let _ = BackendError::from(Failure::read(status, &body, version));
     let _ = Submitted::read(&body);
-    let _ = shapes::state(&body, OwnJob { id: 1, user: "alice", name: "gha-slurm-1-1" });
+    let _ = shapes::found(&body, OwnJob { id: 1, user: "alice", name: "gha-slurm-1-1", begun: 1 });
     let _ = shapes::newest_by_name(&body, "alice");
     let _ = (shapes::answers(&body), shapes::ping_status(&body), shapes::release(&body).len());
 }

@@ -11,7 +11,7 @@ use gha_slurm_protocol::slurm_job::one_state;
 use serde_json::{Map, Value, json};
 
 use crate::backend::asked::{Setting, asked};
-use crate::backend::{BackendError, JobSpec, OwnJob, SlurmJobId, State};
+use crate::backend::{BackendError, Found, JobSpec, Origin, OwnJob, SlurmJobId, State};
 
 /// A version of the API: the last number of `v0.0.N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -282,12 +282,14 @@ fn number(job: &Value, field: &str) -> Option<u64> {
     }
 }
 
-/// The state of that user's Slurm job of that name in the answer to `GET job/{id}`. Another's with the same id is none.
-/// Its place in the queue is not told: that would take the queue of the whole site, some 4 kB a Slurm job.
-pub(super) fn state(body: &Value, own: OwnJob<'_>) -> Option<State> {
-    let mine = |job: &&Value| text(job, "name") == Some(own.name) && text(job, "user_name") == Some(own.user);
-    let read = |job| Some(State::new(state_of(job)?, text(job, "state_reason")).starting(number(job, "start_time")));
-    jobs(body).filter(mine).find_map(read)
+/// That user's Slurm job in the answer to `GET job/{id}`. Another user's with the same id is none. Its place in the queue is not told: that would take the queue of the whole site, some 4 kB a Slurm job.
+pub(super) fn found(body: &Value, own: OwnJob<'_>) -> Option<Found> {
+    let read = |job| {
+        let state = State::new(state_of(job)?, text(job, "state_reason")).starting(number(job, "start_time"));
+        let origin = Origin { submitted: number(job, "submit_time"), restarts: number(job, "restart_cnt") };
+        Some(Found { whose: own.whose(origin, text(job, "name") == Some(own.name)), state })
+    };
+    jobs(body).filter(|job| text(job, "user_name") == Some(own.user)).find_map(read)
 }
 
 /// The newest Slurm job of each name that a user has in the answer to `GET jobs`. Anybody may give a Slurm job any name,

@@ -1,6 +1,7 @@
 //! The answers are those that 22.05.8 (v0.0.36–38) and 24.11.5 (v0.0.40–42) gave.
 
 use super::*;
+use crate::backend::Whose;
 use crate::backend::asked::tests::job;
 
 #[test]
@@ -112,7 +113,11 @@ fn a_200_is_read_to_its_end() {
     assert!(matches!(Submitted::read(&json!({"hello": 1})), Submitted::Failed(_)));
 }
 
-const OWN: OwnJob<'_> = OwnJob { id: 3, user: "alice", name: "gha-slurm-42-1" };
+const OWN: OwnJob<'_> = OwnJob { id: 3, user: "alice", name: "gha-slurm-42-1", begun: 1_795_830_560 };
+
+fn state(body: &Value, own: OwnJob<'_>) -> Option<State> {
+    found(body, own).and_then(Found::into_state)
+}
 
 /// Slurm tells a state and flags, in any order.
 fn read(states: Value) -> Option<State> {
@@ -129,7 +134,6 @@ fn a_job_is_found_by_name_and_user_and_its_state_read() {
     assert_eq!(found("gha-slurm-42-1"), Some(3), "mallory's job of the same name is not ours");
     assert_eq!(found("gha-slurm-42-10"), None);
     assert_eq!(state(&old, OWN), Some(State::new("PENDING", None)));
-    assert_eq!(state(&old, OwnJob { name: "gha-slurm-1-1", ..OWN }), None, "the id is another job's by now");
     let newer = json!({"jobs": [{"name": "gha-slurm-42-1", "user_name": "alice", "job_state": ["PENDING"],
         "state_reason": "Resources"}]});
     assert_eq!(state(&newer, OWN), Some(State::new("PENDING", Some("Resources"))));
@@ -139,6 +143,22 @@ fn a_job_is_found_by_name_and_user_and_its_state_read() {
     assert_eq!(state(&json!({"jobs": []}), OWN), None);
     let unknown = json!({"status": [{"error": {"string": "Invalid job id specified", "code": 2017}}], "errors": []});
     assert!(Failure::inside(&unknown).is_some_and(|failure| failure.is_over()));
+}
+
+#[test]
+fn a_job_that_was_renamed_is_told_from_one_that_came_later() {
+    let whose = |user: &str, submitted: Value, restarts: Value| {
+        let job = json!({"job_id": 3, "name": "x", "user_name": user, "job_state": ["RUNNING"],
+            "submit_time": submitted, "restart_cnt": restarts});
+        found(&json!({"jobs": [job]}), OWN).map(|found| found.whose)
+    };
+    let object = |number: u64| json!({"set": true, "infinite": false, "number": number});
+    assert_eq!(whose("alice", json!(1_795_830_561), json!(0)), Some(Whose::Own), "v0.0.38");
+    assert_eq!(whose("alice", object(1_795_830_561), json!(0)), Some(Whose::Own), "v0.0.42");
+    assert_eq!(whose("alice", object(1_795_917_000), json!(0)), Some(Whose::Anothers));
+    assert_eq!(whose("alice", object(1_795_917_000), json!(1)), Some(Whose::Unclear), "requeued");
+    assert_eq!(whose("alice", json!(null), json!(null)), Some(Whose::Unclear));
+    assert_eq!(whose("mallory", json!(1_795_830_561), json!(0)), None, "another user's");
 }
 
 #[test]
