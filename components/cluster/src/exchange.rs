@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use gha_slurm_core::audit::Door;
 use gha_slurm_core::cluster::{Definition, digest};
-use gha_slurm_core::ledger::{Ledger, Orders};
-use gha_slurm_core::lifecycle::{Destination, Fault, Leaser, Reporter, hand_out, take_report};
+use gha_slurm_core::ledger::{Asking, Ledger};
+use gha_slurm_core::lifecycle::{Destination, Fault, Leaser, Reporter, Taken, hand_out, take_reports};
 use gha_slurm_core::ports::{Platform, StoreError};
 use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_edge::answer::{Answer, Level};
 use gha_slurm_edge::client::Client;
 use gha_slurm_edge::guesses::{Checked, Giver, Guesses};
 use gha_slurm_edge::request::Request;
-use gha_slurm_protocol::exchange::{Exchange, MOST_REPORTS, Orders as Handed};
+use gha_slurm_protocol::exchange::{Exchange, MOST_REPORTS};
 use gha_slurm_protocol::secret::Secret;
 use gha_slurm_protocol::values::is_plain;
 use serde_json::json;
@@ -27,6 +27,8 @@ pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
 /// A gateway waits for 20 s.
 const BUDGET: Duration = Duration::from_secs(15);
+/// The part of it for what is reported; the rest is for what is to be done. What was not taken by then is told again.
+const REPORTING: Duration = Duration::from_secs(10);
 
 /// Why an exchange did not come about.
 #[derive(Debug, Error)]
@@ -86,45 +88,32 @@ fn answer<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Failed
     let destination = Destination::without_gateways(platform, &definitions, BUDGET)?;
     let cluster = &definition.name;
 
-    let mut unknown = Vec::new();
-    let mut faults = Vec::new();
     let reporter = Reporter { cluster, gateway: &said.gateway };
-    for report in &said.reports {
-        match take_report(platform, &destination, reporter, report) {
-            Ok(true) => {}
-            Ok(false) => unknown.push(report.launch),
-            // What cannot be read must not keep the others from being told.
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if faults.len() == said.reports.len()
-        && let Some(fault) = faults.pop()
-    {
-        return Err(fault.into());
-    }
-    let (heard, open) = Orders::of(platform, cluster).open()?;
-    let heard = heard.unwrap_or_default();
-    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway, heard: &heard };
-    let mut orders =
-        if open.is_empty() { Handed::default() } else { hand_out(platform, &destination, leaser, &open, said.room)? };
+    let until = platform.now() + REPORTING;
+    let Taken { unknown, not_taken, mut fault } = take_reports(platform, &destination, reporter, &said.reports, until);
+    let asking = Asking::of(platform, cluster)?;
+    let heard = &asking.heard;
+    let leaser = Leaser { cluster, secret: &secret, gateway: &said.gateway, heard };
+    let mut orders = hand_out(platform, &destination, leaser, &asking, said.room)?;
     let now = platform.unix_seconds();
     if heard.is_news(&said.gateway, said.queue, now)
         // A hint, for which nothing that was leased is kept back.
-        && let Err(error) = Ledger(platform).record_heard(cluster, &heard.with(&said.gateway, said.queue, now))
+        && let Err(error) =
+            Ledger(platform).record_heard(cluster, &heard.clone().with(&said.gateway, said.queue, now))
     {
-        faults.push(error.into());
+        fault.get_or_insert(error.into());
     }
-    orders.unknown = unknown;
+    (orders.unknown, orders.not_taken) = (unknown, not_taken);
 
     let launches: Vec<_> = orders.launches.iter().filter_map(|leased| leased.start.launch).collect();
     let idle = launches.is_empty() && orders.cancel.is_empty() && said.reports.is_empty();
     let log = json!({
         "cluster": cluster, "gateway": said.gateway, "launches": launches, "cancel": orders.cancel,
-        "reports": said.reports.len(), "unknown": orders.unknown,
+        "reports": said.reports.len(), "unknown": orders.unknown, "not_taken": orders.not_taken,
     });
     let answer = Answer::confidential(200, json!(orders), log);
     let answer = if idle { answer.at(Level::Debug) } else { answer };
-    Ok(match faults.first() {
+    Ok(match fault {
         Some(fault) => answer.with_detail(fault.to_string()).at(Level::Error),
         None => answer,
     })

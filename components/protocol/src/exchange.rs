@@ -86,6 +86,9 @@ pub struct Orders {
     pub cancel: Vec<LaunchId>,
     /// Reports that are of no use: of launches that are not this cluster's, or not known (any more). They need no repetition.
     pub unknown: Vec<LaunchId>,
+    /// Launches of which not all reports could be written down, or not in time: they are to be repeated.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_taken: Vec<LaunchId>,
 }
 
 /// A launch, the gateway's until its lease ends.
@@ -124,6 +127,8 @@ mod tests {
         assert_eq!(json!(exchange), said);
         assert_eq!(serde_json::from_value::<Exchange>(json!({})).unwrap(), Exchange::default());
         let orders: Orders = serde_json::from_value(json!({"cancel": ["1-1"], "later": true})).unwrap();
-        assert_eq!((orders.launches.len(), orders.cancel.len()), (0, 1));
+        assert_eq!((orders.launches.len(), orders.cancel.len(), orders.not_taken.len()), (0, 1, 0));
+        let orders: Orders = serde_json::from_value(json!({"not_taken": ["1-1"]})).unwrap();
+        assert_eq!(json!(orders), json!({"launches": [], "cancel": [], "unknown": [], "not_taken": ["1-1"]}));
     }
 }

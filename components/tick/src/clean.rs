@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use gha_slurm_core::launch_keys::forget_dead;
 use gha_slurm_core::ledger::RETENTION_SECONDS;
 use gha_slurm_core::ledger::{Bucket, Entry, Ledger, Requested, keys, read, write};
-use gha_slurm_core::lifecycle::{Fault, trim_line, trim_orders};
+use gha_slurm_core::lifecycle::{Fault, remember_clusters, trim_line, trim_orders};
 use gha_slurm_core::ports::Platform;
 use gha_slurm_core::settings::Settings;
 use gha_slurm_overview::tally::fold;
@@ -22,6 +22,7 @@ impl<P: Platform> Tick<'_, P> {
         if let Err(error) = self.keep_secrets() {
             self.report.problem(error);
         }
+        remember_clusters(platform, &self.destination)?;
         let journal = Ledger(platform).journal();
         let done_key = keys::tick_cleaned();
         let last = Bucket::at(platform.unix_seconds().saturating_sub(RETENTION_SECONDS)).0.saturating_sub(1);

@@ -1,7 +1,7 @@
 //! What a run does about ends, refusals and outages.
 
-use gha_slurm_core::ledger::{Ledger, RegisteredApp, Stored};
-use gha_slurm_core::ports::{HttpMethod, Store};
+use gha_slurm_core::ledger::{Ledger, RETENTION_SECONDS, RegisteredApp, Stored};
+use gha_slurm_core::ports::{HttpMethod, Store, Variables};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_edge::testing::authorized;
 use gha_slurm_protocol::secret::Secret;
@@ -296,4 +296,23 @@ fn an_apps_key_in_clear_is_sealed_once_there_is_a_store_key() {
     let of = |values: Vec<(String, Vec<u8>)>| values.into_iter().find(|(key, _)| key.ends_with("/private-key"));
     assert_eq!(of(platform.values()), of(sealed), "sealed once");
     assert_eq!(scene.redeem("1-1").status, 200, "what was launched before goes on");
+}
+
+#[test]
+fn the_orders_of_a_cluster_that_left_the_configuration_go_with_their_jobs() {
+    let scene = Scene::fetching(&["alps", "eiger"]);
+    scene.queue(1);
+    run(&scene);
+    let orders = || scene.platform.keys().into_iter().filter(|key| key.contains("/order/")).count();
+    assert_eq!(orders(), 1);
+    for name in ["clusters", "profiles"] {
+        let before = scene.platform.variable(name).unwrap().unwrap();
+        scene.platform.set_variable(name, Some(&before.replace("alps", "tave")));
+    }
+    scene.pass(RETENTION_SECONDS + 2 * 60 * 60);
+    for _ in 0..3 {
+        run(&scene);
+        scene.pass(61);
+    }
+    assert_eq!(orders(), 0);
 }

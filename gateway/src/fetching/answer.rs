@@ -10,6 +10,8 @@ use serde_json::Value;
 pub(crate) struct Answer {
     pub(crate) launches: Vec<Order>,
     pub(crate) cancel: Vec<LaunchId>,
+    /// Reports of these are to be repeated.
+    pub(crate) not_taken: Vec<LaunchId>,
 }
 
 /// A launch to submit.
@@ -27,6 +29,7 @@ pub(crate) enum Order {
 struct Raw {
     launches: Vec<Value>,
     cancel: Vec<Value>,
+    not_taken: Vec<Value>,
 }
 
 impl Answer {
@@ -38,8 +41,12 @@ impl Answer {
             return Err("no JSON object".to_owned());
         }
         let raw: Raw = serde_path_to_error::deserialize(value).map_err(|error| format!("at {}", error.path()))?;
-        let cancel = raw.cancel.into_iter().filter_map(|id| serde_json::from_value(id).ok()).collect();
-        Ok(Self { launches: raw.launches.into_iter().filter_map(Order::read).collect(), cancel })
+        let named = |ids: Vec<Value>| ids.into_iter().filter_map(|id| serde_json::from_value(id).ok()).collect();
+        Ok(Self {
+            launches: raw.launches.into_iter().filter_map(Order::read).collect(),
+            cancel: named(raw.cancel),
+            not_taken: named(raw.not_taken),
+        })
     }
 }
 

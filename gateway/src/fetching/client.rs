@@ -41,13 +41,9 @@ pub(crate) enum ExchangeError {
     #[error("the app does not answer within {} s", DEADLINE.as_secs())]
     Late,
     #[error(
-        "the app does not know this cluster or its secret (401): compare app.cluster and app.secretFile with the cluster's name and secret_sha256 in the app's variable `clusters`; `sha256sum` of the secret without its line end has to be that"
+        "the app does not know this cluster or its secret (401): compare app.cluster and app.secretFile with the cluster's name and secret_sha256 in the app's variable `clusters`, which needs reach = \"fetch\" there; `sha256sum` of the secret without its line end has to be that"
     )]
     Unauthorized,
-    #[error(
-        "for the app this is a cluster that it pushes to (409: {0}): write reach = \"fetch\" for it in the app's variable `clusters`, or remove app.cluster here"
-    )]
-    Pushed(String),
     #[error(
         "nothing answers there (404): is app.url the app's public URL, and does the app serve clusters that fetch?"
     )]
@@ -74,7 +70,6 @@ impl ExchangeError {
             Self::Untrusted(_) => "untrusted",
             Self::Late => "late",
             Self::Unauthorized => "unauthorized",
-            Self::Pushed(_) => "pushed",
             Self::NotThere => "not_there",
             Self::Moved(..) => "moved",
             Self::Limited(_) => "limited",
@@ -86,8 +81,8 @@ impl ExchangeError {
 
     /// Whether it stays until somebody changes a configuration.
     pub(super) fn needs_somebody(&self) -> bool {
-        use ExchangeError::{Moved, NotThere, Pushed, Unauthorized, Untrusted};
-        matches!(self, Unauthorized | Pushed(_) | NotThere | Moved(..) | Untrusted(_))
+        use ExchangeError::{Moved, NotThere, Unauthorized, Untrusted};
+        matches!(self, Unauthorized | NotThere | Moved(..) | Untrusted(_))
     }
 
     /// How long the app asks to be left alone (`Retry-After`).
@@ -116,7 +111,6 @@ impl ExchangeError {
         match status.as_u16() {
             401 => Self::Unauthorized,
             404 => Self::NotThere,
-            409 => Self::Pushed(words()),
             400 | 413 => Self::NotTaken(status, words()),
             429 => Self::Limited(wait()),
             300..400 => Self::Moved(status, header(LOCATION).unwrap_or_default().chars().take(MAX_WORDS).collect()),

@@ -276,7 +276,10 @@ impl Fetcher {
             }
         };
         self.batch.taken();
-        index.delivered(outstanding).await?;
+        let (again, taken): (Vec<_>, Vec<_>) =
+            outstanding.into_iter().partition(|one| answer.not_taken.contains(&one.report.launch));
+        index.put_off(again).await?;
+        index.delivered(taken).await?;
         if queue_due {
             self.queue_told = Some(asked);
         }

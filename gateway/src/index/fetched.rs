@@ -164,6 +164,23 @@ impl Index {
         .await
     }
 
+    /// They were not taken, and are told again after all others: however many of them never are, they keep none from its turn.
+    pub(crate) async fn put_off(&self, reports: Vec<Outstanding>) -> rusqlite::Result<()> {
+        if reports.is_empty() {
+            return Ok(());
+        }
+        self.at_once(move |db| {
+            for Outstanding { number, .. } in reports {
+                // One that was replaced in the meantime has another number.
+                let query = "INSERT OR REPLACE INTO reports (key, kind, report, created, good_until)
+                     SELECT key, kind, report, created, good_until FROM reports WHERE number = ?1";
+                db.execute(query, [number])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// They were delivered, or never can be. A launch whose end was told is forgotten.
     pub(crate) async fn delivered(&self, reports: Vec<Outstanding>) -> rusqlite::Result<()> {
         self.at_once(move |db| {
@@ -267,6 +284,25 @@ mod tests {
         index.tell(state("1-1", "RUNNING")).await.unwrap();
         index.delivered(carried).await.unwrap();
         assert_eq!(told(&index).await, [state("1-1", "RUNNING")]);
+    }
+
+    #[tokio::test]
+    async fn what_was_not_taken_is_told_again_after_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        let first = submitted(&index, "1-1").await;
+        index.tell(state("1-1", "RUNNING")).await.unwrap();
+        let second = submitted(&index, "2-1").await;
+        let carried = index.outstanding(2).await.unwrap();
+        index.tell(state("1-1", "COMPLETED")).await.unwrap();
+        index.put_off(carried.clone()).await.unwrap();
+        let all = [second.clone(), state("1-1", "COMPLETED"), first.clone()];
+        assert_eq!(told(&index).await, all, "the newest state only");
+        index.delivered(carried).await.unwrap();
+        assert_eq!(told(&index).await, all, "those have other numbers now");
+        index.put_off(index.outstanding(1).await.unwrap()).await.unwrap();
+        index.tell(state("2-1", "RUNNING")).await.unwrap();
+        assert_eq!(told(&index).await, [state("1-1", "COMPLETED"), first, second, state("2-1", "RUNNING")]);
     }
 
     #[tokio::test]

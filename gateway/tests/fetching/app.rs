@@ -30,6 +30,8 @@ pub(crate) enum Mood {
     Says(String),
     /// 400 for whatever has a report of this launch.
     Dislikes(String),
+    /// It cannot write down what is reported of this launch, and says so.
+    Misses(String),
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,8 @@ pub(crate) struct Book {
     pub(crate) offers: BTreeMap<String, Offer>,
     pub(crate) cancel: BTreeSet<String>,
     pub(crate) exchanges: u32,
+    /// Reports that it could not write down.
+    pub(crate) missed: u32,
     pub(crate) rooms: Vec<u32>,
     pub(crate) queues: Vec<QueueLength>,
     pub(crate) wrong: Vec<String>,
@@ -200,10 +204,9 @@ fn answer(book: &mut Book, method: &Method, uri: &Uri, headers: &HeaderMap, body
         return fail(401, "unknown cluster or wrong secret");
     }
     match &book.mood {
-        Mood::Fails(409) => return fail(409, "cluster alps is pushed to"),
         Mood::Fails(status) => return fail(*status, "as told"),
         Mood::Hangs | Mood::Says(_) => return fail(500, "not sent"),
-        Mood::Well | Mood::Forgets | Mood::Dislikes(_) => {}
+        Mood::Well | Mood::Forgets | Mood::Dislikes(_) | Mood::Misses(_) => {}
     }
     if only("content-type") != "application/json" || only("content-length") != body.len().to_string() {
         wrong(book, format!("{headers:?}"));
@@ -230,8 +233,14 @@ fn answer(book: &mut Book, method: &Method, uri: &Uri, headers: &HeaderMap, body
     }
     book.rooms.push(said.room);
     book.queues.extend(said.queue);
+    let mut not_taken = Vec::new();
     for Report { launch, news } in said.reports {
         let id = launch.to_string();
+        if book.mood == Mood::Misses(id.clone()) {
+            not_taken.push(id);
+            book.missed += 1;
+            continue;
+        }
         if news == News::Cancelled {
             book.cancel.remove(&id);
         }
@@ -256,5 +265,5 @@ fn answer(book: &mut Book, method: &Method, uri: &Uri, headers: &HeaderMap, body
             json!({"start": offer.start, "lease_seconds": lease_seconds, "again": offer.again})
         })
         .collect();
-    Json(json!({"launches": launches, "cancel": book.cancel, "unknown": []})).into_response()
+    Json(json!({"launches": launches, "cancel": book.cancel, "unknown": [], "not_taken": not_taken})).into_response()
 }

@@ -211,9 +211,10 @@ impl History {
         // A handful of sampled counters stays whatever comes, and a token of each kind.
         let keys: Vec<String> =
             self.platform.keys().into_iter().filter(|key| !key.contains("/count/gha_slurm")).collect();
-        let most = 18 + 5 * self.world.borrow().gateways.len();
+        let most = 19 + 8 * self.world.borrow().gateways.len();
         prop_assert!(keys.len() <= most, "I9: these keys are left: {keys:#?}");
-        prop_assert!(!keys.iter().any(|key| key.contains("/order/")), "I9: these orders are left: {keys:#?}");
+        let is_order = |key: &String| key.contains("/order/") || key.contains("/cancel/");
+        prop_assert!(!keys.iter().any(is_order), "I9: these orders are left: {keys:#?}");
         Ok(())
     }
 }

@@ -151,7 +151,8 @@ impl World {
     /// A gateway is answered.
     pub(crate) fn hears(&mut self, index: usize, carried: &[u64], orders: Orders) {
         let now = self.now;
-        self.gateways[index].untold.retain(|(number, _)| !carried.contains(number));
+        let again = |report: &Report| orders.not_taken.contains(&report.launch);
+        self.gateways[index].untold.retain(|(number, report)| !carried.contains(number) || again(report));
         for launch in orders.cancel {
             self.cancel_at(index, launch);
         }

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use gha_slurm_core::ledger::{Ledger, RETENTION_SECONDS};
-use gha_slurm_core::lifecycle::{Progress, cancel_moved, trim_orders};
-use gha_slurm_core::ports::Store;
+use gha_slurm_core::ledger::{Ledger, Order, Orders, RETENTION_SECONDS};
+use gha_slurm_core::lifecycle::{Progress, cancel_moved, remember_clusters, trim_orders, withdraw_unneeded};
+use gha_slurm_core::ports::{Store, StoreError};
 use gha_slurm_protocol::identity::JobId;
 use serde_json::json;
 
-use super::{destination, facts, fetch, finish, moves, orders_left, pass, platform, queue, report, retry, submitted};
+use super::{
+    destination, facts, fetch, finish, moves, orders_left, pass, platform, queue, report, retry, submit_and_withdraw,
+    submitted,
+};
 
 #[test]
 fn an_idle_exchange_is_one_step_of_the_store() {
@@ -157,5 +160,101 @@ fn one_launch_that_stays_keeps_thousands_behind_it_from_nothing() {
         assert_eq!(got, [(format!("{job}-1"), false)]);
         finish(&platform, job);
         facts(&platform, &format!("{job}-1")).record_launched(None).unwrap();
+    }
+}
+
+/// A cluster that is full looks at no launch, and at each cancel, which makes room.
+#[test]
+fn no_number_of_launches_that_wait_hides_a_cancel() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 1);
+    report(&platform, "login1", &json!([submitted("1-1")]));
+    for job in 2..=1_300 {
+        queue(&platform, job, &["alps"]);
+    }
+    finish(&platform, 1);
+    withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+}
+
+/// As if the gateway that has the first ones were away.
+#[test]
+fn no_number_of_cancels_that_stand_hides_another() {
+    let platform = platform();
+    submit_and_withdraw(&platform, "login1", 1..=1_300);
+    let mut cancelled = BTreeSet::new();
+    for _ in 0..100 {
+        let answer = report(&platform, "login1", &json!([]));
+        let some = answer["cancel"].as_array().unwrap();
+        assert!(some.len() <= 256);
+        cancelled.extend(some.iter().map(|launch| launch.as_str().unwrap().to_owned()));
+    }
+    assert_eq!(cancelled.len(), 1_300);
+    let reports: Vec<_> = cancelled.iter().map(|launch| json!({"launch": launch, "news": "cancelled"})).collect();
+    reports.chunks(256).for_each(|some| drop(report(&platform, "login1", &json!(some))));
+    for _ in 0..100 {
+        report(&platform, "login1", &json!([]));
+    }
+    assert!(orders_left(&platform).is_empty());
+}
+
+#[test]
+fn one_order_to_cancel_a_launch_stands_and_is_given_again_when_it_is_lost() {
+    let platform = platform();
+    submit_and_withdraw(&platform, "login1", 1..=1);
+    for _ in 0..10 {
+        fetch(&platform, "alps", "login1", 0);
+        pass(&platform, 11 * 60);
+        fetch(&platform, "alps", "login1", 0);
+        withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+        assert_eq!(orders_left(&platform).len(), 1);
+    }
+    platform.delete(&orders_left(&platform)[0]).unwrap();
+    for _ in 0..2 {
+        pass(&platform, 11 * 60);
+        fetch(&platform, "alps", "login1", 0);
+        withdraw_unneeded(&platform, &destination(&platform), "1-1".parse().unwrap()).unwrap();
+    }
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+}
+
+/// It put both into one list.
+#[test]
+fn an_order_to_cancel_of_an_earlier_release_is_carried_out_once() {
+    let platform = platform();
+    submit_and_withdraw(&platform, "login1", 1..=1);
+    let alps = "alps".parse().unwrap();
+    let order = Order::Cancel("1-1".parse().unwrap());
+    let given: Result<(), StoreError> = Orders::submits(&platform, &alps).give(order, |_| Ok(Vec::new()));
+    given.unwrap();
+    assert_eq!(orders_left(&platform).len(), 2);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+    report(&platform, "login1", &json!([{"launch": "1-1", "news": "cancelled"}]));
+    assert!(orders_left(&platform).is_empty());
+}
+
+#[test]
+fn the_orders_of_a_cluster_that_was_renamed_removed_or_is_pushed_to_go_with_their_jobs() {
+    let of_eiger = format!("[[cluster]]\nname = 'eiger'\nreach = 'fetch'\nsecret_sha256 = '{:064}'", 1);
+    let pushed = "[[cluster]]\nname = 'alps'\nreach = 'push'".to_owned();
+    for clusters in [of_eiger, pushed] {
+        let platform = platform();
+        submit_and_withdraw(&platform, "login1", 1..=3);
+        for job in 4..=6 {
+            queue(&platform, job, &["alps"]);
+        }
+        remember_clusters(&platform, &destination(&platform)).unwrap();
+        platform.set_variable("clusters", Some(&clusters));
+        trim_orders(&platform, &destination(&platform)).unwrap();
+        assert_eq!(orders_left(&platform).len(), 6, "their jobs are known");
+        for job in 1..=6 {
+            let keys = Ledger(&platform).job(JobId(job)).keys().unwrap();
+            platform.delete_many(&keys).unwrap();
+        }
+        trim_orders(&platform, &destination(&platform)).unwrap();
+        assert!(orders_left(&platform).is_empty());
+        let remembered = Ledger(&platform).clusters_with_orders().unwrap();
+        assert!(!remembered.contains(&"alps".parse().unwrap()), "{remembered:?}");
     }
 }

@@ -8,7 +8,7 @@ mod reports;
 
 use gha_slurm_core::cluster::digest;
 use gha_slurm_core::ledger::{LaunchFacts, Ledger, Requested};
-use gha_slurm_core::lifecycle::{Destination, Pace, Progress, begin, move_on, write_down};
+use gha_slurm_core::lifecycle::{Destination, Pace, Progress, begin, move_on, withdraw_unneeded, write_down};
 use gha_slurm_core::settings::Settings;
 use gha_slurm_core::testing::{Memory, requested};
 use gha_slurm_edge::answer::Answer;
@@ -76,6 +76,26 @@ fn fetch(platform: &Memory, cluster: &str, gateway: &str, room: u32) -> Vec<(Str
     launches.iter().map(of).collect()
 }
 
+/// These jobs' launches are submitted by a gateway of alps, and then nothing needs them any more.
+fn submit_and_withdraw(platform: &Memory, gateway: &str, jobs: std::ops::RangeInclusive<u64>) {
+    for job in jobs.clone() {
+        queue(platform, job, &["alps"]);
+    }
+    loop {
+        let some = fetch(platform, "alps", gateway, 64);
+        if some.is_empty() {
+            break;
+        }
+        let reports: Vec<Value> = some.iter().map(|(launch, _)| submitted(launch)).collect();
+        report(platform, gateway, &json!(reports));
+    }
+    for job in jobs {
+        finish(platform, job);
+        let launch = LaunchId { job: JobId(job), number: 1 };
+        withdraw_unneeded(platform, &destination(platform), launch).unwrap();
+    }
+}
+
 /// What a gateway of alps that takes nothing more is answered to reports.
 fn report(platform: &Memory, gateway: &str, reports: &Value) -> Value {
     ask(platform, "alps", &json!({"gateway": gateway, "reports": reports}))
@@ -100,7 +120,11 @@ fn destination(platform: &Memory) -> Destination {
 
 /// Queues a job that may go to these clusters.
 fn queue(platform: &Memory, job: u64, clusters: &[&str]) -> Progress {
-    let (job, requested) = (JobId(job), of_clusters(clusters));
+    queue_as(platform, job, of_clusters(clusters))
+}
+
+fn queue_as(platform: &Memory, job: u64, requested: Requested) -> Progress {
+    let job = JobId(job);
     let written = write_down(platform, job, &requested).unwrap();
     begin(platform, &destination(platform), job, &requested, written).unwrap()
 }
@@ -132,7 +156,8 @@ fn pass(platform: &Memory, seconds: u64) {
 }
 
 fn orders_left(platform: &Memory) -> Vec<String> {
-    platform.keys().into_iter().filter(|key| key.contains("/order/")).collect()
+    let of_a_list = |key: &String| key.contains("/cluster/") && (key.contains("/order/") || key.contains("/cancel/"));
+    platform.keys().into_iter().filter(of_a_list).collect()
 }
 
 /// The usual way, once: offered, fetched, submitted, ended.

@@ -1,12 +1,12 @@
 //! What gateways tell, and may not tell.
 
-use gha_slurm_core::ledger::{Heard, Ledger, LostReason};
+use gha_slurm_core::ledger::{Heard, Ledger, LostReason, Requested};
 use gha_slurm_core::lifecycle::withdraw_unneeded;
 use serde_json::{Value, json};
 
 use super::{
-    LEASE, SKEW, ask, destination, facts, fetch, finish, orders_left, pass, platform, queue, report, retry, state,
-    submitted,
+    LEASE, SKEW, ask, destination, facts, fetch, finish, of_clusters, orders_left, pass, platform, queue, queue_as,
+    report, retry, state, submit_and_withdraw, submitted,
 };
 
 fn cancelled(launch: &str) -> Value {
@@ -179,6 +179,122 @@ fn a_launch_with_a_broken_fact_keeps_no_other_from_being_told_of() {
     platform.plant("gha-slurm/1/launch/1-1/launched", b"?");
     report(&platform, "login1", &json!([submitted("1-1"), submitted("2-1")]));
     assert!(facts(&platform, "2-1").launched().unwrap().is_some());
+    queue(&platform, 3, &["alps"]);
+    let said = json!({"gateway": "login1", "room": 8, "reports": [submitted("1-1")]});
+    let answer = ask(&platform, "alps", &said);
+    assert_eq!(answer["launches"].as_array().unwrap().len(), 1, "nor from being handed out");
+}
+
+#[test]
+fn a_report_that_could_not_be_written_down_is_to_be_told_again() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    queue(&platform, 2, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    platform.plant("gha-slurm/1/launch/1-1/cancelled", b"?");
+    let all = json!([submitted("1-1"), submitted("2-1"), state("1-1", "FAILED"), state("2-1", "FAILED")]);
+    let answer = report(&platform, "login1", &all);
+    assert_eq!((&answer["not_taken"], &answer["unknown"]), (&json!(["1-1"]), &json!([])));
+    gha_slurm_core::ports::Store::delete(&platform, "gha-slurm/1/launch/1-1/cancelled").unwrap();
+    let answer = report(&platform, "login1", &json!([submitted("1-1"), state("1-1", "FAILED")]));
+    assert_eq!(answer, json!({"launches": [], "cancel": [], "unknown": []}));
+    for launch in ["1-1", "2-1"] {
+        assert!(facts(&platform, launch).launched().unwrap().is_some(), "{launch}");
+        assert!(facts(&platform, launch).ended().unwrap().is_some(), "{launch}");
+    }
+}
+
+#[test]
+fn an_end_is_seen_though_what_follows_from_its_submission_fails() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    fetch(&platform, "alps", "login1", 8);
+    platform.plant("gha-slurm/1/launch/1-1/redeemed", b"?");
+    let answer = report(&platform, "login1", &json!([state("1-1", "NODE_FAIL")]));
+    assert_eq!(answer["not_taken"], json!(["1-1"]));
+    assert!(facts(&platform, "1-1").ended().unwrap().is_some());
+}
+
+/// That is how each cancel goes.
+#[test]
+fn the_end_of_a_launch_that_was_cancelled_orders_no_other_cancel() {
+    let platform = platform();
+    submit_and_withdraw(&platform, "login1", 1..=1);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!(["1-1"]));
+    report(&platform, "login1", &json!([cancelled("1-1"), state("1-1", "CANCELLED")]));
+    assert!(facts(&platform, "1-1").cancelled().unwrap());
+    assert!(orders_left(&platform).is_empty());
+    pass(&platform, 60);
+    assert_eq!(report(&platform, "login1", &json!([]))["cancel"], json!([]));
+}
+
+#[test]
+fn a_launch_of_an_absurd_number_costs_no_more_than_any_other() {
+    let platform = platform();
+    queue(&platform, 1, &["alps", "eiger"]);
+    for launch in ["1-13", "1-4294967295", "99-4294967295"] {
+        let reads = platform.reads.get();
+        let answer = report(&platform, "login1", &json!([submitted(launch)]));
+        assert_eq!(answer["unknown"], json!([launch]));
+        assert!(platform.reads.get() - reads < 10, "{launch}: {}", platform.reads.get() - reads);
+    }
+}
+
+/// Each of many reports takes time, and the gateway waits for its answer.
+#[test]
+fn what_there_was_no_time_for_is_to_be_told_again() {
+    let platform = platform();
+    for job in 1..=20 {
+        queue(&platform, job, &["alps"]);
+    }
+    fetch(&platform, "alps", "login1", 10);
+    let reports: Vec<Value> = (1..=10).map(|job| submitted(&format!("{job}-1"))).collect();
+    platform.meanwhile(60, |platform| pass(platform, 10));
+    let said = json!({"gateway": "login1", "room": 8, "reports": reports});
+    let answer = ask(&platform, "alps", &said);
+    assert!(!platform.uninterrupted());
+    let again: Vec<&str> = answer["not_taken"].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect();
+    assert!((1..10).contains(&again.len()), "{again:?}");
+    for job in 1..=10 {
+        let launch = format!("{job}-1");
+        let taken = facts(&platform, &launch).launched().unwrap().is_some();
+        assert_eq!(taken, !again.contains(&launch.as_str()), "{launch}");
+    }
+    assert_eq!(answer["launches"].as_array().unwrap().len(), 8, "there is time for what is to be done");
+}
+
+/// The line of a profile is walked once for all that ended.
+#[test]
+fn the_ends_of_many_cost_one_walk_along_the_line_of_their_profile() {
+    const JOBS: u64 = 40;
+    let cost = |max_running| {
+        let platform = platform();
+        for job in 1..=JOBS {
+            queue_as(&platform, job, Requested { max_running, ..of_clusters(&["alps"]) });
+        }
+        fetch(&platform, "alps", "login1", 64);
+        let of_all = |news: &dyn Fn(&str) -> Value| (1..=JOBS).map(|job| news(&format!("{job}-1"))).collect::<Vec<_>>();
+        report(&platform, "login1", &json!(of_all(&submitted)));
+        (1..=JOBS).for_each(|job| finish(&platform, job));
+        let reads = platform.reads.get();
+        report(&platform, "login1", &json!(of_all(&|launch| state(launch, "COMPLETED"))));
+        platform.reads.get() - reads
+    };
+    let (limited, free) = (cost(Some(40)), cost(None));
+    assert!(limited < free + 40, "{limited} {free}");
+}
+
+#[test]
+fn who_waits_has_the_places_of_those_that_ended_in_the_same_answer() {
+    let platform = platform();
+    for job in 1..=4 {
+        queue_as(&platform, job, Requested { max_running: Some(2), ..of_clusters(&["alps"]) });
+    }
+    assert_eq!(fetch(&platform, "alps", "login1", 8).len(), 2);
+    report(&platform, "login1", &json!([submitted("1-1"), submitted("2-1")]));
+    let reports = json!([state("1-1", "FAILED"), state("2-1", "FAILED")]);
+    let answer = ask(&platform, "alps", &json!({"gateway": "login1", "room": 8, "reports": reports}));
+    assert_eq!(answer["launches"].as_array().unwrap().len(), 2);
 }
 
 /// After the retention nothing is known of a launch, and its order would stand for ever.

@@ -118,7 +118,7 @@ impl Definition {
             }
             How::Push => Ok(()),
             How::Fetch if self.gateway.is_some() => wrong("gateway is for reach = \"push\""),
-            How::Fetch if self.secret_sha256.is_empty() => wrong(
+            How::Fetch if self.written().next().is_none() => wrong(
                 "it needs secret_sha256, the digest of its gateways' secret, which `gha-slurm-gateway secret FILE` prints",
             ),
             How::Fetch if self.written().count() > MOST_SECRETS => wrong("secret_sha256 has two digests at most"),
@@ -259,6 +259,7 @@ mod tests {
             (format!("[[cluster]]\nname = '1a'\n{fetch}"), "name"),
             ("[[cluster]]\nname = 'a'\nreach = 'pull'".to_owned(), "pull"),
             ("[[cluster]]\nname = 'a'\nreach = 'fetch'".to_owned(), "needs secret_sha256"),
+            ("[[cluster]]\nname = 'a'\nreach = 'fetch'\nsecret_sha256 = ' '".to_owned(), "needs secret_sha256"),
             ("[[cluster]]\nname = 'a'\nreach = 'fetch'\nsecret_sha256 = 'secret'".to_owned(), "64 hexadecimal"),
             ("[[cluster]]\nname = 'a'\nreach = 'push'\ngateway = 4".to_owned(), "from 1 to 3"),
             (format!("[[cluster]]\nname = 'a'\nreach = 'push'\nsecret_sha256 = '{DIGEST}'"), "is for reach"),

@@ -6,9 +6,9 @@ use gha_slurm_protocol::slurm_job::SlurmJob;
 use serde::{Deserialize, Serialize};
 
 use super::facts::LaunchFacts;
-use super::keys::{self, LaunchAttempts, LaunchFact};
+use super::keys::{self, LaunchAttempts, LaunchFact, OrderList};
 use super::records::Values;
-use super::{Attempts, Ledger, Lost, LostReason, Requested, encode, read, write};
+use super::{Attempts, Course, Ledger, Lost, LostReason, Requested, encode, read, write};
 use crate::launch_token::CLOCK_TOLERANCE_SECONDS;
 use crate::ports::{Clock, Store, StoreError};
 use crate::text::Text;
@@ -153,7 +153,8 @@ impl<P: Store + Clock> Ledger<'_, P> {
     /// How many launches before this one were moved.
     pub fn moves(&self, launch: LaunchId) -> Result<usize, StoreError> {
         let mut moved = 0;
-        for number in 1..launch.number {
+        // A number may be anybody's word, and no launch has a higher one.
+        for number in Course::numbers().take_while(|number| *number < launch.number) {
             let lost = self.launch(LaunchId { number, ..launch }).lost()?;
             moved += usize::from(lost.is_some_and(|lost| lost.reason == LostReason::Moved));
         }
@@ -170,6 +171,17 @@ impl<P: Store + Clock> Ledger<'_, P> {
         let keys: Vec<String> = clusters.iter().map(keys::cluster_heard).collect();
         let values = self.0.get_many(&keys)?;
         Ok(values.into_iter().map(|value| serde_json::from_slice(&value?).ok()).collect())
+    }
+
+    /// The clusters that may have orders. What cannot be read counts as none.
+    pub fn clusters_with_orders(&self) -> Result<Vec<ClusterName>, StoreError> {
+        let names = self.0.get(&keys::clusters())?;
+        Ok(names.and_then(|names| serde_json::from_slice(&names).ok()).unwrap_or_default())
+    }
+
+    /// Records which clusters may have orders.
+    pub fn record_clusters_with_orders(&self, clusters: &[ClusterName]) -> Result<(), StoreError> {
+        write(self.0, &keys::clusters(), &clusters)
     }
 
     /// Records that a cluster was heard of.
@@ -202,6 +214,11 @@ impl<'a, P: Store + Clock> LaunchFacts<'a, P> {
     /// Forgets that it was cancelled: another gateway has its Slurm job.
     pub fn forget_cancelled(&self) -> Result<(), StoreError> {
         self.store.delete(&self.of(LaunchFact::Cancelled))
+    }
+
+    /// The last order to cancel it.
+    pub fn cancelling(&self) -> Result<Option<i64>, StoreError> {
+        self.read(LaunchFact::Cancelling)
     }
 
     /// Leases: attempts of gateways that fetch.
@@ -312,12 +329,16 @@ impl Order {
     }
 }
 
-/// The orders of one cluster: a list whose entries are deleted as they are done. All of it is hints: what follows from an
-/// order stands in the facts of its launch, and what is lost here is ordered again.
+/// Orders of one cluster: a list whose entries are deleted as they are done. All of it is hints: what follows from an order
+/// stands in the facts of its launch, and what is lost here is ordered again.
+///
+/// What is to be cancelled has a list of its own, because what is to be submitted waits for room. (Earlier releases put both
+/// into one: an order says itself what it is.)
 #[derive(Debug)]
 pub struct Orders<'a, P> {
     store: &'a P,
     cluster: &'a ClusterName,
+    list: OrderList,
 }
 
 /// An order that was given, with its number; the number alone between its drawing and its writing.
@@ -366,15 +387,70 @@ impl Open {
         self.low.behind.iter().map(|behind| behind.number).chain(self.low.number..=self.last)
     }
 
+    /// How many those are.
+    pub fn count(&self) -> usize {
+        let from = self.last.saturating_add(1).saturating_sub(self.low.number).max(0);
+        self.low.behind.len().saturating_add(usize::try_from(from).unwrap_or(usize::MAX))
+    }
+
+    fn read(low: Option<Vec<u8>>, last: Option<Vec<u8>>) -> Self {
+        let low: Low = low.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
+        let last = last.and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or(0);
+        Self { low: Low { number: low.number.max(1), ..low }, last }
+    }
+
     fn contains(&self, number: i64) -> bool {
         (self.low.number..=self.last).contains(&number) || self.low.behind.iter().any(|behind| behind.number == number)
     }
 }
 
+/// What is known of a cluster that asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// When it was last heard of.
+    pub heard: Heard,
+    /// Which orders to submit may be open.
+    pub submits: Open,
+    /// Which orders to cancel may be open.
+    pub cancels: Open,
+}
+
+impl Asking {
+    /// Reads it in one step of the store, because that is all that an idle cluster costs.
+    pub fn of(store: &impl Store, cluster: &ClusterName) -> Result<Self, StoreError> {
+        let names = [
+            keys::cluster_heard(cluster),
+            keys::cluster_low(cluster, OrderList::Submits),
+            keys::cluster_last(cluster, OrderList::Submits),
+            keys::cluster_low(cluster, OrderList::Cancels),
+            keys::cluster_last(cluster, OrderList::Cancels),
+        ];
+        let mut values = store.get_many(&names)?.into_iter();
+        let mut next = || values.next().flatten();
+        let heard = next().and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
+        Ok(Self { heard, submits: Open::read(next(), next()), cancels: Open::read(next(), next()) })
+    }
+}
+
 impl<'a, P: Store + Clock> Orders<'a, P> {
-    /// Those of a cluster.
-    pub fn of(store: &'a P, cluster: &'a ClusterName) -> Self {
-        Self { store, cluster }
+    /// What a cluster is to submit.
+    pub fn submits(store: &'a P, cluster: &'a ClusterName) -> Self {
+        Self { store, cluster, list: OrderList::Submits }
+    }
+
+    /// What a cluster is to cancel.
+    pub fn cancels(store: &'a P, cluster: &'a ClusterName) -> Self {
+        Self { store, cluster, list: OrderList::Cancels }
+    }
+
+    /// All lists of a cluster.
+    pub fn all(store: &'a P, cluster: &'a ClusterName) -> [Self; 2] {
+        [Self::submits(store, cluster), Self::cancels(store, cluster)]
+    }
+
+    /// Whether its orders wait for room at a gateway.
+    pub fn wait_for_room(&self) -> bool {
+        self.list == OrderList::Submits
     }
 
     /// Gives an order. `facts` are written with it; they are told its number.
@@ -383,9 +459,9 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
         order: Order,
         facts: impl FnOnce(i64) -> Result<Vec<(String, Vec<u8>)>, E>,
     ) -> Result<(), E> {
-        let number = self.store.increment(&keys::cluster_orders(self.cluster), 1)?;
-        let mut all = vec![encode(&keys::cluster_order(self.cluster, number), &order)?];
-        all.push(encode(&keys::cluster_last(self.cluster), &number)?);
+        let number = self.store.increment(&keys::cluster_orders(self.cluster, self.list), 1)?;
+        let mut all = vec![encode(&keys::cluster_order(self.cluster, self.list, number), &order)?];
+        all.push(encode(&keys::cluster_last(self.cluster, self.list), &number)?);
         // Before the order, for backends that set one key after the other: an order without its facts counts as done.
         all.splice(0..0, facts(number)?);
         self.store.set_many(&all)?;
@@ -397,11 +473,11 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
     /// end. Whoever wrote the last number looks whether a higher one was drawn before.
     fn keep_last(&self, mut written: i64) -> Result<(), StoreError> {
         for _ in 0..MOST_TRIES {
-            let drawn = self.store.increment(&keys::cluster_orders(self.cluster), 0)?;
+            let drawn = self.store.increment(&keys::cluster_orders(self.cluster, self.list), 0)?;
             if drawn <= written {
                 break;
             }
-            write(self.store, &keys::cluster_last(self.cluster), &drawn)?;
+            write(self.store, &keys::cluster_last(self.cluster, self.list), &drawn)?;
             written = drawn;
         }
         Ok(())
@@ -409,26 +485,21 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
 
     /// Whether an order stands where gateways see it.
     pub fn stands(&self, number: i64) -> Result<bool, StoreError> {
-        let (_, open) = self.open()?;
-        Ok(open.contains(number) && self.store.get(&keys::cluster_order(self.cluster, number))?.is_some())
+        let open = self.open()?;
+        Ok(open.contains(number) && self.store.get(&keys::cluster_order(self.cluster, self.list, number))?.is_some())
     }
 
-    /// When the cluster was last heard of, and which orders may be open; all in one step of the store, because that is all
-    /// that an idle cluster costs.
-    pub fn open(&self) -> Result<(Option<Heard>, Open), StoreError> {
-        let names =
-            [keys::cluster_heard(self.cluster), keys::cluster_low(self.cluster), keys::cluster_last(self.cluster)];
+    /// Which orders may be open.
+    pub fn open(&self) -> Result<Open, StoreError> {
+        let names = [keys::cluster_low(self.cluster, self.list), keys::cluster_last(self.cluster, self.list)];
         let mut values = self.store.get_many(&names)?.into_iter();
-        let mut next = || values.next().flatten();
-        let heard = next().and_then(|value| serde_json::from_slice(&value).ok());
-        let low: Low = next().and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or_default();
-        let last = next().and_then(|value| serde_json::from_slice(&value).ok()).unwrap_or(0);
-        Ok((heard, Open { low: Low { number: low.number.max(1), ..low }, last }))
+        Ok(Open::read(values.next().flatten(), values.next().flatten()))
     }
 
     /// The orders of these numbers.
     pub fn read(&self, numbers: &[i64]) -> Result<Vec<Numbered>, StoreError> {
-        let keys: Vec<String> = numbers.iter().map(|number| keys::cluster_order(self.cluster, *number)).collect();
+        let keys: Vec<String> =
+            numbers.iter().map(|number| keys::cluster_order(self.cluster, self.list, *number)).collect();
         let values = self.store.get_many(&keys)?;
         // What cannot be read is as good as lost, and is ordered again.
         let order = |value: Option<Vec<u8>>| serde_json::from_slice(&value?).ok();
@@ -439,7 +510,8 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
     /// the first on, `done` the numbers of those of them that are; both ascend.
     pub fn forget(&self, open: &Open, looked: &[Numbered], done: &[i64]) -> Result<(), StoreError> {
         if !done.is_empty() {
-            let keys: Vec<String> = done.iter().map(|number| keys::cluster_order(self.cluster, *number)).collect();
+            let keys: Vec<String> =
+                done.iter().map(|number| keys::cluster_order(self.cluster, self.list, *number)).collect();
             self.store.delete_many(&keys)?;
         }
         let Some((last, _)) = looked.last() else { return Ok(()) };
@@ -461,7 +533,7 @@ impl<'a, P: Store + Clock> Orders<'a, P> {
         if low == open.low {
             return Ok(());
         }
-        let key = keys::cluster_low(self.cluster);
+        let key = keys::cluster_low(self.cluster, self.list);
         // Another gateway has seen more of them in the meantime.
         if let Some(before) = read::<Low>(self.store, &key).ok().flatten().filter(|before| before.number > low.number) {
             let behind = before.behind.iter().filter(|behind| !is_done(behind.number)).copied().collect();
@@ -490,32 +562,32 @@ mod tests {
 
     fn give(platform: &Memory, cluster: &ClusterName, job: u64) {
         let given: Result<(), StoreError> =
-            Orders::of(platform, cluster).give(Order::Submit(launch(job)), |_| Ok(Vec::new()));
+            Orders::submits(platform, cluster).give(Order::Submit(launch(job)), |_| Ok(Vec::new()));
         given.unwrap();
     }
 
     /// The numbers of what may be open, after `done` of it was forgotten.
     fn forget(platform: &Memory, cluster: &ClusterName, done: &[i64]) -> Vec<i64> {
-        let orders = Orders::of(platform, cluster);
-        let (_, open) = orders.open().unwrap();
+        let orders = Orders::submits(platform, cluster);
+        let open = orders.open().unwrap();
         let looked = orders.read(&open.numbers().collect::<Vec<_>>()).unwrap();
         orders.forget(&open, &looked, done).unwrap();
-        orders.open().unwrap().1.numbers().collect()
+        orders.open().unwrap().numbers().collect()
     }
 
     #[test]
     fn what_is_done_is_forgotten_and_an_unwritten_order_is_waited_for() {
         let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
-        assert!(Orders::of(&platform, &alps).open().unwrap().1.is_empty());
+        assert!(Orders::submits(&platform, &alps).open().unwrap().is_empty());
         give(&platform, &alps, 1);
-        platform.increment(&keys::cluster_orders(&alps), 1).unwrap();
+        platform.increment(&keys::cluster_orders(&alps, OrderList::Submits), 1).unwrap();
         give(&platform, &alps, 3);
-        let looked = Orders::of(&platform, &alps).read(&[1, 2, 3]).unwrap();
+        let looked = Orders::submits(&platform, &alps).read(&[1, 2, 3]).unwrap();
         assert_eq!(looked, [(1, Some(Order::Submit(launch(1)))), (2, None), (3, Some(Order::Submit(launch(3))))]);
         assert_eq!(forget(&platform, &alps, &[1, 3]), [2], "it may be written yet");
         platform.seconds.set(platform.seconds.get() + DRAWING_SECONDS);
         assert!(forget(&platform, &alps, &[]).is_empty());
-        assert!(Orders::of(&platform, &alps).open().unwrap().1.is_empty());
+        assert!(Orders::submits(&platform, &alps).open().unwrap().is_empty());
     }
 
     #[test]
@@ -534,29 +606,29 @@ mod tests {
     #[test]
     fn of_two_orders_at_once_none_is_behind_the_end() {
         let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
-        let orders = Orders::of(&platform, &alps);
+        let orders = Orders::submits(&platform, &alps);
         let given: Result<(), StoreError> = orders.give(Order::Submit(launch(1)), |number| {
             assert_eq!(number, 1);
             give(&platform, &alps, 2);
             Ok(Vec::new())
         });
         given.unwrap();
-        assert_eq!(orders.open().unwrap().1.numbers().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(orders.open().unwrap().numbers().collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
     fn what_one_gateway_saw_done_another_one_does_not_look_for_again() {
         let (platform, alps) = (Memory::new(), "alps".parse().unwrap());
-        let orders = Orders::of(&platform, &alps);
+        let orders = Orders::submits(&platform, &alps);
         (1..=9).for_each(|job| give(&platform, &alps, job));
-        let (_, open) = orders.open().unwrap();
+        let open = orders.open().unwrap();
         let looked = orders.read(&[1, 2, 3]).unwrap();
         assert_eq!(forget(&platform, &alps, &[1, 2, 4, 5, 6, 7, 8, 9]), [3]);
         orders.forget(&open, &looked, &[1, 2]).unwrap();
-        assert_eq!(orders.open().unwrap().1.numbers().collect::<Vec<_>>(), [3]);
+        assert_eq!(orders.open().unwrap().numbers().collect::<Vec<_>>(), [3]);
         let looked = orders.read(&[1, 2, 3]).unwrap();
         orders.forget(&open, &looked, &[3]).unwrap();
-        assert!(orders.open().unwrap().1.is_empty());
+        assert!(orders.open().unwrap().is_empty());
     }
 
     #[test]
@@ -615,5 +687,8 @@ mod tests {
         assert_eq!(of(3, &requested).as_deref(), Some("eiger"), "only a move leads on");
         ledger.launch("1-3".parse().unwrap()).record_cluster(&"alps".parse().unwrap()).unwrap();
         assert_eq!(of(3, &requested).as_deref(), Some("alps"), "what is written down holds");
+        let reads = platform.reads.get();
+        assert!(of(u32::MAX, &requested).is_some());
+        assert!(platform.reads.get() - reads < 20, "for a number that no launch has as well");
     }
 }

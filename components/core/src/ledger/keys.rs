@@ -39,6 +39,7 @@ pub const SCHEMA: &[&str] = &[
     "launch/L/lost",
     "launch/L/withdrawn",
     "launch/L/cancel/ATTEMPTS",
+    "launch/L/cancelling",
     "launch/L/cancelled",
     "launch/L/asked",
     "launch/L/slurm",
@@ -52,7 +53,12 @@ pub const SCHEMA: &[&str] = &[
     "cluster/CLUSTER/order/N",
     "cluster/CLUSTER/last",
     "cluster/CLUSTER/low",
+    "cluster/CLUSTER/cancels",
+    "cluster/CLUSTER/cancel/N",
+    "cluster/CLUSTER/last-cancel",
+    "cluster/CLUSTER/low-cancel",
     "cluster/CLUSTER/heard",
+    "clusters",
     "line/PROFILE",
     "line/PROFILE/T",
     "line/PROFILE/T/met",
@@ -220,6 +226,8 @@ pub enum LaunchFact {
     Lost,
     /// Nothing needs it.
     Withdrawn,
+    /// Its number among the orders to cancel.
+    Cancelling,
     /// Its Slurm job was cancelled.
     Cancelled,
     /// When the gateway was last asked about it.
@@ -238,7 +246,7 @@ pub enum LaunchFact {
 
 impl LaunchFact {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Cluster,
         Self::Offered,
         Self::Leased,
@@ -252,6 +260,7 @@ impl LaunchFact {
         Self::Took,
         Self::Lost,
         Self::Withdrawn,
+        Self::Cancelling,
         Self::Cancelled,
         Self::Asked,
         Self::Removing,
@@ -276,6 +285,7 @@ impl LaunchFact {
             Self::Took => "took",
             Self::Lost => "lost",
             Self::Withdrawn => "withdrawn",
+            Self::Cancelling => "cancelling",
             Self::Cancelled => "cancelled",
             Self::Asked => "asked",
             Self::Removing => "removing",
@@ -354,24 +364,54 @@ pub fn attempt_met(base: &str, number: u64) -> String {
     format!("{base}/{number}/met")
 }
 
-/// `cluster/CLUSTER/orders`: how many orders a cluster that fetches ever had.
-pub fn cluster_orders(cluster: &ClusterName) -> String {
-    format!("{PREFIX}/cluster/{cluster}/orders")
+/// A list of orders of a cluster that fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderList {
+    /// What is to be submitted.
+    Submits,
+    /// What is to be cancelled.
+    Cancels,
 }
 
-/// `cluster/CLUSTER/order/N`
-pub fn cluster_order(cluster: &ClusterName, number: i64) -> String {
-    format!("{PREFIX}/cluster/{cluster}/order/{number}")
+/// `cluster/CLUSTER/orders` or `…/cancels`: how many orders the list ever had.
+pub fn cluster_orders(cluster: &ClusterName, list: OrderList) -> String {
+    let word = match list {
+        OrderList::Submits => "orders",
+        OrderList::Cancels => "cancels",
+    };
+    format!("{PREFIX}/cluster/{cluster}/{word}")
 }
 
-/// `cluster/CLUSTER/last`: the last order (a hint).
-pub fn cluster_last(cluster: &ClusterName) -> String {
-    format!("{PREFIX}/cluster/{cluster}/last")
+/// `cluster/CLUSTER/order/N` or `…/cancel/N`
+pub fn cluster_order(cluster: &ClusterName, list: OrderList, number: i64) -> String {
+    let word = match list {
+        OrderList::Submits => "order",
+        OrderList::Cancels => "cancel",
+    };
+    format!("{PREFIX}/cluster/{cluster}/{word}/{number}")
 }
 
-/// `cluster/CLUSTER/low`: the first order that may be open (a hint).
-pub fn cluster_low(cluster: &ClusterName) -> String {
-    format!("{PREFIX}/cluster/{cluster}/low")
+/// `cluster/CLUSTER/last` or `…/last-cancel`: the last order (a hint).
+pub fn cluster_last(cluster: &ClusterName, list: OrderList) -> String {
+    let word = match list {
+        OrderList::Submits => "last",
+        OrderList::Cancels => "last-cancel",
+    };
+    format!("{PREFIX}/cluster/{cluster}/{word}")
+}
+
+/// `cluster/CLUSTER/low` or `…/low-cancel`: the first order that may be open (a hint).
+pub fn cluster_low(cluster: &ClusterName, list: OrderList) -> String {
+    let word = match list {
+        OrderList::Submits => "low",
+        OrderList::Cancels => "low-cancel",
+    };
+    format!("{PREFIX}/cluster/{cluster}/{word}")
+}
+
+/// `clusters`: the clusters that may have orders, also those that are not configured any more.
+pub fn clusters() -> String {
+    format!("{PREFIX}/clusters")
 }
 
 /// `cluster/CLUSTER/heard`: when a cluster was last heard of.

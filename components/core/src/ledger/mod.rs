@@ -19,7 +19,7 @@ mod standing;
 mod stops;
 
 pub use self::attempts::{Attempts, Claim, Failure, FailureKind};
-pub use self::clusters::{Heard, HeardGateway, Leased, Numbered, Offered, OnTheWay, Open, Order, Orders, Told};
+pub use self::clusters::{Asking, Heard, HeardGateway, Leased, Numbered, Offered, OnTheWay, Open, Order, Orders, Told};
 pub use self::deliveries::DeliveryFacts;
 pub use self::facts::{
     AuthorTold, DeniedRun, Finished, Held, JitRunner, JobFacts, LaunchFacts, Launched, Lost, LostReason, RefusedAtNode,

@@ -14,8 +14,10 @@ use super::submit::{Destination, start_of};
 use super::{Fault, Need};
 use crate::cluster::Reach;
 use crate::launch_token::CLOCK_TOLERANCE_SECONDS;
-use crate::ledger::{Claim, FailureKind, Heard, Leased, Ledger, Numbered, OnTheWay, Open, Order, Orders, Stops};
-use crate::ports::Platform;
+use crate::ledger::{
+    Asking, Claim, FailureKind, Heard, Leased, Ledger, Numbered, OnTheWay, Open, Order, Orders, Stops,
+};
+use crate::ports::{Platform, Random, StoreError};
 
 /// How long a gateway has for a launch, in seconds.
 pub const LEASE_SECONDS: u64 = 120;
@@ -26,7 +28,7 @@ const HOLDER_SECONDS: u64 = 60 + CLOCK_TOLERANCE_SECONDS;
 /// So many orders are looked at in one step.
 const WINDOW: usize = 128;
 /// So many are looked at for one request.
-const MOST_WINDOWS: usize = 8;
+const PAGE: usize = 8 * WINDOW;
 /// So many orders to cancel go out at once.
 const MOST_CANCELLATIONS: usize = 256;
 
@@ -53,79 +55,171 @@ enum Verdict {
     Cancel(LaunchId),
 }
 
-/// Hands a gateway what its cluster is to do: launches, as many as it has room for, and what is to be cancelled. `open` are
-/// the orders that may be open.
+/// Hands a gateway what its cluster is to do: what is to be cancelled, and launches, as many as it has room for. `asking` is
+/// what is known of its cluster.
 pub fn hand_out<P: Platform>(
     platform: &P,
     destination: &Destination,
     leaser: Leaser<'_>,
-    open: &Open,
+    asking: &Asking,
     room: u32,
 ) -> Result<Handed, Fault> {
     let room = usize::try_from(room).unwrap_or(usize::MAX).min(MOST_LAUNCHES);
-    let (orders, ledger) = (Orders::of(platform, leaser.cluster), Ledger(platform));
-    let mut handed = Handed::default();
-    let (mut looked, mut done): (Vec<Numbered>, Vec<i64>) = (Vec::new(), Vec::new());
-    let mut fault = None;
-    let mut numbers = open.numbers();
-    for turn in 0..MOST_WINDOWS {
-        let window: Vec<i64> = numbers.by_ref().take(WINDOW).collect();
-        if window.is_empty() || destination.late(platform) {
-            break;
+    let mut handing = Handing { platform, destination, leaser, room, handed: Handed::default(), fault: None };
+    // Of cancels each has the same chance, because those in front may wait for a gateway that is away. Launches go out in
+    // their order.
+    let first = some_page(platform, asking.cancels.count());
+    for (orders, open, first) in [
+        (Orders::cancels(platform, leaser.cluster), &asking.cancels, first),
+        (Orders::submits(platform, leaser.cluster), &asking.submits, 0),
+    ] {
+        if let Err(error) = handing.go_through(&orders, open, first) {
+            handing.fault = Some(error.into());
         }
-        let some = orders.read(&window)?;
-        // Where there is no room, little is looked up of what is to be submitted.
-        let matters = |order: &Order| matches!(order, Order::Cancel(_)) || handed.launches.len() < room || turn == 0;
-        let given: Vec<(i64, Order)> =
-            some.iter().filter_map(|(number, order)| Some((*number, order.filter(matters)?))).collect();
-        let launches: Vec<LaunchId> = given.iter().map(|(_, order)| order.launch()).collect();
-        for (order, known) in given.into_iter().zip(ledger.on_the_way(&launches)?) {
-            let full = handed.launches.len() >= room || destination.late(platform);
-            match look(platform, destination, leaser, order, &known, full) {
-                Ok(Verdict::Done) => done.push(order.0),
-                Ok(Verdict::Later) => {}
-                Ok(Verdict::Launch(lease)) => handed.launches.push(*lease),
-                Ok(Verdict::Cancel(launch)) if handed.cancel.len() < MOST_CANCELLATIONS => handed.cancel.push(launch),
-                Ok(Verdict::Cancel(_)) => {}
-                // What cannot be read must not keep those behind it from their turn.
-                Err(error) => fault = Some(error),
-            }
-        }
-        looked.extend(some);
     }
-    // Hints, for which nothing that was leased is kept back.
-    let asked = if handed.cancel.is_empty() { Ok(()) } else { ledger.record_all_asked(&handed.cancel) };
-    let forgotten = orders.forget(open, &looked, &done);
-    match asked.and(forgotten).map_err(Fault::from).err().or(fault) {
+    let Handing { handed, fault, .. } = handing;
+    // A hint, for which nothing that was leased is kept back.
+    let asked = if handed.cancel.is_empty() { Ok(()) } else { Ledger(platform).record_all_asked(&handed.cancel) };
+    match asked.map_err(Fault::from).err().or(fault) {
         Some(fault) if handed.launches.is_empty() && handed.cancel.is_empty() => Err(fault),
         _ => Ok(handed),
     }
 }
 
-/// Forgets the orders of jobs that were deleted: a cluster that asks no more does nothing about its own.
-pub fn trim_orders<P: Platform>(platform: &P, destination: &Destination) -> Result<(), Fault> {
-    for cluster in destination.clusters.iter().filter(|cluster| matches!(cluster.reach, Reach::Fetch)) {
-        let orders = Orders::of(platform, &cluster.name);
-        let (_, open) = orders.open()?;
+/// Where to begin in a list that is longer than what one request looks at.
+fn some_page(random: &impl Random, count: usize) -> usize {
+    let pages = count.div_ceil(PAGE);
+    if pages <= 1 {
+        return 0;
+    }
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes);
+    let pages = u64::from(u32::try_from(pages).unwrap_or(u32::MAX));
+    let page = (u64::from(u32::from_le_bytes(bytes)) * pages) >> u32::BITS;
+    usize::try_from(page).unwrap_or(0).saturating_mul(PAGE)
+}
+
+/// What is handed out for one request.
+struct Handing<'a, P> {
+    platform: &'a P,
+    destination: &'a Destination,
+    leaser: Leaser<'a>,
+    room: usize,
+    handed: Handed,
+    fault: Option<Fault>,
+}
+
+impl<P: Platform> Handing<'_, P> {
+    /// Goes through a page of a list, from its order of that index on.
+    fn go_through(&mut self, orders: &Orders<'_, P>, open: &Open, first: usize) -> Result<(), StoreError> {
+        let ledger = Ledger(self.platform);
         let (mut looked, mut done): (Vec<Numbered>, Vec<i64>) = (Vec::new(), Vec::new());
-        let mut numbers = open.numbers();
+        let mut numbers = open.numbers().skip(first).take(PAGE);
         loop {
             let window: Vec<i64> = numbers.by_ref().take(WINDOW).collect();
-            if window.is_empty() || destination.late(platform) {
+            if window.is_empty() || self.destination.late(self.platform) {
                 break;
             }
             let some = orders.read(&window)?;
             let given: Vec<(i64, Order)> =
                 some.iter().filter_map(|(number, order)| Some((*number, (*order)?))).collect();
-            let jobs: Vec<JobId> = given.iter().map(|(_, order)| order.launch().job).collect();
-            for ((number, _), view) in given.iter().zip(Ledger(platform).views(&jobs)?) {
-                done.extend(view.requested.is_none().then_some(*number));
+            let launches: Vec<LaunchId> = given.iter().map(|(_, order)| order.launch()).collect();
+            for (order, known) in given.into_iter().zip(ledger.on_the_way(&launches)?) {
+                done.extend(self.judge(order, &known).then_some(order.0));
             }
             looked.extend(some);
+            // Where there is no room, little is looked up of what is to be submitted.
+            if orders.wait_for_room() && self.is_full() {
+                break;
+            }
         }
-        orders.forget(&open, &looked, &done)?;
+        // Only from the beginning on is it known which were not looked at.
+        orders.forget(open, if first == 0 { &looked } else { &[] }, &done)
+    }
+
+    fn is_full(&self) -> bool {
+        self.handed.launches.len() >= self.room || self.destination.late(self.platform)
+    }
+
+    /// Hands out what an order is about, if it is time for it. Returns whether the order is done.
+    fn judge(&mut self, order: (i64, Order), known: &OnTheWay) -> bool {
+        let full = self.is_full();
+        let handed = &mut self.handed;
+        match look(self.platform, self.destination, self.leaser, order, known, full) {
+            Ok(Verdict::Done) => return true,
+            Ok(Verdict::Later) => {}
+            Ok(Verdict::Launch(lease)) => handed.launches.push(*lease),
+            Ok(Verdict::Cancel(launch)) => {
+                if handed.cancel.len() < MOST_CANCELLATIONS && !handed.cancel.contains(&launch) {
+                    handed.cancel.push(launch);
+                }
+            }
+            // What cannot be read must not keep those behind it from their turn.
+            Err(error) => self.fault = Some(error),
+        }
+        false
+    }
+}
+
+/// Keeps in mind which clusters may have orders, for when they are not configured any more.
+pub fn remember_clusters<P: Platform>(platform: &P, destination: &Destination) -> Result<Vec<ClusterName>, StoreError> {
+    let ledger = Ledger(platform);
+    let mut all = ledger.clusters_with_orders()?;
+    let fetch = destination.clusters.iter().filter(|cluster| matches!(cluster.reach, Reach::Fetch));
+    let new: Vec<ClusterName> =
+        fetch.map(|cluster| &cluster.name).filter(|name| !all.contains(name)).cloned().collect();
+    if !new.is_empty() {
+        all.extend(new);
+        ledger.record_clusters_with_orders(&all)?;
+    }
+    Ok(all)
+}
+
+/// Forgets the orders of jobs that were deleted: a cluster that asks no more does nothing about its own, whether it is silent,
+/// was renamed or is called by now.
+pub fn trim_orders<P: Platform>(platform: &P, destination: &Destination) -> Result<(), Fault> {
+    let remembered = remember_clusters(platform, destination)?;
+    let mut names = remembered.clone();
+    names.extend(destination.clusters.iter().map(|cluster| cluster.name.clone()));
+    names.sort();
+    names.dedup();
+    let mut left = Vec::new();
+    for name in names {
+        let mut empty = true;
+        for orders in Orders::all(platform, &name) {
+            empty &= trim_list(platform, destination, &orders)?;
+        }
+        let fetches = destination.clusters.get(&name).is_some_and(|cluster| matches!(cluster.reach, Reach::Fetch));
+        if remembered.contains(&name) && (fetches || !empty) {
+            left.push(name);
+        }
+    }
+    if left.len() < remembered.len() {
+        Ledger(platform).record_clusters_with_orders(&left)?;
     }
     Ok(())
+}
+
+/// Returns whether nothing is left.
+fn trim_list<P: Platform>(platform: &P, destination: &Destination, orders: &Orders<'_, P>) -> Result<bool, Fault> {
+    let open = orders.open()?;
+    let (mut looked, mut done): (Vec<Numbered>, Vec<i64>) = (Vec::new(), Vec::new());
+    let mut numbers = open.numbers();
+    loop {
+        let window: Vec<i64> = numbers.by_ref().take(WINDOW).collect();
+        if window.is_empty() || destination.late(platform) {
+            break;
+        }
+        let some = orders.read(&window)?;
+        let given: Vec<(i64, Order)> = some.iter().filter_map(|(number, order)| Some((*number, (*order)?))).collect();
+        let jobs: Vec<JobId> = given.iter().map(|(_, order)| order.launch().job).collect();
+        for ((number, _), view) in given.iter().zip(Ledger(platform).views(&jobs)?) {
+            done.extend(view.requested.is_none().then_some(*number));
+        }
+        looked.extend(some);
+    }
+    orders.forget(&open, &looked, &done)?;
+    Ok(orders.open()?.is_empty())
 }
 
 fn look<P: Platform>(

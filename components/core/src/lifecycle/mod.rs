@@ -20,14 +20,14 @@ mod settle;
 mod submit;
 
 pub use self::gate::{hold, release};
-pub use self::lease::{LEASE_SECONDS, Leaser, hand_out, trim_orders};
+pub use self::lease::{LEASE_SECONDS, Leaser, hand_out, remember_clusters, trim_orders};
 pub use self::moving::move_on;
 pub use self::need::Chain;
 pub use self::need::Need;
 pub use self::overdue::{retry_all_overdue, retry_overdue};
 pub use self::pace::Pace;
 pub use self::progress::{Delay, Patience, Progress, retry_at};
-pub use self::report::{Reporter, take_report};
+pub use self::report::{Reporter, Taken, take_reports};
 pub use self::settle::{cancel_moved, ours, settle, withdraw_unneeded};
 use self::submit::SUBMISSION_LEASE;
 pub use self::submit::{

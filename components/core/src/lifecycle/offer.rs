@@ -22,7 +22,7 @@ pub(super) fn offer<P: Store + Clock>(
     attempt: u64,
 ) -> Result<(), StoreError> {
     let at = store.unix_seconds();
-    Orders::of(store, cluster).give(Order::Submit(launch), |order| {
+    Orders::submits(store, cluster).give(Order::Submit(launch), |order| {
         Ok(vec![encode(&keys::launch(launch, LaunchFact::Offered), &Offered { order, attempt, at })?])
     })
 }
@@ -36,7 +36,7 @@ pub(super) fn is_offered<P: Store + Clock>(
 ) -> Result<bool, StoreError> {
     let Some(offered) = Ledger(store).launch(launch).offered()? else { return Ok(false) };
     let young = store.unix_seconds() < offered.at.saturating_add(OFFER_SECONDS);
-    Ok(young || !asks(store, cluster)? || Orders::of(store, cluster).stands(offered.order)?)
+    Ok(young || !asks(store, cluster)? || Orders::submits(store, cluster).stands(offered.order)?)
 }
 
 /// Whether a cluster asks for what it is to do.
@@ -45,11 +45,18 @@ pub(super) fn asks<P: Store + Clock>(store: &P, cluster: &ClusterName) -> Result
     Ok(Ledger(store).heard(cluster)?.is_some_and(|heard| now < heard.at.saturating_add(ASKS_SECONDS)))
 }
 
-/// Orders a cluster to cancel a launch.
+/// Orders a cluster to cancel a launch, unless the last order to do so stands.
 pub(super) fn order_cancel<P: Store + Clock>(
     store: &P,
     cluster: &ClusterName,
     launch: LaunchId,
 ) -> Result<(), StoreError> {
-    Orders::of(store, cluster).give(Order::Cancel(launch), |_| Ok(Vec::new()))
+    let orders = Orders::cancels(store, cluster);
+    if let Some(number) = Ledger(store).launch(launch).cancelling()?
+        && orders.stands(number)?
+    {
+        return Ok(());
+    }
+    orders
+        .give(Order::Cancel(launch), |number| Ok(vec![encode(&keys::launch(launch, LaunchFact::Cancelling), &number)?]))
 }
