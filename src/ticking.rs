@@ -36,7 +36,7 @@ pub async fn tick(address: SocketAddr, admin_token: &str) -> anyhow::Result<u16>
 
 /// The route that reads GitHub's list of deliveries.
 pub const DELIVERIES: &str = "/internal/deliveries";
-/// While the list cannot be read, it is asked for less and less often, down to this.
+/// While the list, or what comes next in it, cannot be read, it is asked for less and less often, down to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Has GitHub's list of deliveries read, at once and then from the end of one reading to the next, until it is dropped.
@@ -51,8 +51,8 @@ pub async fn read_deliveries(address: SocketAddr, token: String, interval: Durat
             Err(_) => Some(format!("it did not end within {} s", DEADLINE.as_secs())),
         };
         match &failure {
-            None if failing => tracing::info!("GitHub's list of deliveries is read again"),
-            Some(why) if !failing => tracing::warn!("GitHub's list of deliveries cannot be read: {why}"),
+            None if failing => tracing::info!("GitHub's deliveries are read again"),
+            Some(why) if !failing => tracing::warn!("GitHub's deliveries cannot be read: {why}"),
             _ => {}
         }
         failing = failure.is_some();

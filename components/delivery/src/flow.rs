@@ -44,6 +44,9 @@ pub enum Unhandled {
     /// A setting is wrong: it may be handled once that is corrected.
     #[error(transparent)]
     Setting(#[from] SettingError),
+    /// The profile of its job is wrong: this one may be handled once that is corrected, and others at once.
+    #[error(transparent)]
+    Profile(SettingError),
     /// The store failed: it may be handled another time.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,7 +65,7 @@ impl Unhandled {
     fn outcome(&self) -> WebhookOutcome {
         match self {
             Self::Malformed(_) => WebhookOutcome::Malformed,
-            Self::Setting(_) | Self::Store(_) => WebhookOutcome::Failed,
+            Self::Setting(_) | Self::Profile(_) | Self::Store(_) => WebhookOutcome::Failed,
         }
     }
 }
@@ -204,7 +207,7 @@ impl<P: Platform> Flow<'_, P> {
                     Err(NoCluster::Store(error)) => return Err(error.into()),
                     Err(error @ NoCluster::TooMuch(_)) => return ignored(&error.to_string()),
                     Err(error @ NoCluster::Unknown(_)) => {
-                        return Err(SettingError::new("profiles", error.to_string()).into());
+                        return Err(Unhandled::Profile(SettingError::new("profiles", error.to_string())));
                     }
                 }
             }
@@ -368,6 +371,10 @@ mod tests {
         assert!(matches!(given(&platform, "push", &json!({})), Ok(Verdict { decision: Decision::Ignored, .. })));
         platform.set_variable("profiles", Some("[[profile]]"));
         assert!(matches!(given(&platform, WORKFLOW_JOB, &event("queued", 1)), Err(Unhandled::Setting(_))));
+        let elsewhere =
+            "[[profile]]\nname = \"elsewhere\"\nlabels = [\"self-hosted\", \"slurm\"]\nclusters = [\"gone\"]";
+        platform.set_variable("profiles", Some(elsewhere));
+        assert!(matches!(given(&platform, WORKFLOW_JOB, &event("queued", 1)), Err(Unhandled::Profile(_))));
         platform.set_variable("profiles", None);
         platform.lives.set(Some(0));
         assert!(matches!(given(&platform, WORKFLOW_JOB, &event("queued", 1)), Err(Unhandled::Store(_))));

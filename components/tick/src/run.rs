@@ -66,7 +66,7 @@ fn read_deliveries<P: Platform>(platform: &P) -> Answer {
         return fault.into();
     }
     // Whoever asks every few seconds should do so less often then.
-    let status = if report.list_unread { 503 } else { 200 };
+    let status = if report.unread { 503 } else { 200 };
     let level = if report.read == 0 { Level::Debug } else { Level::Info };
     let Report { read, behind, more, problems, .. } = &report;
     report.answer(status, json!({"read": read, "behind": behind, "more": more, "problems": problems}), level)
@@ -86,8 +86,8 @@ pub(crate) struct Report {
     pub(crate) redelivered: u64,
     /// About how many deliveries wait to be read.
     pub(crate) behind: u64,
-    /// Whether GitHub's list could not be read.
-    pub(crate) list_unread: bool,
+    /// Whether GitHub's list, or what comes next in it, could not be read.
+    pub(crate) unread: bool,
     /// What was decided about deliveries that were read, for the log.
     pub(crate) handled: Vec<Value>,
     /// Whether an operator should see one of those decisions.

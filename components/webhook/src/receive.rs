@@ -91,7 +91,7 @@ fn handled<P: Platform>(platform: &P, request: &Request) -> Answer {
     match handle(platform, delivery, BUDGET) {
         Ok(verdict) => answer(verdict),
         Err(Unhandled::Malformed(error)) => Answer::error(400, error.to_string()),
-        Err(Unhandled::Setting(error)) => error.into(),
+        Err(Unhandled::Setting(error) | Unhandled::Profile(error)) => error.into(),
         Err(Unhandled::Store(error)) => error.into(),
     }
 }

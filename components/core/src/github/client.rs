@@ -128,6 +128,8 @@ pub struct GitHub<'a, P> {
 #[derive(Clone, Copy)]
 pub(super) enum Caller<'c> {
     App(&'c Secret),
+    /// The App, to read its deliveries.
+    Deliveries(&'c Secret),
     Installation(&'c InstallationToken),
     Anonymous,
 }
@@ -136,6 +138,7 @@ impl Caller<'_> {
     fn scope(self) -> Scope {
         match self {
             Self::App(_) => Scope::App,
+            Self::Deliveries(_) => Scope::Deliveries,
             Self::Installation(token) => Scope::Installation(token.installation),
             Self::Anonymous => Scope::Anonymous,
         }
@@ -143,7 +146,7 @@ impl Caller<'_> {
 
     fn credential(&self) -> Option<&Secret> {
         match self {
-            Self::App(jwt) => Some(jwt),
+            Self::App(jwt) | Self::Deliveries(jwt) => Some(jwt),
             Self::Installation(token) => Some(&token.token),
             Self::Anonymous => None,
         }
@@ -213,7 +216,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         let mut request = self.request(HttpMethod::Get, self.url(path, path)?, caller, None);
         request.deadline = self.allowed(caller)?;
         request.headers.extend(etag.map(|etag| ("if-none-match", etag.to_owned())));
-        let response = self.came(path, self.platform.send(&request))?;
+        let response = self.came(path, caller, self.platform.send(&request))?;
         let changed = (response.status != 304).then_some(response);
         let read = changed.map(|response| self.success(path, caller, response)).transpose();
         self.count(read.as_ref().err());
@@ -242,7 +245,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         caller: Caller<'_>,
         answer: Result<HttpResponse, SendError>,
     ) -> Result<T, GitHubError> {
-        let response = self.came(path, answer).and_then(|response| self.success(path, caller, response));
+        let response = self.came(path, caller, answer).and_then(|response| self.success(path, caller, response));
         self.count(response.as_ref().err());
         parse(path, &response?)
     }
@@ -268,7 +271,7 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     ) -> Result<HttpResponse, GitHubError> {
         let deadline = self.allowed(caller)?;
         let request = self.request(method, url, caller, body);
-        self.came(shown, self.platform.send(&HttpRequest { deadline, ..request })).inspect_err(|error| {
+        self.came(shown, caller, self.platform.send(&HttpRequest { deadline, ..request })).inspect_err(|error| {
             self.count(Some(error));
         })
     }
@@ -276,7 +279,10 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
     /// How long a call may take, if one may be made now.
     fn allowed(&self, caller: Caller<'_>) -> Result<Duration, GitHubError> {
         if let Some(wait) = caller.scope().limited(self.platform) {
-            let detail = format!("its rate limit holds for {wait} s more");
+            let detail = match caller {
+                Caller::Deliveries(_) => format!("its rate limit lets no deliveries be read for {wait} s more"),
+                _ => format!("its rate limit holds for {wait} s more"),
+            };
             return Err(GitHubError::Unavailable { retry_after: wait, until: Until::LimitEnds, detail });
         }
         let deadline = self.give_up_at.saturating_sub(self.platform.now()).min(CALL_DEADLINE);
@@ -301,11 +307,18 @@ impl<'a, P: Http + Clock + Store + Random> GitHub<'a, P> {
         HttpRequest { method, url, headers, body, deadline: CALL_DEADLINE }
     }
 
-    fn came(&self, shown: &str, answer: Result<HttpResponse, SendError>) -> Result<HttpResponse, GitHubError> {
-        answer.map_err(|error| {
+    fn came(
+        &self,
+        shown: &str,
+        caller: Caller<'_>,
+        answer: Result<HttpResponse, SendError>,
+    ) -> Result<HttpResponse, GitHubError> {
+        let response = answer.map_err(|error| {
             let hint = if error == SendError::NotAllowed { " (github_api_url must be its origin)" } else { "" };
             GitHubError::unavailable(format!("{shown}: {error}{hint}"))
-        })
+        })?;
+        caller.scope().spare(self.platform, &response);
+        Ok(response)
     }
 
     /// Where a redirect leads, if that is within the API: the same call is made there. It is never made elsewhere.

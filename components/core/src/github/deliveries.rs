@@ -116,7 +116,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
     /// `GET /app/hook/deliveries`, from `cursor` on.
     pub fn deliveries(&self, app_jwt: &Secret, cursor: Option<&str>) -> Result<DeliveryPage, GitHubError> {
         let path = list(cursor);
-        page(&path, &self.exchange(HttpMethod::Get, &path, &path, Caller::App(app_jwt), None)?)
+        page(&path, &self.exchange(HttpMethod::Get, &path, &path, Caller::Deliveries(app_jwt), None)?)
     }
 
     /// `GET /app/hook/deliveries`: the newest, unless they still are those of the page with this `ETag`. Such an answer
@@ -124,7 +124,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
     /// the page comes once more.
     pub fn new_deliveries(&self, app_jwt: &Secret, etag: Option<&str>) -> Result<Option<DeliveryPage>, GitHubError> {
         let path = list(None);
-        let changed = self.get_changed(&path, Caller::App(app_jwt), etag)?;
+        let changed = self.get_changed(&path, Caller::Deliveries(app_jwt), etag)?;
         changed.map(|response| page(&path, &response)).transpose()
     }
 
@@ -135,7 +135,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         ids: &[u64],
     ) -> Result<Vec<Result<WholeDelivery, ReadError>>, GitHubError> {
         let paths: Vec<String> = ids.iter().map(|id| format!("app/hook/deliveries/{id}")).collect();
-        let answers = self.get_many(&paths, Caller::App(app_jwt))?;
+        let answers = self.get_many(&paths, Caller::Deliveries(app_jwt))?;
         Ok(paths.iter().zip(answers).map(|(path, answer)| self.whole(path, app_jwt, answer)).collect())
     }
 
@@ -148,7 +148,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
         if answer.as_ref().err() == Some(&SendError::TooLarge) {
             return Err(Unreadable::TooLarge.into());
         }
-        match self.read::<Value>(path, Caller::App(app_jwt), answer) {
+        match self.read::<Value>(path, Caller::Deliveries(app_jwt), answer) {
             Ok(shown) => Ok(self.understood(shown)?),
             Err(GitHubError::NotFound(refusal)) => Err(Unreadable::Gone(refusal).into()),
             Err(error) => Err(error.into()),
@@ -178,7 +178,7 @@ impl<P: Http + Clock + Store + Random> GitHub<'_, P> {
     /// `POST /app/hook/deliveries/{id}/attempts`: GitHub sends it once more.
     pub fn redeliver(&self, app_jwt: &Secret, delivery: u64) -> Result<(), GitHubError> {
         let path = format!("app/hook/deliveries/{delivery}/attempts");
-        self.exchange(HttpMethod::Post, &path, &path, Caller::App(app_jwt), None).map(|_| ())
+        self.exchange(HttpMethod::Post, &path, &path, Caller::Deliveries(app_jwt), None).map(|_| ())
     }
 }
 

@@ -4,6 +4,10 @@
 //! 403 or 429. With `retry-after` it lasts so long; with `x-ratelimit-remaining: 0` until `x-ratelimit-reset`, which means
 //! nothing else where requests remain; otherwise it is a secondary limit, which lasts at least a minute, and longer each
 //! time. GitHub limits each installation by itself, and the App's own calls apart from them; so does this.
+//!
+//! Of the App's own calls, those that read its deliveries may be ten thousand in a row, and those that make tokens are what
+//! Slurm jobs wait for. So a limit that the former meet stops the former alone, and they leave a part of each hour's calls
+//! to the latter.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +22,9 @@ const SECONDARY_SECONDS: u64 = 60;
 const MOST_DOUBLINGS: u32 = 4;
 /// A secondary limit so soon after the end of another one is the same trouble.
 const SAME_TROUBLE_SECONDS: u64 = 10 * 60;
+/// So many calls of an hour are not for reading deliveries, or a fifth, where GitHub allows fewer than 5,000.
+const RESERVE: u64 = 1000;
+const RESERVED_PART: u64 = 5;
 /// The longest window of a primary limit.
 const LONGEST_SECONDS: u64 = 3600;
 
@@ -26,6 +33,8 @@ const LONGEST_SECONDS: u64 = 3600;
 pub(super) enum Scope {
     /// The App's own calls, by its JWT.
     App,
+    /// Those of them that read its deliveries.
+    Deliveries,
     /// The calls by an installation's token.
     Installation(InstallationId),
     /// Calls without a credential.
@@ -46,6 +55,7 @@ impl Scope {
     fn key(self) -> String {
         match self {
             Self::App => keys::github_limited_until("app"),
+            Self::Deliveries => keys::github_limited_until("deliveries"),
             Self::Installation(id) => keys::github_limited_until(&id.0.to_string()),
             Self::Anonymous => keys::github_limited_until("anonymous"),
         }
@@ -53,9 +63,33 @@ impl Scope {
 
     /// How many seconds more a limit holds that any replica met.
     pub(super) fn limited<P: Store + Clock>(self, platform: &P) -> Option<u64> {
+        let mut keys = vec![self.key()];
+        // GitHub counts them together.
+        keys.extend((self == Self::Deliveries).then(|| Self::App.key()));
+        let now = platform.unix_seconds();
         // A limit that cannot be read must not stop everything.
-        let limit = read::<Limit>(platform, &self.key()).ok().flatten()?;
-        limit.until.checked_sub(platform.unix_seconds()).filter(|wait| *wait > 0).map(|wait| wait.min(LONGEST_SECONDS))
+        let kept = platform.get_many(&keys).ok()?.into_iter().flatten();
+        let limits = kept.filter_map(|kept| serde_json::from_slice::<Limit>(&kept).ok());
+        let longest = limits.map(|limit| limit.until.saturating_sub(now)).max()?;
+        (longest > 0).then_some(longest.min(LONGEST_SECONDS))
+    }
+
+    /// Keeps what is left of an hour's calls for others than readers of deliveries, once an answer says that it is little.
+    pub(super) fn spare<P: Store + Clock>(self, platform: &P, response: &HttpResponse) {
+        let (limit, remaining) = (number(response, "x-ratelimit-limit"), number(response, "x-ratelimit-remaining"));
+        let (Self::Deliveries, Some(limit), Some(remaining)) = (self, limit, remaining) else { return };
+        let now = platform.unix_seconds();
+        if remaining >= RESERVE.min(limit / RESERVED_PART) {
+            return;
+        }
+        let Some(wait) = until_reset(response, now).filter(|wait| *wait > 0) else { return };
+        let earlier = read::<Limit>(platform, &self.key()).ok().flatten();
+        let until = now.saturating_add(wait.min(LONGEST_SECONDS));
+        if earlier.as_ref().is_none_or(|earlier| earlier.until < until) {
+            let doublings = earlier.map_or(0, |earlier| earlier.doublings);
+            // Not kept, the next answer says it again.
+            let _ = write(platform, &self.key(), &Limit { until, doublings });
+        }
     }
 
     /// Keeps the limit that an answer tells of, if it does; for how many seconds nobody is to ask.
@@ -93,8 +127,7 @@ enum Kind {
 
 impl Kind {
     fn of(response: &HttpResponse, now: u64) -> Option<Self> {
-        let header = |name| response.header(name).and_then(|value| value.trim().parse::<u64>().ok());
-        let (retry_after, remaining) = (header("retry-after"), header("x-ratelimit-remaining"));
+        let (retry_after, remaining) = (number(response, "retry-after"), number(response, "x-ratelimit-remaining"));
         let message = response.message().to_ascii_lowercase();
         let told = ["rate limit", "abuse detection"].iter().any(|words| message.contains(words));
         let limited = match response.status {
@@ -108,15 +141,21 @@ impl Kind {
         if let Some(seconds) = retry_after {
             return Some(Self::Told(seconds));
         }
-        match (remaining, header("x-ratelimit-reset")) {
-            // By GitHub's own clock, whatever ours says.
-            (Some(0), Some(reset)) => {
-                let github = date(response).and_then(|date| u64::try_from(date).ok()).unwrap_or(now);
-                Some(Self::Told(reset.saturating_sub(github)))
-            }
+        match (remaining, until_reset(response, now)) {
+            (Some(0), Some(seconds)) => Some(Self::Told(seconds)),
             _ => Some(Self::Secondary),
         }
     }
+}
+
+fn number(response: &HttpResponse, header: &str) -> Option<u64> {
+    response.header(header).and_then(|value| value.trim().parse().ok())
+}
+
+/// Seconds until the primary limit's calls are counted anew, by GitHub's own clock, whatever ours says.
+fn until_reset(response: &HttpResponse, now: u64) -> Option<u64> {
+    let github = date(response).and_then(|date| u64::try_from(date).ok()).unwrap_or(now);
+    Some(number(response, "x-ratelimit-reset")?.saturating_sub(github))
 }
 
 #[cfg(test)]
@@ -177,6 +216,39 @@ mod tests {
         for free in [Scope::App, Scope::Installation(InstallationId(10)), Scope::Anonymous] {
             assert_eq!(free.limited(&platform), None, "{free:?}");
         }
+    }
+
+    #[test]
+    fn a_limit_of_reading_deliveries_gates_no_token_and_one_of_tokens_gates_both() {
+        let platform = Memory::new();
+        Scope::Deliveries.met(&platform, &limit(429, &[("retry-after", "600")])).unwrap();
+        assert_eq!((Scope::Deliveries.limited(&platform), Scope::App.limited(&platform)), (Some(600), None));
+        Scope::App.met(&platform, &limit(429, &[("retry-after", "900")])).unwrap();
+        assert_eq!((Scope::Deliveries.limited(&platform), Scope::App.limited(&platform)), (Some(900), Some(900)));
+    }
+
+    #[test]
+    fn who_reads_deliveries_leaves_a_part_of_the_limit_to_others() {
+        let reset = (Memory::new().unix_seconds() + 1500).to_string();
+        for (scope, allowed, remaining, wait) in [
+            (Scope::Deliveries, "5000", "1000", None),
+            (Scope::Deliveries, "5000", "999", Some(1500)),
+            (Scope::Deliveries, "15000", "999", Some(1500)),
+            (Scope::Deliveries, "500", "100", None),
+            (Scope::Deliveries, "500", "99", Some(1500)),
+            (Scope::App, "5000", "1", None),
+        ] {
+            let platform = Memory::new();
+            let headers =
+                [("x-ratelimit-limit", allowed), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", &*reset)];
+            scope.spare(&platform, &HttpResponse { status: 200, ..limit(200, &headers) });
+            assert_eq!(scope.limited(&platform), wait, "{scope:?} {allowed} {remaining}");
+            assert_eq!(Scope::App.limited(&platform), None);
+        }
+        // A server without limits says nothing of them.
+        let platform = Memory::new();
+        Scope::Deliveries.spare(&platform, &limit(200, &[]));
+        assert_eq!(Scope::Deliveries.limited(&platform), None);
     }
 
     #[test]

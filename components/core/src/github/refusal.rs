@@ -106,7 +106,7 @@ fn words(body: &Value) -> String {
 fn reason(scope: Scope, response: &HttpResponse, message: &str, now: u64) -> Reason {
     let says = |part: &str| message.contains(part);
     match response.status {
-        401 if scope == Scope::App => {
+        401 if matches!(scope, Scope::App | Scope::Deliveries) => {
             let ahead = ahead(response, now);
             let off = ahead.is_some_and(|ahead| ahead.abs() > CLOCK_SECONDS);
             let told = ["'exp'", "'iat'", "expiration time", "issued at"].into_iter().any(says);

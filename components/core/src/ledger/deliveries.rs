@@ -45,6 +45,11 @@ impl<'a, P: Store + Clock> DeliveryFacts<'a, P> {
         Ok(count)
     }
 
+    /// Counts so many repetitions more, of one that was counted before.
+    pub fn count_again(&self, more: i64) -> Result<i64, StoreError> {
+        self.store.increment(&keys::delivery_count(&self.name), more)
+    }
+
     /// Every key that was ever written for it.
     pub fn keys(&self) -> Result<Vec<String>, StoreError> {
         let mut all = self.repetitions().keys()?;

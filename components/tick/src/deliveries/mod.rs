@@ -4,6 +4,7 @@
 //! there is handled by the same flow as what is received. Two things are done with the list: [`lost`] reads what did not
 //! arrive, where webhooks are received; [`poll`] reads all, where nothing is.
 
+mod aside;
 mod lost;
 mod poll;
 mod reading;
@@ -15,7 +16,9 @@ use std::time::Duration;
 use gha_slurm_core::counters::{Counter, WebhookOutcome};
 use gha_slurm_core::github::client::GitHub;
 use gha_slurm_core::github::deliveries::{DeliveryEntry, Unreadable, WholeDelivery};
+use gha_slurm_core::lifecycle::Destination;
 use gha_slurm_core::ports::Platform;
+use gha_slurm_core::settings::{SettingError, Settings};
 use gha_slurm_core::text::Text;
 use gha_slurm_delivery::{Decision, Delivery, Unhandled, handle, matters};
 use gha_slurm_overview::Delivery as Shown;
@@ -23,6 +26,9 @@ use serde_json::{Value, json};
 
 use crate::run::Report;
 
+/// Older deliveries are not read. GitHub has given up a job that waited for so long, and about one that runs here the tick
+/// asks GitHub.
+const OLDEST_SECONDS: u64 = 24 * 60 * 60;
 /// So many are read at once.
 const AT_ONCE: usize = 16;
 /// With less time left no more are read: GitHub takes a second or two, and what is read is to be handled.
@@ -60,6 +66,13 @@ impl<'a, P: Platform> Reader<'a, P> {
         let late = self.left() < LEAST;
         self.report.more |= late;
         late
+    }
+
+    /// Whether the settings let deliveries be handled. A wrong one would keep each of them from it, and the calls that read
+    /// them would be for nothing.
+    fn settings(&self) -> Result<(), SettingError> {
+        Settings(self.platform).profiles()?;
+        Destination::read(self.platform, SLOW_BUDGET).map(drop)
     }
 
     /// Does what follows from a delivery that was read.

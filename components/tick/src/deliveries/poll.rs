@@ -8,7 +8,9 @@
 //!
 //! Nothing blocks for long and nothing is lost silently. What GitHub lists and does not show is told of, and tried again
 //! beside the others for about an hour. Where GitHub or the store fails, a run ends, and the next one begins with the same
-//! delivery; if that one keeps failing, it is put aside as well. A wrong setting stops all until it is corrected.
+//! delivery; if that one keeps failing, it is put aside as well, and tried again for as long as deliveries are read at all.
+//! So is one whose job's profile is wrong. Once there is no room for more, the list waits, and only what was put aside is
+//! tried. A setting that is wrong for all stops all until it is corrected.
 //!
 //! Of several replicas mostly one reads: it writes that it has the turn, for a while, and looks whether that is still there.
 //! Two that read at once do no harm. Each writes only what it has done itself, so whatever remains is true, and some is
@@ -31,6 +33,7 @@ use gha_slurm_delivery::Unhandled;
 use gha_slurm_overview::{Arrival, Delivery as Shown, KEPT_DELIVERIES, encode_reading, keep_deliveries};
 use gha_slurm_protocol::secret::Secret;
 
+use super::aside::{Aside, Blame};
 use super::reading::{Reading, Turn};
 use super::{AT_ONCE, Reader, SLOW_BUDGET, shown};
 
@@ -53,8 +56,10 @@ enum Flow {
 enum Fate {
     /// Nothing is left to do, or nothing can be done.
     Settled,
-    /// Perhaps later: those behind it need not wait.
+    /// GitHub does not show it, perhaps later: those behind it need not wait.
     Aside,
+    /// Not until its job's profile is corrected: those behind it need not wait.
+    Later,
     /// Perhaps later, and perhaps it is not this one that fails.
     Waits,
     /// It is not this one that fails.
@@ -106,8 +111,9 @@ impl<P: Platform> Reader<'_, P> {
             left: 0,
         };
         let done = run.list().and_then(|flow| match flow {
-            Flow::GoesOn => run.try_again(),
-            Flow::Ends => Ok(()),
+            Flow::Ends if !run.reading.aside.is_full() => Ok(()),
+            // Also where the list waits for them.
+            Flow::GoesOn | Flow::Ends => run.try_again(),
         });
         // Whatever stopped it, what was done is kept.
         done.and(run.close())
@@ -115,7 +121,7 @@ impl<P: Platform> Reader<'_, P> {
 }
 
 /// Whose list is read: what is known of another App's says nothing of this one.
-fn whose<P: Platform>(platform: &P) -> Result<String, SettingError> {
+pub(super) fn whose<P: Platform>(platform: &P) -> Result<String, SettingError> {
     let github = Settings(platform).github()?;
     Ok(format!("{} {}", github.app_id, github.api))
 }
@@ -151,7 +157,7 @@ impl<P: Platform> Run<'_, '_, P> {
                     continue;
                 }
                 Err(error) => {
-                    self.reader.report.list_unread = true;
+                    self.reader.report.unread = true;
                     self.reader.report.problem(error);
                     return Ok(Flow::Ends);
                 }
@@ -202,6 +208,9 @@ impl<P: Platform> Run<'_, '_, P> {
     fn read_page(&mut self, page: &DeliveryPage, jwt: &Secret) -> Result<Flow, Fault> {
         let news = self.reading.news(page);
         self.left = news.len();
+        if !news.is_empty() && !self.settings_hold() {
+            return Ok(Flow::Ends);
+        }
         for some in news.chunks(AT_ONCE) {
             if self.reader.late() {
                 return Ok(Flow::Ends);
@@ -225,6 +234,10 @@ impl<P: Platform> Run<'_, '_, P> {
         Ok(Flow::GoesOn)
     }
 
+    fn settings_hold(&mut self) -> bool {
+        self.reader.settings().map_err(|error| self.reader.report.problem(error)).is_ok()
+    }
+
     /// Handles deliveries in their order; those without an answer were handled before.
     fn deal_with(&mut self, entries: &[DeliveryEntry], answers: &mut Answers) -> Flow {
         for entry in entries {
@@ -240,11 +253,16 @@ impl<P: Platform> Run<'_, '_, P> {
             let now = self.now();
             let aside = match fate {
                 Fate::Settled => false,
-                Fate::Aside => true,
+                Fate::Aside | Fate::Later => true,
                 Fate::Waits if self.reading.kept_waiting(entry.id) => true,
-                Fate::Waits | Fate::Ends => return Flow::Ends,
+                Fate::Waits => {
+                    self.reader.report.unread = true;
+                    return Flow::Ends;
+                }
+                Fate::Ends => return Flow::Ends,
             };
-            if aside && !self.reading.put_aside(entry, now) {
+            if aside && !self.reading.aside.put(Aside::of(entry, now)) {
+                self.reader.report.unread = true;
                 self.reader
                     .report
                     .problem("too many deliveries wait to be tried again: those behind them wait as well");
@@ -267,6 +285,7 @@ impl<P: Platform> Run<'_, '_, P> {
                     self.reader.problem_of(guid, &unhandled);
                     match unhandled {
                         Unhandled::Malformed(_) => Fate::Settled,
+                        Unhandled::Profile(_) => Fate::Later,
                         Unhandled::Store(_) => Fate::Waits,
                         Unhandled::Setting(_) => Fate::Ends,
                     }
@@ -289,8 +308,8 @@ impl<P: Platform> Run<'_, '_, P> {
 
     /// Tries again what was put aside.
     fn try_again(&mut self) -> Result<(), Fault> {
-        let due = self.reading.due(self.now(), AT_ONCE);
-        if due.is_empty() || self.reader.late() || !self.take_turn()? {
+        let due = self.reading.aside.due(self.now(), AT_ONCE);
+        if due.is_empty() || self.reader.late() || !self.settings_hold() || !self.take_turn()? {
             return Ok(());
         }
         let ids: Vec<u64> = due.iter().map(|aside| aside.id).collect();
@@ -303,18 +322,23 @@ impl<P: Platform> Run<'_, '_, P> {
                 return Ok(());
             }
         };
+        let mut ended = false;
         for (aside, answer) in due.iter().zip(answers) {
             if self.reader.left() < SLOW_BUDGET {
                 break;
             }
-            match self.fate(&aside.guid, answer) {
-                Fate::Settled => self.reading.settle_aside(aside.id),
-                Fate::Aside | Fate::Waits => {
-                    if self.reading.retry_aside(aside.id, self.now()) {
-                        self.reader.problem_of(&aside.guid, "given up");
-                    }
+            let fate = if ended { Fate::Ends } else { self.fate(&aside.guid, answer) };
+            ended |= fate == Fate::Ends;
+            let blame = match fate {
+                Fate::Settled => {
+                    self.reading.aside.settle(aside.id);
+                    continue;
                 }
-                Fate::Ends => break,
+                Fate::Aside => Blame::Delivery,
+                Fate::Later | Fate::Waits | Fate::Ends => Blame::Other,
+            };
+            if self.reading.aside.retry(aside.id, self.now(), blame) {
+                self.reader.problem_of(&aside.guid, "given up");
             }
         }
         Ok(())

@@ -18,23 +18,17 @@ use std::collections::HashSet;
 use gha_slurm_core::github::deliveries::{DeliveryEntry, DeliveryPage};
 use serde::{Deserialize, Serialize};
 
-use super::worth;
+use super::aside::Asides;
+use super::{OLDEST_SECONDS, worth};
 
 /// Many times what an attempt lasts.
 const OVERLAP_SECONDS: u64 = 120;
-/// Older deliveries are not read. GitHub has given up a job that waited for so long, and about one that runs here the tick
-/// asks GitHub.
-const OLDEST_SECONDS: u64 = 24 * 60 * 60;
 /// About as many as can be read in two minutes. Of more, less than two minutes are looked at again.
 const MOST_SEEN: usize = 4000;
 /// A walk goes down no further: 100,000 deliveries, almost as many as GitHub lets an App read in a day.
 const MOST_PAGES: usize = 1000;
 /// Of deliveries.
 const PAGE: usize = 100;
-/// So many that could not be handled are kept to be tried again.
-const MOST_ASIDE: usize = 200;
-/// When one that could not be handled is tried again, in seconds after the last time. Then it is given up.
-const AGAIN_SECONDS: [u64; 4] = [10, 60, 600, 3600];
 /// In so many runs a delivery keeps those behind it waiting, before it is put aside.
 const PATIENCE: u32 = 3;
 
@@ -62,7 +56,7 @@ pub(super) struct Reading {
     /// The tag of the first page, if all of it was dealt with, and what comes late below it would be below the floor.
     pub(super) etag: Option<String>,
     /// What could not be handled and is tried again beside the others.
-    aside: Vec<Aside>,
+    pub(super) aside: Asides,
     /// The delivery that keeps others waiting, and in how many runs it did.
     stuck: Option<(u64, u32)>,
     /// Who is reading.
@@ -78,17 +72,6 @@ pub(super) struct Turn {
     pub(super) who: u64,
     /// In seconds of Unix time.
     pub(super) until: u64,
-}
-
-/// One that could not be handled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Aside {
-    pub(super) id: u64,
-    pub(super) guid: String,
-    /// When it is tried again.
-    due: u64,
-    /// How often it was.
-    tries: usize,
 }
 
 impl Reading {
@@ -211,39 +194,6 @@ impl Reading {
         let runs = self.stuck.filter(|(stuck, _)| *stuck == id).map_or(0, |(_, runs)| runs).saturating_add(1);
         self.stuck = Some((id, runs));
         runs >= PATIENCE
-    }
-
-    /// Puts a delivery aside; whether there was room.
-    pub(super) fn put_aside(&mut self, entry: &DeliveryEntry, now: u64) -> bool {
-        let [first, ..] = AGAIN_SECONDS;
-        let room = self.aside.len() < MOST_ASIDE;
-        if room {
-            let (id, guid, due) = (entry.id, entry.guid.clone(), now.saturating_add(first));
-            self.aside.push(Aside { id, guid, due, tries: 0 });
-        }
-        room
-    }
-
-    /// What was put aside and is due, so many at most.
-    pub(super) fn due(&self, now: u64, most: usize) -> Vec<Aside> {
-        self.aside.iter().filter(|aside| aside.due <= now).take(most).cloned().collect()
-    }
-
-    /// One that was put aside was handled, or never can be.
-    pub(super) fn settle_aside(&mut self, id: u64) {
-        self.aside.retain(|aside| aside.id != id);
-    }
-
-    /// One that was put aside could not be handled again; whether it is given up.
-    pub(super) fn retry_aside(&mut self, id: u64, now: u64) -> bool {
-        let Some(aside) = self.aside.iter_mut().find(|aside| aside.id == id) else { return false };
-        aside.tries += 1;
-        let Some(seconds) = AGAIN_SECONDS.get(aside.tries) else {
-            self.settle_aside(id);
-            return true;
-        };
-        aside.due = now.saturating_add(*seconds);
-        false
     }
 
     /// When the newest was made that was dealt with, if one was.

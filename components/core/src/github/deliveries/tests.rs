@@ -4,7 +4,8 @@ use gha_slurm_protocol::secret::Secret;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::github::client::Until;
+use crate::github::client::{Permission, Until};
+use crate::identity::{InstallationId, RepositoryId};
 use crate::ports::HttpRequest;
 use crate::settings::Settings;
 use crate::testing::{Memory, answer};
@@ -41,6 +42,37 @@ fn a_delivery_has_its_event_its_guid_and_its_payload_to_the_last_digit() {
     let delivery = read(200, &whole()).unwrap();
     assert_eq!((delivery.event.as_str(), delivery.guid), ("workflow_job", DeliveryId::try_from("g-1".to_owned()).ok()));
     assert_eq!(serde_json::from_slice::<Value>(&delivery.payload).unwrap(), whole()["request"]["payload"]);
+}
+
+#[test]
+fn reading_stops_where_little_is_left_of_the_limit_and_tokens_are_made_all_the_same() {
+    let platform = Memory::configured();
+    let reset = (platform.unix_seconds() + 1200).to_string();
+    platform.serve(move |_, request| {
+        let mut made = match request.url.path().ends_with("access_tokens") {
+            true => answer(201, &json!({"token": "ghs_x", "expires_at": "2027-01-15T09:00:00Z"}))?,
+            false => answer(200, &whole())?,
+        };
+        for (name, value) in [("limit", "5000"), ("remaining", "999"), ("reset", &*reset)] {
+            made.headers.push((format!("x-ratelimit-{name}"), value.to_owned()));
+        }
+        Ok(made)
+    });
+    let now = github(&platform);
+    assert!(now.whole_deliveries(&jwt(), &[7]).unwrap().pop().unwrap().is_ok(), "what came is used");
+    for refused in [
+        now.whole_deliveries(&jwt(), &[8]).map(drop),
+        now.new_deliveries(&jwt(), None).map(drop),
+        now.redeliver(&jwt(), 7),
+    ] {
+        let Err(GitHubError::Unavailable { retry_after, until, .. }) = refused else { panic!("{refused:?}") };
+        assert_eq!((retry_after, until), (1200, Until::LimitEnds));
+    }
+    let made = now.installation_token(&jwt(), InstallationId(9), RepositoryId(7), Permission::ActionsRead);
+    assert!(made.is_ok(), "{made:?}");
+    assert_eq!(platform.sent.borrow().len(), 2);
+    platform.seconds.set(platform.seconds.get() + 1200);
+    assert!(github(&platform).whole_deliveries(&jwt(), &[8]).is_ok());
 }
 
 #[test]

@@ -53,8 +53,12 @@ pub(super) struct World {
     pub(super) meanwhile: Option<Meanwhile>,
     /// After so many calls more, GitHub limits the rate.
     pub(super) calls_left: Option<u32>,
+    /// How many calls the hour has left, and when it ends; what is answered 304 does not count.
+    pub(super) remaining: Option<(u64, u64)>,
     /// How many seconds a call takes.
     pub(super) seconds_a_call: u64,
+    /// How many more the list takes.
+    pub(super) seconds_a_list: u64,
     pub(super) gateway_seconds: u64,
     pub(super) lists: u32,
     pub(super) unchanged: u32,
@@ -69,6 +73,16 @@ pub(super) struct Hook {
     pub(super) world: Rc<RefCell<World>>,
 }
 
+const PROFILES: &str = "
+    [[profile]]
+    name = 'default'
+    labels = ['self-hosted', 'slurm']
+
+    [[profile]]
+    name = 'gpu'
+    labels = ['self-hosted', 'slurm', 'gpu']
+    clusters = ['gone']
+";
 /// GitHub's ids are large.
 pub(super) const FIRST: u64 = 1 << 40;
 
@@ -113,6 +127,22 @@ impl Hook {
         let payload = Scene::event("octo/repo", action, job);
         let (guid, at, shows) = (format!("guid-{id}"), self.now(), Shows::Whole);
         Attempt { id, guid, at, event: "workflow_job", action, status: "failed to connect to host", payload, shows }
+    }
+
+    /// One whose job is for a profile that names a cluster that is not there, until [`Self::mend`].
+    pub(super) fn misplaced(&self, job: u64) -> Attempt {
+        self.platform.set_variable("profiles", Some(PROFILES));
+        let mut attempt = self.job(FIRST + job, job, "queued");
+        attempt.payload["workflow_job"]["labels"] = json!(["self-hosted", "slurm", "gpu"]);
+        attempt
+    }
+
+    pub(super) fn mend(&self) {
+        self.platform.set_variable("profiles", Some(&PROFILES.replace("clusters = ['gone']", "")));
+    }
+
+    pub(super) fn show_all(&self) {
+        self.world.borrow_mut().attempts.iter_mut().for_each(|attempt| attempt.shows = Shows::Whole);
     }
 
     pub(super) fn add(&self, attempt: Attempt) {
@@ -185,8 +215,27 @@ impl World {
             None => {}
         }
         platform.seconds.set(platform.seconds.get() + self.seconds_a_call);
+        let mut answered = self.answer_about(platform, rest, request)?;
+        if let Some((left, reset)) = &mut self.remaining {
+            if platform.seconds.get() >= *reset {
+                (*left, *reset) = (5000, platform.seconds.get() + 3600);
+            }
+            *left -= u64::from(answered.status != 304);
+            for (name, value) in [("limit", 5000), ("remaining", *left), ("reset", *reset)] {
+                answered.headers.push((format!("x-ratelimit-{name}"), value.to_string()));
+            }
+        }
+        Ok(answered)
+    }
+
+    fn answer_about(
+        &mut self,
+        platform: &Memory,
+        rest: &str,
+        request: &HttpRequest,
+    ) -> Result<HttpResponse, SendError> {
         match rest.strip_prefix('/').map(|rest| rest.split('/').collect::<Vec<_>>()).as_deref() {
-            None => self.list(request),
+            None => self.list(platform, request),
             Some([id]) => self.show(id.parse().unwrap()),
             Some([id, "attempts"]) => {
                 assert_eq!(request.method, HttpMethod::Post);
@@ -197,8 +246,9 @@ impl World {
         }
     }
 
-    fn list(&mut self, request: &HttpRequest) -> Result<HttpResponse, SendError> {
+    fn list(&mut self, platform: &Memory, request: &HttpRequest) -> Result<HttpResponse, SendError> {
         self.lists += 1;
+        platform.seconds.set(platform.seconds.get() + self.seconds_a_list);
         let query = |name: &str| request.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value);
         let below = query("cursor").map(|cursor| cursor.strip_prefix("v1_").unwrap().parse::<u64>().unwrap());
         let mut listed: Vec<&Attempt> = self.attempts.iter().collect();

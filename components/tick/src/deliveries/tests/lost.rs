@@ -124,16 +124,159 @@ fn a_wrong_setting_uses_up_no_try() {
 }
 
 #[test]
-fn a_job_whose_facts_are_garbage_is_given_up_and_keeps_no_other() {
+fn a_job_whose_facts_are_garbage_is_given_up_after_a_day_and_keeps_no_other() {
     let hook = hook();
     hook.queue(1..=2);
     hook.platform.plant("gha-slurm/1/job/1/requested", b"?");
     let mut told = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..24 * 6 + 10 {
         told.push(hook.tick()["problems"].to_string());
-        hook.pass(60);
+        hook.pass(600);
     }
     assert_eq!(hook.launched(), [2]);
-    assert!(told.iter().any(|problems| problems.contains("given up after 10 tries")), "{told:?}");
+    assert_eq!(told.iter().filter(|problems| problems.contains("given up")).count(), 1, "{told:?}");
     assert!(!told.last().unwrap().contains("delivery"), "{told:?}");
+}
+
+#[test]
+fn a_github_that_shows_nothing_for_hours_loses_nothing() {
+    let hook = hook();
+    hook.queue(1..=20);
+    hook.world.borrow_mut().attempts.iter_mut().for_each(|attempt| attempt.shows = Shows::Status(502));
+    for _ in 0..6 * 60 {
+        hook.tick();
+        hook.pass(60);
+    }
+    let reads = hook.read().len();
+    assert!(reads < 20 * 50, "{reads}");
+    hook.show_all();
+    hook.pass(600);
+    hook.tick();
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_profile_that_names_no_cluster_that_is_there_stops_its_own_jobs_alone() {
+    let hook = hook();
+    hook.queue(1..=1);
+    hook.add(hook.misplaced(2));
+    hook.queue(3..=20);
+    let report = hook.tick();
+    assert!(report["problems"].to_string().contains("no cluster gone"), "{report}");
+    assert_eq!(hook.launched(), [1].into_iter().chain(3..=20).collect::<Vec<_>>());
+    for _ in 0..3 * 60 {
+        hook.pass(60);
+        hook.tick();
+    }
+    hook.mend();
+    hook.pass(600);
+    hook.tick();
+    assert!(hook.launched().contains(&2));
+}
+
+#[test]
+fn where_no_more_can_be_put_aside_the_search_waits_and_goes_on() {
+    let hook = hook();
+    hook.queue(1..=450);
+    hook.world.borrow_mut().attempts.iter_mut().for_each(|attempt| attempt.shows = Shows::Status(502));
+    for _ in 0..60 {
+        hook.tick();
+        hook.pass(60);
+    }
+    assert!(hook.tick()["problems"].to_string().contains("too many deliveries wait"));
+    hook.show_all();
+    for _ in 0..60 {
+        hook.pass(60);
+        hook.tick();
+    }
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..=450).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_polled_is_not_read_again_and_what_was_not_is() {
+    let hook = Hook::new("poll");
+    hook.queue(1..=300);
+    hook.world.borrow_mut().attempts[0].shows = Shows::Status(404);
+    hook.poll();
+    hook.poll();
+    assert_eq!(hook.read().len(), 300);
+    // Polling goes on for a while, and ends; GitHub goes on.
+    hook.pass(30);
+    hook.queue(301..=302);
+    hook.platform.set_variable("webhooks", Some("receive"));
+    hook.show_all();
+    let (lists, read) = (hook.world.borrow().lists, hook.read().len());
+    let report = hook.tick();
+    assert_eq!(report["problems"], json!([]));
+    let mut news = hook.read()[read..].to_vec();
+    news.sort_unstable();
+    assert_eq!(news, [1, 301, 302], "what was put aside, and what came since");
+    assert!(hook.is_known(1) && hook.is_known(302));
+    for job in 303..310 {
+        hook.pass(60);
+        hook.queue(job..=job);
+        hook.tick();
+        assert!(hook.is_known(job));
+    }
+    assert_eq!(hook.read().len(), read + 3 + 7);
+    assert!(hook.world.borrow().lists - lists <= 4 + 7, "{}", hook.world.borrow().lists - lists);
+}
+
+#[test]
+fn what_polling_had_on_its_way_is_read_from_where_it_stopped() {
+    let hook = Hook::new("poll");
+    hook.queue(1..=1);
+    hook.poll();
+    hook.pass(600);
+    hook.queue(2..=350);
+    hook.world.borrow_mut().seconds_a_call = 2;
+    hook.poll();
+    let polled = hook.launched().len();
+    assert!((1..350).contains(&polled), "{polled}");
+    hook.world.borrow_mut().seconds_a_call = 0;
+    hook.platform.set_variable("webhooks", Some("receive"));
+    let read = hook.read().len();
+    hook.pass(60);
+    hook.tick();
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..=350).collect::<Vec<_>>());
+    assert!(hook.read().len() - read <= 350 - polled, "nothing that was handled is read again");
+}
+
+#[test]
+fn what_is_lost_during_a_long_search_is_found_within_a_minute() {
+    let hook = hook();
+    hook.queue(1..=2000);
+    hook.world.borrow_mut().seconds_a_list = 6;
+    hook.tick();
+    assert_eq!(hook.launched().len(), 100, "a page for each run");
+    for lost in 2001..2005 {
+        hook.queue(lost..=lost);
+        let since = hook.platform.seconds.get();
+        while !hook.is_known(lost) {
+            hook.pass(20);
+            hook.tick();
+            assert!(hook.platform.seconds.get() - since < 120, "{lost}");
+        }
+    }
+    assert!((200..1000).contains(&hook.launched().len()), "{}", hook.launched().len());
+    // Where runs are a minute apart, the search gets on as well.
+    for _ in 0..50 {
+        hook.pass(60);
+        hook.tick();
+    }
+    assert!(hook.launched().len() > 1900, "{}", hook.launched().len());
+    hook.world.borrow_mut().seconds_a_list = 0;
+    for _ in 0..10 {
+        hook.pass(60);
+        hook.tick();
+    }
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..2005).collect::<Vec<_>>(), "each once");
 }

@@ -44,8 +44,8 @@ fn what_is_new_is_read_in_order_and_launched_and_what_is_known_costs_one_call() 
         (1, transactions),
         "and nothing is written"
     );
-    // In four steps: the limiter's three, the reading's two, GitHub's limit, the App JWT.
-    assert_eq!(hook.platform.operations.get() - operations, 7);
+    // In four steps: the limiter's three, the reading's two, GitHub's two limits, the App JWT.
+    assert_eq!(hook.platform.operations.get() - operations, 8);
 }
 
 #[test]
@@ -225,6 +225,117 @@ fn a_delivery_that_github_fails_to_show_keeps_the_others_for_three_runs() {
 }
 
 #[test]
+fn a_part_of_each_hours_calls_is_left_to_others() {
+    let hook = hook();
+    let begun = hook.platform.seconds.get();
+    hook.world.borrow_mut().remaining = Some((1100, begun + 3600));
+    hook.queue(1..=300);
+    for _ in 0..100 {
+        hook.poll();
+        hook.pass(30);
+    }
+    let left = hook.world.borrow().remaining.unwrap().0;
+    assert!((1000 - 17..1000).contains(&left), "{left}");
+    assert!(hook.launched().len() < 120);
+    let answer = hook.poll();
+    assert!(
+        (answer.status, answer.body["problems"].to_string().contains("no deliveries be read")) == (503, true),
+        "{}",
+        answer.body
+    );
+    hook.pass(600);
+    hook.poll_until_done();
+    assert_eq!(hook.launched(), (1..=300).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_github_that_shows_nothing_for_hours_loses_nothing() {
+    let hook = hook();
+    hook.queue(1..=20);
+    hook.world.borrow_mut().attempts.iter_mut().for_each(|attempt| attempt.shows = Shows::Status(502));
+    for _ in 0..6 * 120 {
+        let answer = hook.poll();
+        assert!(!answer.body.to_string().contains("given up"), "{}", answer.body);
+        hook.pass(30);
+    }
+    hook.show_all();
+    hook.pass(600);
+    hook.poll_until_done();
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_fails_until_it_is_a_day_old_is_given_up_and_told() {
+    let hook = hook();
+    hook.queue(1..=1);
+    hook.world.borrow_mut().attempts[0].shows = Shows::Status(502);
+    let mut told = 0;
+    for _ in 0..25 * 60 {
+        told += u32::from(hook.poll().body["problems"].to_string().contains("given up"));
+        hook.pass(60);
+    }
+    assert_eq!(told, 1);
+    let reads = hook.read().len();
+    assert!(reads < 160, "{reads}: every ten minutes");
+    hook.pass(3600);
+    hook.poll();
+    assert_eq!(hook.read().len(), reads);
+}
+
+#[test]
+fn where_no_more_can_be_put_aside_the_list_waits_and_what_is_aside_is_tried() {
+    let hook = hook();
+    hook.queue(1..=420);
+    hook.world.borrow_mut().attempts.iter_mut().for_each(|attempt| attempt.shows = Shows::Status(502));
+    let mut full = false;
+    for _ in 0..1300 {
+        let answer = hook.poll();
+        full = answer.body["problems"].to_string().contains("too many deliveries wait");
+        hook.pass(30);
+    }
+    assert!(full && hook.poll().status == 503);
+    // The first of those that wait would be put aside as well.
+    hook.show_all();
+    for attempt in hook.world.borrow_mut().attempts.iter_mut().filter(|attempt| attempt.id > FIRST + 395) {
+        attempt.shows = Shows::Status(404);
+    }
+    for _ in 0..60 {
+        hook.poll();
+        hook.pass(30);
+    }
+    assert!(hook.launched().len() >= 390, "{}", hook.launched().len());
+    hook.show_all();
+    hook.pass(3600);
+    hook.poll_until_done();
+    let mut launched = hook.launched();
+    launched.sort_unstable();
+    assert_eq!(launched, (1..=420).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_profile_that_names_no_cluster_that_is_there_stops_its_own_jobs_alone() {
+    let hook = hook();
+    hook.queue(1..=1);
+    hook.add(hook.misplaced(2));
+    hook.queue(3..=20);
+    let answer = hook.poll();
+    assert!(answer.body["problems"].to_string().contains("no cluster gone"), "{}", answer.body);
+    assert_eq!(hook.launched(), [1].into_iter().chain(3..=20).collect::<Vec<_>>());
+    let mut told = 0;
+    for _ in 0..3 * 60 {
+        hook.pass(60);
+        told += u32::from(hook.poll().body["problems"].to_string().contains("no cluster gone"));
+    }
+    assert!((10..30).contains(&told), "{told}");
+    hook.mend();
+    hook.pass(600);
+    hook.poll();
+    assert!(hook.launched().contains(&2));
+}
+
+#[test]
 fn a_job_whose_facts_are_garbage_keeps_the_others_for_three_runs() {
     let hook = hook();
     hook.queue(1..=2);
@@ -246,6 +357,7 @@ fn a_wrong_setting_stops_all_until_it_is_corrected() {
         assert!(answer.body["problems"][0].as_str().unwrap().contains("profiles"), "{}", answer.body);
         hook.pass(3);
     }
+    assert_eq!(hook.read(), [] as [u64; 0], "no call is made for nothing");
     hook.platform.set_variable("profiles", None);
     hook.poll_until_done();
     assert_eq!(hook.launched(), (1..=40).collect::<Vec<_>>());
