@@ -16,10 +16,10 @@ use sha2::{Digest, Sha256};
 use crate::support::gateway::GatewayProcess;
 use crate::support::{App, LABELS, REPOSITORY, WEBHOOK_SECRET, json};
 
-pub const SECRET: &str = "a-secret-of-the-cluster-of-the-tests";
+pub(crate) const SECRET: &str = "a-secret-of-the-cluster-of-the-tests";
 
 /// The variable `clusters`: one that fetches, called alps.
-pub fn clusters() -> String {
+pub(crate) fn clusters() -> String {
     let digest = Sha256::digest(SECRET).iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").unwrap();
         text
