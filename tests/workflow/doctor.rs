@@ -167,6 +167,7 @@ async fn deliveries_that_are_read() {
     let (code, text) = patient.examine(&poll, &[]);
     assert!(code == 0 && text.contains("✓ webhook    leads nowhere on purpose (webhooks = poll)\n"), "{text}");
     assert!(text.contains("✓ deliveries read from GitHub's list; the newest was made"), "{text}");
+    assert!(text.contains("is an application that reads webhooks\n"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

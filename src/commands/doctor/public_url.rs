@@ -1,7 +1,7 @@
 //! The public URL: whether the address that GitHub and Slurm jobs use leads to this application.
 
 use gha_slurm_core::ports::{Clock, Http, HttpMethod, HttpRequest, SendError};
-use gha_slurm_core::settings::Settings;
+use gha_slurm_core::settings::{Settings, Webhooks};
 use gha_slurm_protocol::hex::hex;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -13,7 +13,13 @@ use crate::commands::native::Native;
 
 const CHECK: &str = "public URL";
 
-/// Sends a signed ping as GitHub does, which only an application with the same webhook secret accepts.
+/// What an application says that reads webhooks, to whoever sends it one.
+const READS: &[u8] = b"webhooks = poll";
+const UNENCRYPTED: &str =
+    "launch tokens and credentials cross the network unencrypted: put a proxy with TLS in front of it";
+
+/// Sends a signed ping as GitHub does, which only an application with the same webhook secret accepts. One that reads webhooks
+/// says so.
 pub(super) fn check(native: &Native) -> Finding {
     let Ok(public) = Settings(native).public_url() else {
         return Finding::skipped(CHECK, "set public_url first");
@@ -31,27 +37,32 @@ pub(super) fn check(native: &Native) -> Finding {
         }
         Err(error) => return Finding::wrong(CHECK, format!("{public} cannot be reached from here: {error}"), fix),
     }
+    let plain = public.scheme() == "http" && !is_loopback(&public);
+    let is = |what: &str| {
+        if plain {
+            Finding::ok(CHECK, format!("{public} is {what}, without TLS")).with_hint(UNENCRYPTED)
+        } else {
+            Finding::ok(CHECK, format!("{public} is {what}"))
+        }
+    };
+    if Settings(native).webhooks().is_ok_and(|webhooks| webhooks == Webhooks::Poll) {
+        return match ping(native, hook, "") {
+            Ok((404, body)) if body.windows(READS.len()).any(|part| part == READS) => {
+                is("an application that reads webhooks")
+            }
+            Ok(_) => {
+                let found = format!("{public} is no application that reads webhooks, or has other variables");
+                Finding::wrong(CHECK, found, fix)
+            }
+            Err(error) => Finding::wrong(CHECK, format!("{public}api/github/webhooks: {error}"), fix),
+        };
+    }
     let Ok(secret) = Settings(native).webhook_secret() else {
         return Finding::ok(CHECK, format!("{public} answers"))
             .with_hint("whether it is this application can only be checked once there is a GitHub App");
     };
-    let body = br#"{"zen":"gha-slurm doctor"}"#.to_vec();
-    let Ok(mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
-        return Finding::skipped(CHECK, "the webhook secret cannot be used as a key");
-    };
-    let digest = hex(mac.chain_update(&body).finalize().into_bytes());
-    let headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("x-github-event", "ping".to_owned()),
-        ("x-github-delivery", format!("doctor-{}", native.unix_seconds())),
-        ("x-hub-signature-256", format!("sha256={digest}")),
-    ];
-    let plain = public.scheme() == "http" && !is_loopback(&public);
-    match send(native, HttpMethod::Post, hook, headers, body) {
-        Ok((200, _)) if plain => Finding::ok(CHECK, format!("{public} is this application, without TLS")).with_hint(
-            "launch tokens and credentials cross the network unencrypted: put a proxy with TLS in front of it",
-        ),
-        Ok((200, _)) => Finding::ok(CHECK, format!("{public} is this application")),
+    match ping(native, hook, secret.expose()) {
+        Ok((200, _)) => is("this application"),
         Ok((401, _)) => {
             let found =
                 format!("{public} has a different webhook secret: it is another application, or has other variables");
@@ -63,6 +74,21 @@ pub(super) fn check(native: &Native) -> Finding {
         }
         Err(error) => Finding::wrong(CHECK, format!("{public}api/github/webhooks: {error}"), fix),
     }
+}
+
+/// Sends a ping that is signed with this secret.
+fn ping(native: &Native, hook: Url, secret: &str) -> Result<(u16, Vec<u8>), SendError> {
+    let body = br#"{"zen":"gha-slurm doctor"}"#.to_vec();
+    // A key of any length is one.
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mac| mac.chain_update(&body).finalize());
+    let digest = mac.map(|mac| hex(mac.into_bytes())).unwrap_or_default();
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("x-github-event", "ping".to_owned()),
+        ("x-github-delivery", format!("doctor-{}", native.unix_seconds())),
+        ("x-hub-signature-256", format!("sha256={digest}")),
+    ];
+    send(native, HttpMethod::Post, hook, headers, body)
 }
 
 fn is_loopback(url: &Url) -> bool {
