@@ -2,6 +2,7 @@
 
 use gha_slurm_core::ledger::{Held, Ledger, Scope, Stops};
 use gha_slurm_core::lifecycle::Progress;
+use gha_slurm_core::ports::Store;
 use gha_slurm_protocol::identity::JobId;
 use serde_json::json;
 
@@ -24,6 +25,18 @@ fn a_launch_is_handed_out_to_its_own_cluster_only() {
     queue(&platform, 2, &["eiger", "alps"]);
     assert_eq!(fetch(&platform, "alps", "login1", 8), first("1-1"));
     assert_eq!(fetch(&platform, "eiger", "login1", 8), first("2-1"));
+}
+
+#[test]
+fn a_launch_whose_facts_cannot_be_read_keeps_no_other_from_its_gateway() {
+    let platform = platform();
+    queue(&platform, 1, &["alps"]);
+    queue(&platform, 2, &["alps"]);
+    platform.set("gha-slurm/1/launch/1-1/leased", b"garbage").unwrap();
+    assert_eq!(fetch(&platform, "alps", "login1", 8), first("2-1"));
+    assert!(fetch(&platform, "alps", "login1", 8).is_empty());
+    platform.delete("gha-slurm/1/launch/1-1/leased").unwrap();
+    assert_eq!(fetch(&platform, "alps", "login1", 8), first("1-1"));
 }
 
 #[test]

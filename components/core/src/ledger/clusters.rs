@@ -275,8 +275,9 @@ impl OnTheWay {
 }
 
 impl<P: Store + Clock> Ledger<'_, P> {
-    /// How far launches are on their way to a cluster that fetches, in their order, in one step of the store.
-    pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<OnTheWay>, StoreError> {
+    /// How far launches are on their way to a cluster that fetches, in their order, in one step of the store. One whose facts
+    /// cannot be read is an error of its own.
+    pub fn on_the_way(&self, launches: &[LaunchId]) -> Result<Vec<Result<OnTheWay, StoreError>>, StoreError> {
         const REGISTERED: [LaunchFact; 3] = [LaunchFact::Commit, LaunchFact::Redeemed, LaunchFact::Took];
         const OTHERS: [LaunchFact; 8] = [
             LaunchFact::Launched,
@@ -306,7 +307,7 @@ impl<P: Store + Clock> Ledger<'_, P> {
                 submitted: any(&REGISTERED) || any(&[LaunchFact::Launched]),
             })
         };
-        launches.iter().map(known).collect()
+        Ok(launches.iter().map(known).collect())
     }
 }
 

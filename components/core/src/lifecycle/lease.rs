@@ -125,7 +125,10 @@ impl<P: Platform> Handing<'_, P> {
                 some.iter().filter_map(|(number, order)| Some((*number, (*order)?))).collect();
             let launches: Vec<LaunchId> = given.iter().map(|(_, order)| order.launch()).collect();
             for (order, known) in given.into_iter().zip(ledger.on_the_way(&launches)?) {
-                done.extend(self.judge(order, &known).then_some(order.0));
+                // One whose facts cannot be read, which the console and the metrics tell of, keeps no other from its turn.
+                if let Ok(known) = known {
+                    done.extend(self.judge(order, &known).then_some(order.0));
+                }
             }
             looked.extend(some);
             // Where there is no room, little is looked up of what is to be submitted.
@@ -154,7 +157,7 @@ impl<P: Platform> Handing<'_, P> {
                     handed.cancel.push(launch);
                 }
             }
-            // What cannot be read must not keep those behind it from their turn.
+            // The same holds for what else fails.
             Err(error) => self.fault = Some(error),
         }
         false
@@ -303,8 +306,10 @@ fn lease<P: Platform>(
     let lasts = Duration::from_secs(LEASE_SECONDS + CLOCK_TOLERANCE_SECONDS);
     let Claim::Won(lease) = leases.claim(lasts)? else { return Ok(Verdict::Later) };
     // A report may have come, or the launch may have been moved, since it was looked at.
-    if ledger.on_the_way(&[launch])?.iter().any(OnTheWay::is_settled) {
-        return Ok(Verdict::Done);
+    for known in ledger.on_the_way(&[launch])? {
+        if known?.is_settled() {
+            return Ok(Verdict::Done);
+        }
     }
     let at = platform.unix_seconds();
     facts.record_leased(&Leased { gateway: leaser.gateway.to_owned(), number: lease, at })?;
