@@ -56,6 +56,15 @@ const MIN_TOKEN: usize = 16;
 /// What others are derived from is no shorter.
 const MIN_KEY: usize = 32;
 
+/// What is wrong with a text that is no TOML of its kind.
+fn no_toml(text: &str, error: &dyn std::fmt::Display) -> String {
+    let text = text.trim();
+    if text.ends_with(".toml") && text.lines().count() == 1 {
+        return format!("is the name of a file and not its text: write @{text}");
+    }
+    format!("is malformed: {error}")
+}
+
 fn how_to_set(name: &str) -> String {
     let example = match name {
         "profiles" => "profiles=@profiles.toml".to_owned(),
@@ -214,8 +223,7 @@ impl<V: Variables> Settings<'_, V> {
     /// `clusters` as it is configured; blank means one that is pushed to.
     pub fn cluster_definitions(&self) -> Result<Definitions, SettingError> {
         let text = self.read("clusters")?.unwrap_or_default();
-        Definitions::parse(&text, MOST_GATEWAYS)
-            .map_err(|error| SettingError::new("clusters", format!("is malformed: {error}")))
+        Definitions::parse(&text, MOST_GATEWAYS).map_err(|error| SettingError::new("clusters", no_toml(&text, &error)))
     }
 
     /// The clusters, for a component that calls gateways.
@@ -236,7 +244,7 @@ impl<V: Variables> Settings<'_, V> {
     /// `profiles`; blank means the built-in default.
     pub fn profiles(&self) -> Result<Profiles, SettingError> {
         let text = self.read("profiles")?.unwrap_or_default();
-        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", format!("is malformed: {error}")))
+        Profiles::parse(&text).map_err(|error| SettingError::new("profiles", no_toml(&text, &error)))
     }
 
     /// `github_api_url`: the base of the REST API, ending with `/`.

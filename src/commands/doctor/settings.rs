@@ -5,7 +5,7 @@ use gha_slurm_core::cluster::{Definition, How};
 use gha_slurm_core::ledger::{Registration, Stored};
 use gha_slurm_core::ports::Variables;
 use gha_slurm_core::profile::Profile;
-use gha_slurm_core::settings::{SettingError, Settings};
+use gha_slurm_core::settings::{SettingError, Settings, Webhooks};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::secret::Secret;
 
@@ -32,9 +32,14 @@ fn gateways(native: &Native) -> Vec<u8> {
 pub(super) fn variables(native: &Native) -> Vec<Finding> {
     const CHECK: &str = "variables";
     let settings = Settings(native);
-    let gateways = gateways(native).into_iter().map(|number| settings.gateway(number).err());
+    let gateways: Vec<SettingError> =
+        gateways(native).into_iter().filter_map(|number| settings.gateway(number).err()).collect();
+    let named = settings.cluster_definitions().is_ok_and(|clusters| clusters.have_names());
     let before = [settings.public_url().err(), settings.github_api().err()];
     let after = [
+        settings.webhooks().err(),
+        settings.poll_interval().err(),
+        settings.commit_status().err(),
         settings.setup_secret().err(),
         settings.setup_expires().err(),
         settings.read_token().err(),
@@ -43,10 +48,20 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
         settings.store_key().err(),
         settings.trusted_proxies().err(),
     ];
-    let errors = before.into_iter().chain(gateways).chain(after).flatten();
-    let mut findings: Vec<Finding> = errors.map(|error| of_setting(CHECK, &error)).collect();
+    let mut findings: Vec<Finding> = before.into_iter().flatten().map(|error| of_setting(CHECK, &error)).collect();
+    findings.extend(gateways.iter().map(|error| {
+        let instead = if named { "" } else { "; or set clusters, if the gateway fetches its launches" };
+        Finding::wrong(CHECK, error.problem(), format!("{}{instead}", error.fix()))
+    }));
+    findings.extend(after.into_iter().flatten().map(|error| of_setting(CHECK, &error)));
+    let polls = settings.webhooks().is_ok_and(|webhooks| webhooks == Webhooks::Poll);
     let token = native.variable("admin_token").ok().flatten().filter(|token| !token.trim().is_empty());
     match (token, settings.admin_token()) {
+        (None, _) if polls && matches!(settings.tick_token(), Ok(None)) => findings.push(Finding::wrong(
+            CHECK,
+            "webhooks = poll, and neither admin_token nor tick_token is set: no webhook is read",
+            "set tick_token to what `openssl rand -hex 32` prints, or admin_token, which opens the console as well",
+        )),
         (None, _) => {
             let hint = match settings.tick_token() {
                 Ok(Some(_)) => {

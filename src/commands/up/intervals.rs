@@ -31,6 +31,8 @@ impl Intervals {
     pub(super) fn read(manifest: &Manifest, variables: &Provider) -> Result<Self, SettingError> {
         let resolved = Resolved(manifest, variables);
         let settings = Settings(&resolved);
+        // What no gateway could be admitted by is told now, and not with the first one's request.
+        settings.cluster_definitions()?;
         let poll = match settings.webhooks()? {
             Webhooks::Receive => None,
             Webhooks::Poll => Some(settings.poll_interval()?),
