@@ -44,7 +44,7 @@ make_root() {
 
 build() {
     local executable='s/.*"executable":"\([^"]*\)".*/\1/p'
-    cargo test --manifest-path "$checkout/Cargo.toml" -p gha-slurm-gateway --test slurm --no-run \
+    cargo test --release --manifest-path "$checkout/Cargo.toml" -p gha-slurm-gateway --test slurm --no-run \
         --message-format=json | sed -n "/\"kind\":\[\"test\"\]/$executable"
 }
 
@@ -62,6 +62,7 @@ if [[ ! -d $root ]]; then
 fi
 if (($# == 0)); then
     test=$(build)
+    [[ -x $test ]] || { echo "the test was not built" >&2; exit 1; }
     set -- "$test"
 fi
 
