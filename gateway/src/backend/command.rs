@@ -135,7 +135,7 @@ fn lives(group: Pid) -> bool {
     let own = stats.filter_map(|stat| {
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let (state, of) = (fields.next()?.to_owned(), fields.nth(1)?.parse::<i32>().ok()?);
-        (of == group.as_raw()).then(|| matches!(state.as_str(), "Z" | "X"))
+        (of == group.as_raw()).then_some(matches!(state.as_str(), "Z" | "X"))
     });
     let dead: Vec<bool> = own.collect();
     // Where other users' processes are hidden, it is there without being seen.

@@ -172,7 +172,7 @@ pub enum Backend {
     /// Slurm's REST API.
     Slurmrestd(Box<slurmrestd::Rest>),
     /// Slurm's commands.
-    Sbatch(sbatch::Commands),
+    Sbatch(Box<sbatch::Commands>),
     /// This machine alone.
     Local(local::Local),
 }
@@ -195,7 +195,7 @@ impl Backend {
         Ok(match settings.kind {
             BackendKind::Slurmrestd => Self::Slurmrestd(Box::new(slurmrestd::Rest::new(&settings.slurmrestd)?)),
             BackendKind::Sbatch => {
-                Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone(), config.scontrol.clone()))
+                Self::Sbatch(Box::new(sbatch::Commands::new(settings.sbatch.clone(), config.scontrol.clone())))
             }
             BackendKind::Local => Self::Local(local::Local::new(config.state_directory.join("local"))),
         })
