@@ -27,6 +27,10 @@ dependencies:
 tests:
     .ci/run tests
 
+# The gateway's tests on the Slurm of other Debian releases, as root
+releases:
+    .ci/run releases
+
 # Feed each fuzz target for that many seconds
 fuzz seconds="60":
     FUZZ_SECONDS={{ seconds }} .ci/run fuzz

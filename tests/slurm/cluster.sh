@@ -118,6 +118,7 @@ GresTypes=fpga
 NodeName=$H NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 Gres=fpga:2 State=UNKNOWN
 PartitionName=gha Nodes=$H Default=YES MaxTime=INFINITE State=UP
 PartitionName=big Nodes=$H MaxTime=INFINITE State=UP
+PartitionName=short Nodes=$H MaxTime=1 State=UP
 CONF
     echo "NodeName=$H Name=fpga Count=2" >"$B/gres.conf"
     case $(slurmctld -V) in *' 2'[012].*) ;; *) echo CgroupPlugin=disabled >"$B/cgroup.conf" ;; esac

@@ -15,7 +15,7 @@ pub mod user;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::slurm_job::is_final;
+use gha_slurm_protocol::slurm_job::{PENDING, is_final};
 use thiserror::Error;
 
 use self::user::Account;
@@ -152,9 +152,6 @@ pub struct State {
     pub position: Option<u32>,
 }
 
-/// The state of a Slurm job that waits.
-const PENDING: &str = "PENDING";
-
 impl State {
     /// Slurm writes `None` for no reason.
     fn new(state: impl Into<String>, reason: Option<&str>) -> Self {
@@ -175,7 +172,7 @@ pub enum Backend {
     /// Slurm's REST API.
     Slurmrestd(Box<slurmrestd::Rest>),
     /// Slurm's commands.
-    Sbatch(sbatch::Commands),
+    Sbatch(Box<sbatch::Commands>),
     /// This machine alone.
     Local(local::Local),
 }
@@ -198,7 +195,7 @@ impl Backend {
         Ok(match settings.kind {
             BackendKind::Slurmrestd => Self::Slurmrestd(Box::new(slurmrestd::Rest::new(&settings.slurmrestd)?)),
             BackendKind::Sbatch => {
-                Self::Sbatch(sbatch::Commands::new(settings.sbatch.clone(), config.scontrol.clone()))
+                Self::Sbatch(Box::new(sbatch::Commands::new(settings.sbatch.clone(), config.scontrol.clone())))
             }
             BackendKind::Local => Self::Local(local::Local::new(config.state_directory.join("local"))),
         })
