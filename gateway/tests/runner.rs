@@ -272,7 +272,7 @@ fn what_is_not_as_published_changes_nothing() {
     unchanged("cannot be unpacked");
     let at = outside.display();
     for (words, script) in [
-        ("cannot be unpacked", format!("echo x >../evil; tar -P -rf $TAR ../evil; rm ../evil")),
+        ("cannot be unpacked", "echo x >../evil; tar -P -rf $TAR ../evil; rm ../evil".to_owned()),
         (
             "leads elsewhere",
             format!("ln -s {at} out; tar -rf $TAR out; rm out; mkdir out; echo x >out/evil; tar -rf $TAR out/evil"),

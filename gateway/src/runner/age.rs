@@ -121,7 +121,7 @@ mod tests {
         );
         fs::remove_file(runner.join("bin/Runner.Listener.deps.json")).unwrap();
         assert_eq!(look(300).line, "its version is not known");
-        assert_eq!(age_of(&folder.path().join("none"), in_days(300)).due, false);
+        assert!(!age_of(&folder.path().join("none"), in_days(300)).due);
         let archive = folder.path().join("actions-runner-linux-x64-2.336.0.tar.gz");
         fs::write(&archive, "").unwrap();
         assert_eq!(age_of(&archive, in_days(300)).line, "2.336.0, its age is not known");
