@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use gha_slurm_protocol::exchange::Exchange;
 use gha_slurm_protocol::identity::{Login, SlurmUser};
@@ -12,6 +13,7 @@ use crate::backend::controller::SlurmConf;
 use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
 use crate::config::{BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
 use crate::fetching::{Client, own_name};
+use crate::runner::age_of;
 use crate::tls::acceptor;
 
 /// How something is.
@@ -49,6 +51,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     let mut findings = vec![state_directory(format!("stateDirectory {}", folder.display()), folder)];
     findings.extend(config.weaknesses().into_iter().map(|(key, line)| finding(key, Verdict::Warning, line)));
     findings.extend(sudo(config));
+    findings.extend(runner(config));
     if let Some(fetching) = &config.fetching {
         findings.push(exchange(fetching).await?);
     }
@@ -157,6 +160,14 @@ fn sudo(config: &Config) -> Option<Finding> {
     let line = "sudo drops the launch token: add --preserve-env=GHA_SLURM_EXPORTS, and SETENV in sudoers";
     (config.backends.kind == BackendKind::Sbatch && by_sudo && !keeps)
         .then(|| finding("sbatch.sbatch", Verdict::Wrong, line))
+}
+
+/// Where it differs by user, it is that one's to look after.
+fn runner(config: &Config) -> Option<Finding> {
+    let runner = config.job.runner.as_deref().filter(|runner| !runner.contains('{'))?;
+    let age = age_of(Path::new(runner), SystemTime::now());
+    let verdict = if age.due { Verdict::Warning } else { Verdict::Ok };
+    Some(finding(format!("job.runner {runner}"), verdict, age.line))
 }
 
 fn state_directory(subject: String, folder: &Path) -> Finding {

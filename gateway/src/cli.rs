@@ -19,6 +19,7 @@ use crate::check::{self, Verdict};
 use crate::config::{self, Config};
 use crate::fetching::{Fetcher, Timing};
 use crate::http;
+use crate::runner;
 use crate::script;
 use crate::secret_file;
 use crate::service::Service;
@@ -50,6 +51,11 @@ enum Command {
     },
     /// Print the built-in job script.
     Script,
+    /// Keep GitHub's runner current. Needs no configuration.
+    Runner {
+        #[command(subcommand)]
+        command: RunnerCommand,
+    },
     /// Make the secret of a cluster whose gateway fetches its launches, and print what the app is told of it.
     ///
     /// The secret goes into FILE, which must not exist, for its owner alone to read. Run it as the user that the gateway
@@ -58,6 +64,20 @@ enum Command {
         /// The file to write, named as app.secretFile in the configuration.
         file: PathBuf,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum RunnerCommand {
+    /// Install a release of GitHub's runner, and lead FOLDER/current to it.
+    ///
+    /// The archive for this machine is checked by its SHA-256, unpacked into FOLDER/X, and only then the link is switched.
+    /// Slurm jobs that run keep the version that they started with: it stays for a month. Run it as the owner of FOLDER,
+    /// which needs no right but to write there; nothing of the runner is run. HTTPS_PROXY and NO_PROXY mean what curl makes
+    /// of them.
+    ///
+    /// GitHub Enterprise Server names the runners that it takes, with URLs and sums, to an administrator of a repository:
+    /// GET /api/v3/repos/OWNER/REPO/actions/runners/downloads. Give one of them as --from and --sha256.
+    Update(Box<runner::Arguments>),
 }
 
 /// A mistake in the configuration.
@@ -69,6 +89,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     match &command {
         Command::Script => return print(script::BUILT_IN),
         Command::Secret { file } => return secret(file),
+        Command::Runner { command: RunnerCommand::Update(arguments) } => return update_runner(arguments).await,
         Command::Serve | Command::Check { .. } => {}
     }
     let config = match Config::load(&arguments.config, &config::environment) {
@@ -130,6 +151,16 @@ fn secret(file: &Path) -> ExitCode {
         Ok(made) => print(&made.to_string()),
         Err(error) => {
             eprintln!("{}: {error}", file.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn update_runner(arguments: &runner::Arguments) -> ExitCode {
+    match runner::update(arguments).await {
+        Ok(said) => print(&said),
+        Err(problem) => {
+            eprintln!("{problem}");
             ExitCode::FAILURE
         }
     }

@@ -25,6 +25,7 @@ mod index;
 pub mod launch;
 mod node_policy;
 pub mod people;
+mod runner;
 mod runs_as;
 pub mod script;
 mod secret_file;

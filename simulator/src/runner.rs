@@ -6,11 +6,12 @@ use std::path::Path;
 
 use crate::github::state::runner::encoded_jit_config;
 
-const SCRIPTS: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("config.sh", include_str!("../runner/config.sh")),
     ("run.sh", include_str!("../runner/run.sh")),
     ("run-helper.sh.template", include_str!("../runner/run-helper.sh.template")),
     ("bin/Runner.Listener", include_str!("../runner/bin/Runner.Listener")),
+    ("bin/Runner.Listener.deps.json", include_str!("../runner/bin/Runner.Listener.deps.json")),
     ("bin/Runner.Worker", include_str!("../runner/bin/Runner.Worker")),
 ];
 
@@ -22,7 +23,7 @@ pub fn install(folder: &Path) -> std::io::Result<()> {
     for name in ["bin", "externals"] {
         std::fs::create_dir_all(folder.join(name))?;
     }
-    for (name, text) in SCRIPTS {
+    for (name, text) in FILES {
         let path = folder.join(name);
         std::fs::write(&path, text)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755))?;

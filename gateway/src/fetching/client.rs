@@ -132,11 +132,11 @@ impl Client {
         let base = fetching.url.as_str().trim_end_matches('/');
         let exchange = format!("{base}/clusters/{}/exchange", fetching.cluster);
         let exchange: Uri = exchange.parse().map_err(|_| invalid("app.url", "no URL that can be asked"))?;
-        let (way, proxy_authorization) = Way::to(&exchange, &Matcher::from_env())?;
+        let (way, proxy_authorization) = Way::to("app.url", &exchange, &Matcher::from_env())?;
         let http = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(1)
             .pool_timer(TokioTimer::new())
-            .build(way.with_tls(tls(fetching)?));
+            .build(way.with_tls(tls("app.caFile", fetching.ca_file.as_deref())?));
         Ok(Self { http, exchange, proxy_authorization })
     }
 

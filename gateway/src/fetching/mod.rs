@@ -13,7 +13,7 @@ mod answer;
 mod batch;
 mod cancel;
 mod client;
-mod connector;
+pub(crate) mod connector;
 mod lease;
 mod metrics;
 mod pace;

@@ -18,6 +18,7 @@
 #    81   the launch token was used before, perhaps by a thief
 #    82   the credential is for another repository
 #    83   GitHub gave the runner a job that may not run here, or that could not be checked
+#    84   the runner is too old for GitHub
 #    85   Slurm started this Slurm job again, and its launch token was spent before
 #   143   told to end
 # shellcheck disable=SC2317  # the functions of traps are reached
@@ -68,6 +69,16 @@ told_meanwhile() {
     local end=$((SECONDS + 3))
     while [[ -z $stop_at ]] && group_lives && ((SECONDS < end)); do nap 0.2; done
     runner_lives
+}
+
+# What the runner, or its registration, says when GitHub refuses its version. Before 2026 its run.sh kept the status for
+# itself, and before 2025 it had none.
+version_refused() { grep -qs -e 'is deprecated and cannot receive messages' -e 'deprecated version exit code' "$1"; }
+
+# Whether it began to replace itself by a newer version, which takes long and hears of no job, and did not come back yet.
+updates_itself() {
+    [[ $(grep -os -e 'Runner update in progress' -e 'Runner update failed' -e 'Listening for Jobs' "$log" |
+        tail -n 1) == 'Runner update in progress' ]]
 }
 
 # What the runner says when it takes a job; the worker's log is the second witness.
@@ -261,13 +272,17 @@ prepare_runner() {
         rm -f -- "$work/runner.tar.gz"
         return
     fi
+    # Nothing in the copy but `externals` leads back to the original. A runner that once updated itself has left links in
+    # the place of its folders: through a copied `bin` the copy would take the original for its own place, and update that.
     local entry
     shopt -s dotglob
     for entry in "$source"/*; do
         case ${entry##*/} in
             .runner | .credentials* | .service | _diag | _work) ;; # another registration's
-            externals) ln -s -- "$entry" "$runner/" ;;             # large, and only read
-            *) cp -R --reflink=auto -- "$entry" "$runner/" ;;
+            bin.[0-9]* | externals.[0-9]*) ;;                      # what is current of them has a link
+            # Large, and only read. A runner that updates itself replaces the link, not what it leads to.
+            externals) ln -s -- "$(readlink -f -- "$entry")" "$runner/externals" ;;
+            *) [[ ! -e $entry ]] || cp -RH --reflink=auto -- "$entry" "$runner/" ;;
         esac
     done
     shopt -u dotglob
@@ -410,21 +425,32 @@ refuse_other_hooks() {
 # Runs the runner with the check as its hook.
 run() {
     # shellcheck disable=SC2016
-    in_place bash -c 'folder=$(pwd -P); export ACTIONS_RUNNER_HOOK_JOB_STARTED=${folder%/*}/hook/check.sh; exec "$@"' \
-        run ./run.sh </dev/null >>"$log" 2>&1
+    in_place bash -c 'folder=$(pwd -P); export ACTIONS_RUNNER_HOOK_JOB_STARTED=${folder%/*}/hook/check.sh
+        export ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1; exec "$@"' run ./run.sh </dev/null >>"$log" 2>&1
 }
 
 register() {
     local options=(--unattended --ephemeral --replace --url "$page" --name "$name" --work _work)
     [[ -z $labels ]] || options+=(--labels "$labels")
     # In the background, so that a signal is heard; in the environment, where only this user sees it.
-    ACTIONS_RUNNER_INPUT_TOKEN=$registration in_place ./config.sh "${options[@]}" </dev/null &
-    if ! wait $!; then
+    local status=0
+    ACTIONS_RUNNER_INPUT_TOKEN=$registration ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE=1 \
+        in_place ./config.sh "${options[@]}" </dev/null >"$work/registration.log" 2>&1 &
+    wait $! || status=$?
+    cat "$work/registration.log"
+    if ((status)); then
+        if ((status == 7)) || version_refused "$work/registration.log"; then end_outdated; fi
         say "the runner could not be registered"
         exit 1
     fi
     registered=yes
     require_own_page "$(page_of_settings <.runner)"
+}
+
+end_outdated() {
+    say "the runner at $source is too old for GitHub. Update it: \`gha-slurm-gateway runner update\`, or unpack the newest" \
+        "of https://github.com/actions/runner/releases there"
+    exit 84
 }
 
 # A runner that took no job would stay at GitHub, offline, for a day.
@@ -449,7 +475,7 @@ end_if_idle() {
 }
 
 watch_runner() {
-    local begun=$SECONDS
+    local begun=$SECONDS start=$SECONDS
     while runner_lives || told_meanwhile; do
         if [[ -n $stop_at ]]; then
             if ((SECONDS >= stop_at)); then
@@ -460,7 +486,12 @@ watch_runner() {
             if job_taken; then
                 taken=yes taken_at=$SECONDS
             elif ((SECONDS - begun >= idle)); then
-                end_if_idle
+                if ((SECONDS - start < idle + update_limit)) && updates_itself; then
+                    # Then it waits for a job anew.
+                    begun=$SECONDS
+                else
+                    end_if_idle
+                fi
             fi
         fi
         watch_check
@@ -499,6 +530,8 @@ main() {
     taken_at=0 allowed='' refused=''
     # For the check's decision, and for all that the runner does before.
     check_limit=60 begin_limit=300
+    # For a runner that replaces itself by a newer version before it listens.
+    update_limit=600
     declare -gA hook=()
     if [[ -z $check || -z $policy ]]; then
         say "the check of jobs or its policy did not arrive: nothing runs"
@@ -521,6 +554,8 @@ main() {
     if [[ -n $words ]]; then mapfile -t container <<<"${words//\{work\}/$work}"; fi
 
     say "Slurm job ${SLURM_JOB_ID:-?} on $(uname -n) runs $name for $url"
+    # It may be a link that leads to another version before this Slurm job has ended.
+    if [[ -d $source ]]; then source=$(readlink -f -- "$source"); fi
     if [[ ! -r $source ]]; then
         say "cannot read the runner at $source"
         exit 1
@@ -567,9 +602,18 @@ main() {
         report_refusal
         exit 83
     elif [[ -z $taken ]]; then
+        if ((status == 7)) || version_refused "$log"; then end_outdated; fi
+        if updates_itself; then
+            say "the runner began to update itself and did not come back"
+            end_outdated
+        fi
         say "ended without a job"
         [[ -n $stop_at ]] || exit "$status"
     else
+        if grep -qs 'Runner update in progress' "$log"; then
+            say "the runner at $source is not GitHub's newest and updated itself, for this Slurm job alone: each one waits for" \
+                "that until \`gha-slurm-gateway runner update\` has updated it there"
+        fi
         say "the runner ended with status $status"
         exit "$status"
     fi

@@ -8,6 +8,7 @@ mod credential;
 mod refusal;
 #[path = "../support/mod.rs"]
 mod support;
+mod version;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -94,3 +94,44 @@ async fn a_registration_leaves_its_settings_and_can_be_removed() {
     assert!(status == Some(0) && client.github.runners().is_empty() && !folder.join(".runner").exists(), "{said}");
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// As of actions/runner: run.sh, run-helper.sh.template and update.sh.template.
+#[tokio::test(flavor = "multi_thread")]
+async fn its_scripts_tell_what_became_of_the_listener() {
+    let (client, folder) = (Client::new().await, installed("statuses"));
+    let token = client.token(Value::Null).await;
+    let (_, made) = client.jit(ONE, &token, "gha-slurm-1-1").await;
+    let jit = ("ACTIONS_RUNNER_INPUT_JITCONFIG", made["encoded_jit_config"].as_str().unwrap());
+    let asked = ("ACTIONS_RUNNER_RETURN_VERSION_DEPRECATED_EXIT_CODE", "1");
+    for (listener, helper, words) in [
+        ("0", 0, "exit with 0 return code"),
+        ("1", 0, "terminated error"),
+        ("2", 2, "retryable error, re-launch runner in 5 seconds"),
+        ("5", 0, "Session Conflict"),
+        ("6", 0, "unknown error code: 6"),
+        ("7", 7, "deprecated version exit code: 7"),
+    ] {
+        // Started by run.sh, which copies it anew each time.
+        std::fs::copy(folder.join("run-helper.sh.template"), folder.join("run-helper.sh")).unwrap();
+        let _ = std::fs::remove_file(folder.join(".starts"));
+        let exit = ("STAND_IN_LISTENER_EXIT", listener);
+        let (status, said) = run(&client, &folder, &["run-helper.sh"], &[jit, asked, exit]).await;
+        assert!(status == Some(helper) && said.contains(words), "{listener}: {status:?} {said}");
+    }
+    // 3 and 4 are an update, for whose end the helper waits.
+    for listener in ["3", "4"] {
+        std::fs::write(folder.join("update.finished"), "").unwrap();
+        let (status, said) =
+            run(&client, &folder, &["run-helper.sh"], &[jit, ("STAND_IN_LISTENER_EXIT", listener)]).await;
+        assert!(status == Some(2) && said.contains("Update finished successfully."), "{listener}: {said}");
+    }
+    std::fs::write(folder.join("run-helper.sh"), "an older one").unwrap();
+    let (job, _) = client.github.queue_job(ONE, &["x"]).await;
+    let (status, said) = run(&client, &folder, &["run.sh"], &[jit, ("STAND_IN_UPDATE", "2.301.0")]).await;
+    assert!(status == Some(0) && said.contains("Restarting runner...") && said.contains("Succeeded"), "{said}");
+    assert_eq!(client.github.job(job).unwrap().status, JobStatus::Completed("success".to_owned()));
+    assert!(folder.join("bin").is_symlink() && folder.join("bin.2.300.0").is_dir(), "its folders have versions now");
+    let (_, said) = run(&client, &folder, &["bin/Runner.Listener", "--version"], &[]).await;
+    assert_eq!(said, "2.301.0\n");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
