@@ -219,6 +219,8 @@ async fn serve(service: Arc<Service>, fetcher: Option<Fetcher>) -> std::io::Resu
             }
         }
     });
+    let ender = Arc::clone(&service);
+    tokio::spawn(async move { ender.end_what_never_starts().await });
     let (ending, mut ended) = tokio::sync::watch::channel(false);
     tokio::spawn(async move {
         tokio::select! {

@@ -20,6 +20,7 @@ pub mod fetching;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod http;
+mod impossible;
 mod index;
 pub mod launch;
 mod node_policy;

@@ -6,19 +6,20 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gha_slurm_protocol::slurm_job::{SlurmJob, UNKNOWN};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Event, Outcome, Record, Subject};
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{Forbidden, usual_slurm_user};
 use crate::backend::{Backend, BackendError, JobSpec, OwnJob, SlurmJobId, State};
 use crate::comment::comment;
 use crate::config::{self, Config, ConfigError};
 use crate::fetching;
+use crate::impossible::{Impossible, ROUND};
 use crate::index::{Entry, Index, Living};
 use crate::launch::{Launch, LaunchKey, Rejected, within};
 use crate::runs_as;
@@ -69,6 +70,7 @@ pub struct Service {
     audit: RwLock<Arc<AuditLog>>,
     slurm_user: RwLock<Option<u32>>,
     turns: Mutex<HashMap<LaunchKey, Weak<tokio::sync::Mutex<()>>>>,
+    impossible: Impossible,
     /// What became of the exchanges of a gateway that fetches.
     pub(crate) exchanges: fetching::Metrics,
 }
@@ -122,6 +124,7 @@ impl Service {
             audit,
             slurm_user,
             turns: Mutex::default(),
+            impossible: Impossible::default(),
             exchanges: fetching::Metrics::default(),
         })
     }
@@ -190,6 +193,7 @@ impl Service {
         *self.audit.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(audit);
         *self.tls.write().unwrap_or_else(PoisonError::into_inner) = tls;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        self.impossible.forget_ended();
         Ok(restart)
     }
 
@@ -233,6 +237,10 @@ impl Service {
             }
             None => {}
         }
+        if let Some(why) = self.impossible.refusal(user, &resources, Instant::now()) {
+            self.index.abandon(&key).await?;
+            return Err(BackendError::Refused(why).into());
+        }
         let account = self.backend.account(user).await?;
         if self.backend.changes_user() {
             let slurm_user = *self.slurm_user.read().unwrap_or_else(PoisonError::into_inner);
@@ -260,6 +268,7 @@ impl Service {
         match self.backend.submit(&job).await {
             Ok(id) => {
                 self.index.submitted(&key, id).await?;
+                self.impossible.submitted(&key, user, &job.resources, Instant::now());
                 tracing::info!(launch = %key, user, slurm_job = id, repository = %launch.repository, "submitted");
                 Ok(Started { job: id, known: false })
             }
@@ -356,7 +365,9 @@ impl Service {
             });
         };
         let name = key.slurm_name();
-        Ok(slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name, begun }).await?))
+        let job = slurm_job(id, self.backend.state(OwnJob { id, user: &user, name: &name, begun }).await?);
+        self.impossible.saw(&key.to_string(), &job, Instant::now());
+        Ok(job)
     }
 
     /// The Slurm jobs of those launches that have one.
@@ -370,11 +381,101 @@ impl Service {
             .map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name, begun: living.begun })
             .collect();
         let states = self.backend.states(&jobs).await;
-        named
-            .iter()
-            .zip(states)
-            .map(|((living, id, _), state)| (*living, state.map(|state| slurm_job(*id, state))))
-            .collect()
+        let now = Instant::now();
+        let told = named.iter().zip(states).map(|((living, id, _), state)| {
+            let job = state.map(|state| slurm_job(*id, state));
+            if let Ok(job) = &job {
+                self.impossible.saw(&living.key, job, now);
+            }
+            (*living, job)
+        });
+        told.collect()
+    }
+
+    /// Ends, again and again, what Slurm took and will never start.
+    pub async fn end_what_never_starts(&self) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            self.end_hopeless(Instant::now()).await;
+        }
+    }
+
+    /// One round of it, at that time.
+    pub async fn end_hopeless(&self, now: Instant) {
+        let minutes = self.config().impossible_minutes;
+        if minutes == 0 {
+            return;
+        }
+        let patience = Duration::from_secs(60 * minutes);
+        // Whatever is to be ended is looked at once more: it may have started.
+        let mut launches = self.impossible.due(now);
+        launches.extend(self.impossible.hopeless(patience, now).into_keys());
+        launches.sort();
+        launches.dedup();
+        let seen = match self.look_at(launches, now).await {
+            Ok(seen) => seen,
+            Err(error) => return tracing::error!(%error, "the launch index failed"),
+        };
+        let mut hopeless = self.impossible.hopeless(patience, now);
+        for launch in seen {
+            let Some(why) = hopeless.remove(&launch) else { continue };
+            if let Err(error) = self.end(&launch, &why, now).await {
+                tracing::warn!(launch, %error, why, "a Slurm job that Slurm will never start stays queued");
+            }
+        }
+    }
+
+    /// Those of these launches that Slurm told of.
+    async fn look_at(&self, launches: Vec<String>, now: Instant) -> rusqlite::Result<Vec<String>> {
+        let mut asked = Vec::new();
+        for launch in launches {
+            let name = LaunchKey::parse(&launch).map(|key| key.slurm_name());
+            match (name, self.index.get(&launch).await?) {
+                (Some(name), Some(Entry { user, job: Some(id), cancelled: false, begun, .. })) => {
+                    asked.push((launch, id, user, name, begun));
+                }
+                _ => self.impossible.forget(&launch),
+            }
+        }
+        let jobs: Vec<_> =
+            asked.iter().map(|(_, id, user, name, begun)| OwnJob { id: *id, user, name, begun: *begun }).collect();
+        let states = self.backend.states(&jobs).await;
+        let mut seen = Vec::new();
+        for ((launch, id, ..), state) in asked.into_iter().zip(states) {
+            match state {
+                Ok(state) => {
+                    self.impossible.saw(&launch, &slurm_job(id, state), now);
+                    seen.push(launch);
+                }
+                Err(error) => tracing::debug!(launch, %error, "a Slurm job that waits could not be looked at"),
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn end(&self, launch: &str, why: &str, now: Instant) -> Result<(), ServiceError> {
+        let key = LaunchKey::parse(launch).ok_or(ServiceError::NotFound)?;
+        let entry = self.index.get(launch).await?.ok_or(ServiceError::NotFound)?;
+        self.cancel(Some(key), None).await?;
+        tracing::warn!(launch, user = entry.user, slurm_job = entry.job, why, "ended, for Slurm will never start it");
+        let reason = format!("Slurm will never start it: {why}");
+        self.audit().write(&Record {
+            event: Event::Cancel,
+            outcome: Outcome::Done,
+            status: 200,
+            address: None,
+            subject: &Subject {
+                launch: Some(launch.to_owned()),
+                slurm_user: Some(entry.user),
+                slurm_job: entry.job,
+                ..Subject::default()
+            },
+            reason: Some(&reason),
+        });
+        self.impossible.ended(launch, why, now);
+        Ok(())
     }
 
     /// Drops what is older than any launch.

@@ -17,6 +17,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse;
+use gha_slurm_gateway::config::Config;
+use gha_slurm_gateway::launch::Launch;
+use gha_slurm_gateway::service::Service;
+use gha_slurm_protocol::messages::StartRunner;
 use serde_json::{Value, json};
 use support::slurmrestd::{Shared, answer, now, rest, slurmrestd, yaml};
 use support::{App, Gateway, ONE, SECRET, TWO, get_json, post_json, runner_folder, within};
@@ -98,6 +102,43 @@ async fn tokens_are_exchanged_only_where_the_configuration_says() {
     assert!(slurm.lock().unwrap().jobs.is_empty());
     let (status, answer) = post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await;
     assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn what_slurm_will_never_start_is_ended_after_a_while_and_not_submitted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, slurm) = slurmrestd(true).await;
+    let app = App::start().await;
+    let path = folder.path().join("gateway.yaml");
+    let text = yaml(folder.path(), &format!("impossibleMinutes: 5\n{}", rest(&url, folder.path())));
+    let config = Config::parse(&text, &path, &|_| None).unwrap();
+    let service = Service::open(config, path).unwrap();
+    let launch = |job, cpus: &str| {
+        let mut request = app.request(job, ONE, "a");
+        request["cpus"] = cpus.into();
+        Launch::try_from(serde_json::from_value::<StartRunner>(request).unwrap()).unwrap()
+    };
+    let (first, second) = (launch(1, "2"), launch(2, "2"));
+    assert_eq!(service.start(&first).await.unwrap().job, 1);
+    assert_eq!(service.start(&second).await.unwrap().job, 2);
+    let says = |job: usize, state: &str, reason: &str| {
+        slurm.lock().unwrap().jobs[job - 1]["job_state"] = json!([state]);
+        slurm.lock().unwrap().jobs[job - 1]["state_reason"] = json!(reason);
+    };
+    says(1, "PENDING", "PartitionTimeLimit");
+    says(2, "PENDING", "PartitionTimeLimit");
+    let at = |seconds| Instant::now() + Duration::from_secs(seconds);
+    service.end_hopeless(at(60)).await;
+    service.end_hopeless(at(300)).await;
+    assert!(slurm.lock().unwrap().cancelled.is_empty());
+    // It starts at the last moment: an administrator has changed the partition.
+    says(2, "RUNNING", "None");
+    service.end_hopeless(at(400)).await;
+    assert_eq!(slurm.lock().unwrap().cancelled, [1]);
+    let again = service.start(&launch(3, "2")).await.unwrap_err().to_string();
+    assert!(again.contains("PartitionTimeLimit: its time limit is longer than the partition's"), "{again}");
+    assert_eq!(slurm.lock().unwrap().jobs.len(), 2, "not submitted");
+    assert_eq!(service.start(&launch(4, "1")).await.unwrap().job, 3, "what asks for something else is");
 }
 
 #[tokio::test]

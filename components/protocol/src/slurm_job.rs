@@ -26,7 +26,16 @@ impl SlurmJob {
     pub fn is_over(&self) -> bool {
         self.job_id.is_some() && is_final(&self.state)
     }
+
+    /// Why Slurm will never start it as it is, in words; `None` for one that may start.
+    pub fn never_starts(&self) -> Option<&'static str> {
+        let reason = self.reason.as_deref().filter(|_| self.state == PENDING)?;
+        never_passes(reason)
+    }
 }
+
+/// The state of a Slurm job that waits.
+pub const PENDING: &str = "PENDING";
 
 /// What the gateway says of a Slurm job that Slurm has forgotten.
 pub const UNKNOWN: &str = "UNKNOWN";
@@ -67,6 +76,46 @@ pub fn one_state<'a>(told: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().next().unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
+/// What is wrong with a Slurm job that waits for this reason of Slurm's (squeue's manual, JOB REASON CODES); `None` for
+/// what passes by itself, as other Slurm jobs end or nodes come back, and for what is not known here.
+///
+/// PartitionNodeLimit is not among them: it also stands for nodes that are down. Nor is a job that somebody holds.
+pub fn never_passes(reason: &str) -> Option<&'static str> {
+    let reason = reason.trim();
+    Some(match reason {
+        "AccountNotAllowed" => "its partition does not admit its account",
+        "BadConstraints" => "no node has what it asks for",
+        "DependencyNeverSatisfied" => "it waits for a Slurm job that ended otherwise",
+        "InvalidAccount" => "Slurm does not know its account, or its user is not in it",
+        "InvalidQOS" => "Slurm does not know its QOS, or its user or account may not use it",
+        "MaxMemPerLimit" => "it asks for more memory than Slurm or its partition allows",
+        "PartitionConfig" => "it asks for what no node of its partition has, or its user may not use the partition",
+        "PartitionTimeLimit" => "its time limit is longer than the partition's",
+        "QOSNotAllowed" => "its partition does not admit its QOS",
+        "ReservationDeleted" | "ReservationInvalid" => "its reservation does not exist, or is over",
+        _ if reason.starts_with("QOSMin") => "it asks for less than its QOS demands",
+        // A limit on all Slurm jobs of somebody together passes, one on a single one does not.
+        _ if per_one(reason) => "it asks for more than one Slurm job may have by its QOS or account",
+        _ if in_words(reason) => "its partition does not admit its account or QOS",
+        _ => return None,
+    })
+}
+
+/// Such as `QOSMaxWallDurationPerJobLimit` and `AssocMaxCpuPerNode`.
+fn per_one(reason: &str) -> bool {
+    let limit = reason.strip_prefix("QOSMax").or_else(|| reason.strip_prefix("AssocMax"));
+    let limit = limit.map(|limit| limit.trim_end_matches("Limit"));
+    limit.is_some_and(|limit| limit.ends_with("PerJob") || limit.ends_with("PerNode"))
+}
+
+/// What squeue tells in place of AccountNotAllowed and QOSNotAllowed, with blanks or underscores, such as `Job's account not
+/// permitted to use this partition (gha denies …)`.
+fn in_words(reason: &str) -> bool {
+    let reason = reason.replace('_', " ");
+    reason.starts_with("Job's ")
+        && ["not permitted to use this partition", "can't use this partition"].iter().any(|sign| reason.contains(sign))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +125,9 @@ mod tests {
         for end in ["COMPLETED", "cancelled", "NODE_FAIL", "UNKNOWN", " TIMEOUT "] {
             assert!(is_final(end), "{end}");
         }
-        for lives in ["PENDING", "running", "COMPLETING", "EXPEDITING", "REQUEUED", "A_STATE_OF_2030", ""] {
+        let flags = "COMPLETING CONFIGURING EXPEDITING POWER_UP_NODE REQUEUED REQUEUE_FED REQUEUE_HOLD RESIZING RESV_DEL_HOLD \
+                     SIGNALING SPECIAL_EXIT STAGE_OUT STOPPED";
+        for lives in ["PENDING", "running", "SUSPENDED", "A_STATE_OF_2030", ""].into_iter().chain(flags.split(' ')) {
             assert!(!is_final(lives), "{lives}");
         }
     }
@@ -95,5 +146,53 @@ mod tests {
         ] {
             assert_eq!(one_state(told.iter().copied()), expected, "{told:?}");
         }
+    }
+    #[test]
+    fn what_passes_by_itself_is_told_from_what_never_does() {
+        for never in [
+            "PartitionConfig",
+            "PartitionTimeLimit",
+            "AccountNotAllowed",
+            "BadConstraints",
+            "InvalidQOS",
+            "AssocMaxCpuPerJobLimit",
+            "AssocMaxGRESMinutesPerJob",
+            "QOSMaxWallDurationPerJobLimit",
+            "QOSMaxMemoryPerNode",
+            "QOSMinGRES",
+            "Job's account not known, so it can't use this partition (closed allows physics)",
+            "Job's_QOS_not_permitted_to_use_this_partition_(gha_allows_high_not_normal)",
+        ] {
+            assert!(never_passes(never).is_some(), "{never}");
+        }
+        for passes in [
+            "",
+            "Resources",
+            "Priority",
+            "ReqNodeNotAvail, UnavailableNodes:n1",
+            "ReqNodeNotAvail,_Reserved_for_maintenance",
+            "PartitionDown",
+            "PartitionNodeLimit",
+            "JobHeldUser",
+            "QOSMaxJobsPerUserLimit",
+            "QOSMaxSubmitJobPerUserLimit",
+            "QOSMaxCpuPerUserLimit",
+            "QOSGrpCpuLimit",
+            "AssocGrpCpuLimit",
+            "AssocMaxJobsLimit",
+            "MaxMemoryPerAccount",
+            "AReasonOf2030",
+        ] {
+            assert_eq!(never_passes(passes), None, "{passes}");
+        }
+        let job = |state: &str| SlurmJob {
+            job_id: Some("17".to_owned()),
+            state: state.to_owned(),
+            reason: Some("PartitionTimeLimit".to_owned()),
+            starts_in: None,
+            position: None,
+        };
+        assert!(job("PENDING").never_starts().is_some());
+        assert_eq!(job("CANCELLED").never_starts(), None, "it waits for nothing any more");
     }
 }

@@ -15,7 +15,7 @@ pub mod user;
 
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::secret::Secret;
-use gha_slurm_protocol::slurm_job::is_final;
+use gha_slurm_protocol::slurm_job::{PENDING, is_final};
 use thiserror::Error;
 
 use self::user::Account;
@@ -151,9 +151,6 @@ pub struct State {
     /// see the others cheaply.
     pub position: Option<u32>,
 }
-
-/// The state of a Slurm job that waits.
-const PENDING: &str = "PENDING";
 
 impl State {
     /// Slurm writes `None` for no reason.

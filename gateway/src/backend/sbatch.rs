@@ -14,13 +14,13 @@ use std::io;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 
-use gha_slurm_protocol::slurm_job::one_state;
+use gha_slurm_protocol::slurm_job::{PENDING, one_state};
 use gha_slurm_protocol::values::is_plain;
 
 use super::asked::asked;
-use super::command::{command, run};
+use super::command::{Running, Unended, command};
 use super::positions::Positions;
-use super::{BackendError, Found, JobSpec, Origin, OwnJob, PENDING, SlurmJobId, State, Whose};
+use super::{BackendError, Found, JobSpec, Origin, OwnJob, SlurmJobId, State, Whose};
 use crate::config::Sbatch;
 use crate::script::{self, EXPORTS};
 
@@ -45,12 +45,14 @@ const PROXIES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_pr
 pub struct Commands {
     commands: Sbatch,
     positions: Positions,
+    /// Submissions that were not seen to end, by the Slurm job's name.
+    unended: Unended,
 }
 
 impl Commands {
     /// These commands, and the one that tells Slurm's configuration.
     pub fn new(commands: Sbatch, scontrol: Vec<String>) -> Self {
-        Self { commands, positions: Positions::new(scontrol) }
+        Self { commands, positions: Positions::new(scontrol), unended: Unended::default() }
     }
 
     async fn run(
@@ -60,6 +62,18 @@ impl Commands {
         more: &[String],
         (input, variable): (&str, Option<(&str, &str)>),
     ) -> Result<Output, BackendError> {
+        self.run_noted(words, user, more, (input, variable), None).await
+    }
+
+    /// The same of a submission under a name.
+    async fn run_noted(
+        &self,
+        words: &[String],
+        user: &str,
+        more: &[String],
+        (input, variable): (&str, Option<(&str, &str)>),
+        name: Option<&str>,
+    ) -> Result<Output, BackendError> {
         let mut words = words.iter().map(|word| word.replace("{user}", user));
         let program = words.next().unwrap_or_default();
         let outage = |error: io::Error| BackendError::Outage(format!("{program}: {error}"));
@@ -68,15 +82,33 @@ impl Commands {
         for name in PROXIES {
             command.env_remove(name);
         }
-        let output = run(&mut command, input, DEADLINE).await.map_err(outage)?;
-        output.ok_or_else(|| BackendError::Outage(format!("{program} does not end")))
+        let running = Running::start(&mut command).map_err(outage)?;
+        if let Some(name) = name {
+            self.unended.begin(name, &running);
+        }
+        let output = running.end(input, DEADLINE).await.map_err(outage)?;
+        let output = output.ok_or_else(|| BackendError::Outage(format!("{program} does not end")))?;
+        if let Some(name) = name {
+            self.unended.ended(name);
+        }
+        Ok(output)
+    }
+
+    /// What an earlier submission under that name does may be seen only once it has ended.
+    async fn after_the_last(&self, name: &str) -> Result<(), BackendError> {
+        match self.unended.wait(name).await {
+            true => Ok(()),
+            false => Err(BackendError::Outage("an earlier sbatch for it has not ended yet".to_owned())),
+        }
     }
 
     pub(super) async fn submit(&self, job: &JobSpec) -> Result<SlurmJobId, BackendError> {
         let script = script::with_import(&job.script);
         let exports = script::exports(&job.environment);
         let input = (script.as_str(), Some((EXPORTS, exports.as_str())));
-        let output = self.run(&self.commands.sbatch, &job.user, &options(job), input).await?;
+        self.after_the_last(&job.name).await?;
+        let (words, options) = (&self.commands.sbatch, options(job));
+        let output = self.run_noted(words, &job.user, &options, input, Some(&job.name)).await?;
         if !output.status.success() {
             return Err(failure("sbatch", output.status, &output.stderr));
         }
@@ -94,6 +126,7 @@ impl Commands {
     }
 
     pub(super) async fn find(&self, user: &str, name: &str) -> Result<Option<SlurmJobId>, BackendError> {
+        self.after_the_last(name).await?;
         let (of, named) = (format!("--user={user}"), format!("--name={name}"));
         let printed = self.squeue(user, &["--noheader", "--states=all", "--format=%A", &of, &named]).await?;
         Ok(printed.lines().filter_map(|line| line.trim().parse().ok()).max())
@@ -307,6 +340,9 @@ const OUTAGE: [&str; 11] = [
 /// What Slurm says of limits that pass by themselves: of the submitted and the partition's (2050 and 2070).
 const LATER: [&str; 2] = ["violates accounting/QOS policy", "Required partition not available"];
 
+/// What sbatch says before it tries again where MaxJobCount is reached. When it gives up, nothing was submitted.
+const FULL: &str = "Slurm temporarily unable to accept job";
+
 /// The commands tell everything by the same status; the words tell a refusal apart (slurm_errno.h). What is not known is
 /// an outage: then Slurm is asked for the job before it is submitted again.
 fn failure(tool: &str, status: ExitStatus, stderr: &[u8]) -> BackendError {
@@ -314,6 +350,9 @@ fn failure(tool: &str, status: ExitStatus, stderr: &[u8]) -> BackendError {
     let words = words.trim().chars().take(400).collect::<String>();
     let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
     let refused = says(&["Batch job submission failed", "nvalid ", "not permitted", "ermission denied"]);
+    if refused && status.code() == Some(1) && says(&[FULL]) {
+        return BackendError::Later(format!("{words} (MaxJobCount is reached)"));
+    }
     if refused && status.code() == Some(1) && !says(&OUTAGE) {
         // A limit on one job by itself, such as QOSMaxWallDurationPerJobLimit, never passes.
         return match says(&LATER) && !says(&["PerJob"]) {
@@ -366,6 +405,8 @@ mod tests {
             format!("sbatch: error: QOSMaxSubmitJobPerUserLimit\n{policy}"),
             policy.to_owned(),
             "sbatch: error: Batch job submission failed: Required partition not available (inactive or drain)"
+                .to_owned(),
+            "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\nsbatch: error: Batch job submission failed: Resource temporarily unavailable"
                 .to_owned(),
         ] {
             assert!(matches!(told(&words), BackendError::Later(_)), "{words}");

@@ -53,6 +53,8 @@ pub(super) struct File {
     pub(super) slurmrestd: Slurmrestd,
     #[serde(default)]
     pub(super) sbatch: Sbatch,
+    #[serde(default = "default_impossible_minutes")]
+    pub(super) impossible_minutes: u64,
     #[serde(default)]
     pub(super) job: Job,
 }
@@ -338,6 +340,10 @@ pub(super) fn default_listen() -> SocketAddr {
 
 fn default_state_directory() -> PathBuf {
     PathBuf::from("/var/lib/gha-slurm-gateway")
+}
+
+fn default_impossible_minutes() -> u64 {
+    10
 }
 
 fn default_scontrol() -> Vec<String> {

@@ -114,6 +114,8 @@ pub struct Config {
     pub people: Option<People>,
     /// How Slurm is spoken to.
     pub backends: Backends,
+    /// After how many minutes a Slurm job is ended that Slurm will never start; 0: never.
+    pub impossible_minutes: u64,
     /// For the job script.
     pub job: Job,
     /// The original's own job script with its placeholders, in place of the built-in one.
@@ -186,6 +188,9 @@ impl Config {
             }
             _ => {}
         }
+        if file.impossible_minutes > 10_080 {
+            return Err(invalid("impossibleMinutes", "from 0 (never) to 10080, a week"));
+        }
         let groups = file.people.as_ref().map(|people| people.groups.clone()).unwrap_or_default();
         let groups = Groups::new(groups)?;
         let own = file.slurm_users.iter().map(|(user, settings)| (user, &settings.policy));
@@ -208,6 +213,7 @@ impl Config {
             policies,
             people,
             backends,
+            impossible_minutes: file.impossible_minutes,
             job: file.job,
             template: file.job_template.filter(|text| !text.trim().is_empty()),
             logging: file.logging,

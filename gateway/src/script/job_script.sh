@@ -18,6 +18,7 @@
 #    81   the launch token was used before, perhaps by a thief
 #    82   the credential is for another repository
 #    83   GitHub gave the runner a job that may not run here, or that could not be checked
+#    85   Slurm started this Slurm job again, and its launch token was spent before
 #   143   told to end
 # shellcheck disable=SC2317  # the functions of traps are reached
 set -euo pipefail
@@ -305,6 +306,14 @@ token_was_used() {
     exit 81
 }
 
+# A node that failed, or whoever requeued it, made Slurm start this Slurm job anew. What its first run left behind is no
+# success, and nobody else need have used the token.
+end_if_started_again() {
+    ((10#${SLURM_RESTART_COUNT:-0} > 0)) || return 0
+    say "Slurm started this Slurm job again, and its launch is over since an earlier run (status $1): a new launch is needed"
+    exit 85
+}
+
 get_credential() {
     local deadline=$((SECONDS + retry)) pause=2 unheard='' status words wanted left wait
     while true; do
@@ -313,6 +322,7 @@ get_credential() {
         words=$(app_says)
         case $status in
             200) break ;;
+            401 | 409 | 410) end_if_started_again "$status" ;;&
             401) say "the launch token is not valid (any more): nothing to do$words" && exit 0 ;;
             409) token_was_used "$unheard" ;;
             410) say "nothing waits for this runner any more: nothing to do$words" && exit 0 ;;

@@ -43,6 +43,22 @@ async fn it_ends_at_once_when_there_is_nothing_to_do() {
 }
 
 #[tokio::test]
+async fn started_again_by_slurm_a_spent_token_is_neither_success_nor_an_alarm() {
+    let (app, folder) = site().await;
+    for answer in [401, 409, 410] {
+        app.answer_next(&[answer]);
+        let mut run = start(&app, folder.path(), 1, "x", &[("SLURM_RESTART_COUNT", "1")]).await;
+        let (status, said) = run.end(10).await;
+        assert_eq!(status, Some(85), "{answer}: {said}");
+        assert!(said.contains("Slurm started this Slurm job again") && !said.contains("ALARM"), "{said}");
+    }
+    // Before its first run spent it, a second run is as good.
+    let (job, _) = app.github.queue_job(ONE, &["self-hosted"]).await;
+    let mut run = start(&app, folder.path(), job, "self-hosted", &[("SLURM_RESTART_COUNT", "1")]).await;
+    assert_eq!(run.end(20).await.0, Some(0));
+}
+
+#[tokio::test]
 async fn a_token_used_after_a_lost_answer_is_an_alarm_that_says_so() {
     let (app, folder) = site().await;
     app.answer_next(&[503, 500, 409]);

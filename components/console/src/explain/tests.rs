@@ -175,6 +175,10 @@ fn a_job_in_slurm() {
     of_ours(&scene, "slurm_pending", Cause::SlurmPending, 1);
     scene.slurm("PENDING", Some("QOSMaxJobsPerUserLimit"));
     of_ours(&scene, "slurm_limit", Cause::SlurmPending, 1);
+    scene.slurm("PENDING", Some("PartitionTimeLimit"));
+    of_ours(&scene, "slurm_never", Cause::SlurmPending, 1);
+    scene.slurm("CANCELLED", Some("PartitionTimeLimit"));
+    of_ours(&scene, "slurm_never_ended", Cause::SlurmEnded, 1);
     scene.slurm("RUNNING", Some("None"));
     of_ours(&scene, "slurm_running", Cause::SlurmRunning, 1);
     scene.slurm("NODE_FAIL", None);

@@ -112,7 +112,10 @@ impl Rest {
             Some(version) => version,
             None => self.try_versions(user).await?,
         };
-        tracing::info!(version = %found, "slurmrestd speaks");
+        match found.doubt() {
+            None => tracing::info!(version = %found, "slurmrestd speaks"),
+            Some(doubt) => tracing::warn!(version = %found, doubt, "slurmrestd speaks"),
+        }
         *self.known() = Some(found);
         Ok(found)
     }
@@ -301,7 +304,10 @@ impl Rest {
                         )
                         .to_owned(),
                 )),
-                None => Ok(format!("slurmrestd {} speaks {version}", shapes::release(&body))),
+                None => {
+                    let doubt = version.doubt().map(|doubt| format!(", {doubt}")).unwrap_or_default();
+                    Ok(format!("slurmrestd {} speaks {version}{doubt}", shapes::release(&body)))
+                }
             },
             Reply::Failed(failure) => Err(failure.into()),
         }

@@ -19,8 +19,8 @@ pub(super) struct Version(u32);
 
 impl Version {
     pub(super) const OLDEST: Self = Self(36);
-    /// Slurm 26.05's.
-    const NEWEST: Self = Self(45);
+    /// Of the release after Slurm 26.05, which has v0.0.45.
+    const NEWEST: Self = Self(46);
     const FIRST_WITH_OBJECTS: Self = Self(39);
     const FIRST_WITH_SHARED: Self = Self(40);
 
@@ -29,14 +29,29 @@ impl Version {
         (Self::OLDEST.0..=Self::NEWEST.0).rev().map(Self)
     }
 
-    /// The newest version that an OpenAPI document offers and that is known here.
+    /// The newest version that an OpenAPI document offers and that is known here. Where all of them are newer, the oldest
+    /// of those, which differs the least from the newest that is known: it is spoken as that one.
     pub(super) fn newest_of(api: &Value) -> Option<Self> {
         let paths = api.get("paths")?.as_object()?;
         let offered = paths.keys().filter_map(|path| {
             let number = path.strip_prefix("/slurm/v0.0.")?.strip_suffix("/job/submit")?;
             number.parse().ok().map(Self)
         });
-        offered.filter(|version| (Self::OLDEST..=Self::NEWEST).contains(version)).max()
+        let offered: Vec<Self> = offered.filter(|version| *version >= Self::OLDEST).collect();
+        let known = offered.iter().filter(|version| version.is_known()).max();
+        known.or_else(|| offered.iter().min()).copied()
+    }
+
+    /// Whether what it takes and answers is known here.
+    pub(super) fn is_known(self) -> bool {
+        (Self::OLDEST..=Self::NEWEST).contains(&self)
+    }
+
+    /// What `check` says of one that is not.
+    pub(super) fn doubt(self) -> Option<String> {
+        let newest = Self::NEWEST;
+        (!self.is_known())
+            .then(|| format!("newer than {newest}, the newest that this gateway knows, and spoken as that one"))
     }
 
     /// The body of `job/submit`.
@@ -131,11 +146,14 @@ pub(super) enum Failure {
     Status(u16, String),
 }
 
+/// EAGAIN, which slurmctld answers to a submission where its MaxJobCount is reached (measured on 22.05).
+const MAX_JOB_COUNT: u64 = 11;
 /// "Protocol authentication error".
 const UNAUTHENTICATED: u64 = 1007;
 /// "Zero Bytes were transmitted or received".
 const ZERO_BYTES: u64 = 5005;
-/// Limits that pass by themselves (slurm_errno.h): what a user may have submitted, a partition that is inactive or drained.
+/// Limits that pass by themselves (slurm_errno.h): what a user may have submitted, which Slurm does not name here, and a
+/// partition that is inactive or drained.
 const LATER: [u64; 2] = [2050, 2070];
 /// Errors that pass by themselves (slurm_errno.h): controller busy or in standby, job record, indexes, deferral.
 const PASSING: [u64; 9] = [2007, 2020, 2026, 2027, 2061, 2090, 2103, 2125, 2131];
@@ -206,6 +224,7 @@ impl Failure {
 impl From<Failure> for BackendError {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Slurm(MAX_JOB_COUNT, words) => Self::Later(format!("Slurm: {words}: MaxJobCount is reached")),
             Failure::Slurm(number, words) if LATER.contains(&number) => Self::Later(format!("Slurm: {words}")),
             Failure::Slurm(number @ 2000..=2999, words) if !PASSING.contains(&number) => Self::Refused(words),
             // What slurmrestd itself finds wrong with the request, such as a key that it does not know.

@@ -1,6 +1,6 @@
 //! The sentences about a Slurm job that has not fetched its credential: where it is, and what Slurm's reasons mean.
 
-use gha_slurm_protocol::slurm_job::SlurmJob;
+use gha_slurm_protocol::slurm_job::{SlurmJob, never_passes};
 
 use super::super::Cause;
 use super::super::finding::SlurmJobId;
@@ -10,6 +10,23 @@ use crate::time::{about, duration};
 
 /// What was told so long ago is told with its age.
 const OLD_SECONDS: u64 = 2 * 60;
+
+/// What to do about a Slurm job that Slurm will never start.
+const NEVER: &str = "Change what the profile, the job's labels or the gateway's configuration ask for, or have the cluster's \
+                     administrators change the limit.";
+
+/// The states in which a Slurm job has not started, or not anew.
+const WAITING: [&str; 9] = [
+    "CONFIGURING",
+    "PENDING",
+    "POWER_UP_NODE",
+    "REQUEUED",
+    "REQUEUE_FED",
+    "REQUEUE_HOLD",
+    "RESV_DEL_HOLD",
+    "SPECIAL_EXIT",
+    "SUSPENDED",
+];
 
 pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<Said>, String>, age: u64) -> Told {
     let mut details = vec![format!("It was submitted {} ago.", duration(age))];
@@ -28,6 +45,14 @@ pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<Said>, Stri
     };
     let id = slurm.job_id.as_deref().unwrap_or_else(|| number(slurm_job));
     let reason = slurm.reason.as_deref().filter(|reason| !matches!(*reason, "" | "None"));
+    let never = reason.and_then(|reason| Some((reason, never_passes(reason)?)));
+    if slurm.is_over()
+        && let Some((reason, meaning)) = never
+    {
+        details.push(format!("Slurm would never have started it: {reason}: {meaning}."));
+        let headline = format!("Slurm job {id} has ended ({}), because it could never start.", slurm.state);
+        return told(Cause::SlurmEnded, headline, details, &[NEVER, "The periodic repair launches the job again."]);
+    }
     if slurm.is_over() {
         details.extend(reason.map(|reason| format!("Slurm's reason: {reason}.")));
         let headline = format!("Slurm job {id} has ended ({}), and its runner never started.", slurm.state);
@@ -38,7 +63,15 @@ pub(super) fn in_slurm(slurm_job: &SlurmJobId, asked: &Result<Option<Said>, Stri
         ];
         return told(Cause::SlurmEnded, headline, details, &advice);
     }
-    let waits = matches!(slurm.state.as_str(), "PENDING" | "CONFIGURING" | "REQUEUED" | "REQUEUE_HOLD" | "SUSPENDED");
+    if slurm.never_starts().is_some()
+        && let Some((reason, meaning)) = never
+    {
+        details.insert(0, format!("Slurm will never start it: {reason}: {meaning}."));
+        let headline = format!("Slurm job {id} waits in Slurm's queue in vain: {reason}.");
+        let ends = "The gateway ends it after a while (impossibleMinutes in its configuration).";
+        return told(Cause::SlurmPending, headline, details, &[NEVER, ends]);
+    }
+    let waits = WAITING.contains(&slurm.state.as_str());
     match estimate(slurm, reason, told_ago).filter(|_| waits) {
         Some(estimate) => details.insert(0, estimate),
         None => details.extend(told_ago.map(|ago| format!("Its gateway told this {} ago.", duration(ago)))),
@@ -82,11 +115,11 @@ fn advice_for(reason: &str) -> &'static str {
         "PartitionDown" | "PartitionInactive" => {
             "The profile's partition does not start jobs: ask the cluster's administrators."
         }
-        "PartitionNodeLimit" | "PartitionTimeLimit" | "BadConstraints" => {
-            "It will never start: the profile asks for more than its partition offers. Change the profile."
+        "PartitionNodeLimit" => {
+            "The profile asks for more nodes than its partition offers, or those that fit are down: change the profile, or \
+             ask the cluster's administrators."
         }
         "JobHeldAdmin" | "JobHeldUser" => "It is held: release it with scontrol release JOBID.",
-        "InvalidAccount" | "InvalidQOS" => "It will never start: fix account or qos in the gateway's configuration.",
         _ if reason.starts_with("ReqNodeNotAvail") => {
             "Wait, or ask the cluster's administrators: the nodes that fit are down, drained or reserved."
         }

@@ -15,7 +15,7 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         let requeue = (body["job"].get("no_requeue"), body["job"].get("requeue"));
         assert_eq!(requeue, (Some(&json!(true)), None), "22.05 ignores requeue");
     }
-    for version in 39..=45 {
+    for version in 39..=46 {
         let body = Version(version).submission(&job());
         assert_eq!(body["job"]["environment"], json!(["A=b=c"]));
         assert_eq!((body["job"].get("requeue"), body["job"].get("no_requeue")), (Some(&json!(false)), None));
@@ -38,9 +38,13 @@ fn the_newest_version_that_both_know_is_spoken() {
     };
     assert_eq!(Version::newest_of(&api(&[36, 37, 38])), Some(Version(38)));
     assert_eq!(Version::newest_of(&api(&[40, 41, 42])), Some(Version(42)));
-    assert_eq!(Version::newest_of(&api(&[43, 44, 45, 46])), Some(Version(45)));
+    assert_eq!(Version::newest_of(&api(&[43, 44, 45, 46, 47])), Some(Version(46)));
     assert_eq!(Version::newest_of(&api(&[45])), Some(Version(45)));
-    assert_eq!(Version::newest_of(&api(&[35, 99])), None);
+    assert_eq!(Version::newest_of(&api(&[34, 35])), None);
+    let newer = Version::newest_of(&api(&[35, 99, 98])).unwrap();
+    assert_eq!((newer, newer.to_string().as_str()), (Version(98), "v0.0.98"), "by its own path");
+    assert!(newer.doubt().unwrap().contains("newer than v0.0.46") && Version(46).doubt().is_none());
+    assert_eq!(newer.submission(&job()), Version::NEWEST.submission(&job()), "in the newest known shapes");
     assert_eq!(Version::newest_of(&json!({"paths": {"/slurmdb/v0.0.38/jobs": {}}})), None);
 }
 
@@ -169,6 +173,8 @@ fn what_passes_by_itself_is_for_later() {
             assert!(matches!(outcome(status, &body), BackendError::Later(_)), "{number}");
         }
     }
+    let full = json!({"errors": [{"error_code": 11, "error": "Resource temporarily unavailable"}]});
+    assert!(matches!(outcome(500, &full), BackendError::Later(words) if words.contains("MaxJobCount")), "22.05");
 }
 
 #[test]
