@@ -175,32 +175,36 @@ pub(crate) fn within(settings: &UserSettings, asked: &Resources) -> Result<Resou
     }
     granted.account = one_of("account", asked.account.as_ref(), settings.account.as_ref(), &settings.accounts)?;
     granted.qos = one_of("qos", asked.qos.as_ref(), settings.qos.as_ref(), &settings.qoses)?;
-    let over = |what: &str, limit: &dyn fmt::Display| format!("{what} than the {limit} that this Slurm user may have");
-    if let (Some(asked), Some(limit)) = (asked.cpus, limits.cpus)
-        && asked > limit
+    // What is per node, or per task, counts as often as there are nodes or tasks.
+    let nodes = asked.total_nodes();
+    let over = |what: &str, limit: &dyn fmt::Display| {
+        let all = if nodes > 1 { format!(", on its {nodes} nodes together,") } else { String::new() };
+        format!("{what}{all} than the {limit} that this Slurm user may have")
+    };
+    if let Some(limit) = limits.cpus
+        && asked.total_cpus() > limit.get().into()
     {
         return Err(rejected("cpus", over("more", &limit)));
     }
-    granted.memory = match (asked.memory, limits.memory) {
-        (Some(asked), Some(limit)) if asked > limit => return Err(rejected("memory", over("more", &limit))),
-        (asked, limit) => asked.or(limit),
-    };
+    if let Some(limit) = limits.memory {
+        match asked.total_memory() {
+            Some(total) if total > limit.mebibytes() => return Err(rejected("memory", over("more", &limit))),
+            Some(_) => {}
+            None => granted.memory = Some(limit.share(nodes).ok_or_else(|| rejected("memory", over("more", &limit)))?),
+        }
+    }
     granted.time_limit = match (asked.time_limit, limits.time) {
         (Some(asked), Some(limit)) if asked > limit => {
             return Err(rejected("duration", over("longer", &format!("{limit} minutes"))));
         }
         (asked, limit) => asked.or(limit),
     };
-    if let (Some(limit), Some(gres)) = (limits.gpus, &asked.gres) {
-        let count = |names: &[&str]| {
-            let those = gres.each().filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
-            those.map(|(_, count)| count).fold(0, u32::saturating_add)
-        };
-        if count(&["gpu"]) > limit {
+    if let Some(limit) = limits.gpus {
+        if asked.total_gres(&["gpu"]) > limit.into() {
             return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
         }
         // How many of them make a GPU is the site's to know.
-        if count(&["shard", "mps"]) > 0 {
+        if asked.total_gres(&["shard", "mps"]) > 0 {
             return Err(rejected("gres", "parts of GPUs are not for a Slurm user with a limit on GPUs".to_owned()));
         }
     }
@@ -323,6 +327,8 @@ mod tests {
         assert_eq!((granted.account, granted.qos), ("physics".parse().ok(), None));
         let named = within(&settings, &asked(json!({"account": "lab", "qos": "high"}))).unwrap();
         assert_eq!((named.account, named.qos), ("lab".parse().ok(), "high".parse().ok()));
+        let four = within(&settings, &asked(json!({"constraint": "[a*2&b*2]", "cpus": "2"}))).unwrap();
+        assert_eq!(four.memory.unwrap().mebibytes(), 4_096, "the limit is for all nodes together");
         let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
         within(&settings, &asked(most)).unwrap();
         for (changes, field) in [
@@ -338,6 +344,9 @@ mod tests {
             (json!({"gres": "shard:1"}), "gres"),
             (json!({"gres": "mps:100"}), "gres"),
             (json!({"exclusive": "true"}), "exclusive"),
+            (json!({"constraint": "[a*2&b*2]", "cpus": "3"}), "cpus"),
+            (json!({"constraint": "[a*2&b*2]", "memory": "5G"}), "memory"),
+            (json!({"constraint": "[a*2&b*2]", "gres": "gpu:1"}), "gres"),
         ] {
             assert_eq!(within(&settings, &asked(changes)).unwrap_err().field, field);
         }

@@ -4,59 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::amounts::{Memory, TimeLimit};
+use crate::selection::Constraint;
 use crate::values::{Cpus, Gres, SlurmName};
-
-/// What a launch asks of Slurm, resolved. What is absent is left to the cluster's defaults, also in what a build wrote that
-/// did not know it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Resources {
-    /// Partition.
-    pub partition: Option<SlurmName>,
-    /// CPUs per task.
-    pub cpus: Option<Cpus>,
-    /// Memory per node.
-    pub memory: Option<Memory>,
-    /// Generic resources, such as `gpu:2`.
-    pub gres: Option<Gres>,
-    /// How long the Slurm job may run.
-    pub time_limit: Option<TimeLimit>,
-    /// Whether the node is for this Slurm job alone.
-    pub exclusive: bool,
-    /// Charged account.
-    pub account: Option<SlurmName>,
-    /// Quality of service.
-    pub qos: Option<SlurmName>,
-}
-
-/// [`Resources`] on the wire: strings, because the original service takes no other type. Empty means absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResourceFields {
-    /// CPUs per task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<String>,
-    /// Memory per node, in MiB with the unit: `24576M`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory: Option<String>,
-    /// `true`, or absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exclusive: Option<String>,
-    /// Time limit in minutes. The original ignores it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<String>,
-    /// Slurm partition. The original ignores it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<String>,
-    /// Generic resources. The original does not know them.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gres: Option<String>,
-    /// Charged account. The original does not know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// Quality of service. The original does not know it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qos: Option<String>,
-}
 
 /// A field of a request that is not the value it should be.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -68,41 +17,110 @@ pub struct MalformedField {
     pub problem: String,
 }
 
-impl From<&Resources> for ResourceFields {
-    fn from(resources: &Resources) -> Self {
-        Self {
-            cpus: resources.cpus.map(|cpus| cpus.to_string()),
-            memory: resources.memory.map(|memory| memory.to_string()),
-            exclusive: resources.exclusive.then(|| "true".to_owned()),
-            duration: resources.time_limit.map(|limit| limit.minutes().to_string()),
-            partition: resources.partition.clone().map(String::from),
-            gres: resources.gres.clone().map(String::from),
-            account: resources.account.clone().map(String::from),
-            qos: resources.qos.clone().map(String::from),
+macro_rules! resources {
+    ($($(#[doc = $doc:literal])* $name:ident: $value:ty, $wire:ident;)*) => {
+        /// What a launch asks of Slurm, resolved. What is absent is left to the cluster's defaults, also in what a build
+        /// wrote that did not know it.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Resources {
+            $($(#[doc = $doc])* pub $name: Option<$value>,)*
+            /// Whether the node is for this Slurm job alone.
+            pub exclusive: bool,
         }
-    }
+
+        /// [`Resources`] on the wire: strings, because the original service takes no other type. Empty means absent. It
+        /// knows `cpus`, `memory` and `exclusive`, and ignores the rest.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct ResourceFields {
+            $(
+                $(#[doc = $doc])*
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $wire: Option<String>,
+            )*
+            /// `true`, or absent.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub exclusive: Option<String>,
+        }
+
+        impl From<&Resources> for ResourceFields {
+            fn from(resources: &Resources) -> Self {
+                Self {
+                    $($wire: resources.$name.as_ref().map(ToString::to_string),)*
+                    exclusive: resources.exclusive.then(|| "true".to_owned()),
+                }
+            }
+        }
+
+        impl TryFrom<&ResourceFields> for Resources {
+            type Error = MalformedField;
+
+            fn try_from(fields: &ResourceFields) -> Result<Self, MalformedField> {
+                Ok(Self {
+                    $($name: field(stringify!($wire), fields.$wire.as_deref())?,)*
+                    exclusive: match fields.exclusive.as_deref() {
+                        None | Some("" | "false") => false,
+                        Some("true") => true,
+                        Some(_) => {
+                            let problem = "must be true or false".to_owned();
+                            return Err(MalformedField { field: "exclusive", problem });
+                        }
+                    },
+                })
+            }
+        }
+    };
 }
 
-impl TryFrom<&ResourceFields> for Resources {
-    type Error = MalformedField;
+// Each with its type and its name on the wire, where a time is in minutes and a memory in MiB with the unit: `24576M`.
+resources! {
+    /// Partition.
+    partition: SlurmName, partition;
+    /// CPUs per task.
+    cpus: Cpus, cpus;
+    /// Memory per node.
+    memory: Memory, memory;
+    /// Generic resources per node, such as `gpu:2`.
+    gres: Gres, gres;
+    /// How long the Slurm job may run.
+    time_limit: TimeLimit, duration;
+    /// Features that its nodes must have, such as `a100&ib`.
+    constraint: Constraint, constraint;
+    /// Charged account.
+    account: SlurmName, account;
+    /// Quality of service.
+    qos: SlurmName, qos;
+}
 
-    fn try_from(fields: &ResourceFields) -> Result<Self, MalformedField> {
-        Ok(Self {
-            partition: field("partition", fields.partition.as_deref())?,
-            cpus: field("cpus", fields.cpus.as_deref())?,
-            memory: field("memory", fields.memory.as_deref())?,
-            gres: field("gres", fields.gres.as_deref())?,
-            time_limit: field("duration", fields.duration.as_deref())?,
-            exclusive: match fields.exclusive.as_deref() {
-                None | Some("" | "false") => false,
-                Some("true") => true,
-                Some(_) => {
-                    return Err(MalformedField { field: "exclusive", problem: "must be true or false".to_owned() });
-                }
-            },
-            account: field("account", fields.account.as_deref())?,
-            qos: field("qos", fields.qos.as_deref())?,
-        })
+/// What it comes to on all of its nodes, which is what a limit is compared with.
+impl Resources {
+    /// How many nodes it must get, if it says so. What says so in another way than by their number gets exactly as many:
+    /// Slurm is told the number, so that no other part of a request can add to it.
+    pub fn told_nodes(&self) -> Option<u32> {
+        self.constraint.as_ref().and_then(Constraint::nodes)
+    }
+
+    /// How many nodes it gets.
+    pub fn total_nodes(&self) -> u32 {
+        self.told_nodes().unwrap_or(1)
+    }
+
+    /// CPUs of all tasks; a task has at least one.
+    pub fn total_cpus(&self) -> u64 {
+        u64::from(self.total_nodes()).saturating_mul(self.cpus.map_or(1, Cpus::get).into())
+    }
+
+    /// MiB.
+    pub fn total_memory(&self) -> Option<u64> {
+        Some(self.memory?.mebibytes().saturating_mul(self.total_nodes().into()))
+    }
+
+    /// Generic resources of one of these names.
+    pub fn total_gres(&self, names: &[&str]) -> u64 {
+        let all = self.gres.iter().flat_map(Gres::each);
+        let those = all.filter(|(name, _)| names.iter().any(|one| one.eq_ignore_ascii_case(name)));
+        let each = those.map(|(_, count)| u64::from(count)).fold(0, u64::saturating_add);
+        each.saturating_mul(self.total_nodes().into())
     }
 }
 
@@ -121,13 +139,14 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 8] = [
+    const FIELDS: [(&str, &str, &str); 9] = [
         ("cpus", "2", "70000"),
         ("memory", "16384M", "16P"),
         ("exclusive", "true", "yes"),
         ("duration", "120", "5m"),
         ("partition", "gha", "-x"),
         ("gres", "gpu:a100:2", "gpu=2"),
+        ("constraint", "a100&ib", "a100&"),
         ("account", "physics", "-x"),
         ("qos", "high", ".x"),
     ];
@@ -164,6 +183,17 @@ mod tests {
             }
             assert_eq!(read(json!({field: "--x"})).unwrap_err().field, field);
         }
+    }
+
+    #[test]
+    fn what_is_per_node_counts_on_each() {
+        let one = read(json!({"memory": "2G", "gres": "gpu:a100:2,GPU:1,disk:9"})).unwrap();
+        assert_eq!((one.told_nodes(), one.total_nodes(), one.total_cpus()), (None, 1, 1));
+        assert_eq!((one.total_memory(), one.total_gres(&["gpu"])), (Some(2048), 3));
+        let six = read(json!({"constraint": "[a*2&b*4]", "memory": "2G", "cpus": "8", "gres": "gpu:2"})).unwrap();
+        assert_eq!((six.told_nodes(), six.total_cpus()), (Some(6), 48));
+        assert_eq!((six.total_memory(), six.total_gres(&["gpu"])), (Some(6 * 2048), 12));
+        assert_eq!(read(json!({"cpus": "8"})).unwrap().total_memory(), None);
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
         ("qos", "qos", word(of.qos.clone().map(String::from))),
         ("cpus-per-task", "cpus_per_task", of.cpus.map(|cpus| Setting::Count(cpus.get()))),
         ("mem", "memory_per_node", of.memory.map(|memory| limit(memory.to_string(), memory.mebibytes()))),
+        // As a word every version of the REST API takes it: 22.05 ignores a list of numbers.
+        ("nodes", "nodes", word(of.told_nodes().map(|nodes| nodes.to_string()))),
+        ("constraint", "constraints", word(of.constraint.clone().map(String::from))),
         ("time", "time_limit", of.time_limit.map(|time| limit(time.to_string(), time.minutes()))),
     ];
     each.into_iter().filter_map(|(option, field, value)| Some(Asked { option, field, value: value? }))
@@ -74,6 +77,7 @@ pub(super) mod tests {
                 memory: "512".parse().ok(),
                 gres: "gpu:2,disk:1".parse().ok(),
                 time_limit: "90".parse().ok(),
+                constraint: "a100&ib".parse().ok(),
                 exclusive: true,
                 account: "physics".parse().ok(),
                 qos: None,
@@ -94,10 +98,14 @@ pub(super) mod tests {
                 ("account", "account", "physics"),
                 ("cpus-per-task", "cpus_per_task", "2"),
                 ("mem", "memory_per_node", "512M"),
+                ("constraint", "constraints", "a100&ib"),
                 ("time", "time_limit", "90"),
             ]
         );
         let nothing = JobSpec { resources: Resources::default(), ..job() };
         assert_eq!(asked(&nothing).count(), 0);
+        let resources = Resources { constraint: "[a*2&b*1]".parse().ok(), ..Resources::default() };
+        let counted: Vec<_> = asked(&JobSpec { resources, ..job() }).map(|one| one.value.into_text()).collect();
+        assert_eq!(counted, ["3", "[a*2&b*1]"], "as many nodes as are counted, so that it gets no more");
     }
 }

@@ -26,6 +26,9 @@ pub struct DynamicLimits {
     /// For slurm-partition=long: one of these.
     #[serde(default)]
     pub partitions: Vec<SlurmName>,
+    /// For slurm-constraint=a100: one of these features, in place of the profile's constraint.
+    #[serde(default)]
+    pub constraints: Vec<SlurmName>,
     /// For slurm-user=ada: one of these, with * at the end of a word. The gateway decides who may be whom.
     #[serde(default)]
     pub slurm_users: Vec<String>,
@@ -53,6 +56,7 @@ enum Key {
     Gpus(u32),
     Time(TimeLimit),
     Partition,
+    Constraint,
     User,
     Account,
     Qos,
@@ -87,6 +91,7 @@ impl DynamicLimits {
             "gpus" => Key::Gpus(self.gpus?),
             "time" => Key::Time(self.time_limit?),
             "partition" if !self.partitions.is_empty() => Key::Partition,
+            "constraint" if !self.constraints.is_empty() => Key::Constraint,
             "user" if !self.slurm_users.is_empty() => Key::User,
             "account" if !self.accounts.is_empty() => Key::Account,
             "qos" if !self.qoses.is_empty() => Key::Qos,
@@ -128,6 +133,7 @@ impl Ask<'_> {
                 resources.time_limit = Some(asked);
             }
             Key::Partition => resources.partition = Some(self.one_of(&self.limits.partitions)?),
+            Key::Constraint => resources.constraint = Some(self.one_of(&self.limits.constraints)?.into()),
             Key::Account => resources.account = Some(self.one_of(&self.limits.accounts)?),
             Key::Qos => resources.qos = Some(self.one_of(&self.limits.qoses)?),
             Key::User => {
@@ -177,6 +183,7 @@ mod tests {
         gpus = 4
         time_limit = "1-0"
         partitions = ["Long", "short"]
+        constraints = ["A100", "ib"]
 
         [[profile]]
         name = "fixed"
@@ -202,6 +209,7 @@ mod tests {
         };
         assert_eq!(resources, expected);
         assert_eq!(find(&["slurm", "slurm-partition=LONG"]).unwrap().1.partition, "Long".parse().ok());
+        assert_eq!(find(&["slurm", "slurm-constraint=a100"]).unwrap().1.constraint, "A100".parse().ok());
         let plain = find(&["slurm"]).unwrap().1;
         assert_eq!((plain.cpus, plain.gres), ("2".parse().ok(), "gpu:1".parse().ok()));
     }
@@ -219,6 +227,9 @@ mod tests {
             "slurm-gpus=5",
             "slurm-time=1-1",
             "slurm-partition=secret",
+            "slurm-constraint=debug",
+            "slurm-constraint=a100&ib",
+            "slurm-constraint=",
             "slurm-cpus=99999999999",
         ] {
             let refused = find(&["slurm", label]);

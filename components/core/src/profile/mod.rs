@@ -27,6 +27,7 @@ use gha_slurm_protocol::identity::{ClusterName, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
+use gha_slurm_protocol::selection::Constraint;
 use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
 
 /// So much of a label that is none is told.
@@ -66,6 +67,8 @@ pub struct Profile {
     pub gres: Option<Gres>,
     /// How long the Slurm job may run.
     pub time_limit: Option<TimeLimit>,
+    /// Features that its nodes must have, in Slurm's syntax, such as a100&ib or [rack1|rack2].
+    pub constraint: Option<Constraint>,
     /// Whether the Slurm job gets the whole node.
     #[serde(default)]
     pub exclusive: bool,
@@ -422,6 +425,7 @@ impl Profile {
             memory: self.memory,
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
+            constraint: self.constraint.clone(),
             exclusive: self.exclusive,
             ..Resources::default()
         }
@@ -616,6 +620,7 @@ mod tests {
             ("[[profile]]\nname = 'p'\nlabels = ['a']\npartition = '-x'", "partition"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\n[profile.dynamic]\npartitions = ['a b']", "partitions"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\ngres = 'gpu=2'", "gres"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\nconstraint = 'a100 --uid=0'", "constraint"),
             ("[[profile]]\nlabels = ['a']", "name"),
         ] {
             let error = Profiles::parse(bad).unwrap_err();

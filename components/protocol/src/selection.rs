@@ -1,0 +1,160 @@
+//! Which nodes a Slurm job may get, in Slurm's own notation: features of nodes.
+//!
+//! Slurm's notation has characters that a shell would read, so a text is taken only where it is a whole expression. It is
+//! passed on without a shell, as everything is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::{MalformedValue, SlurmName, count, is_plain, text_value};
+
+/// Features of nodes as Slurm's `--constraint` takes them: names with `&` and `|` between them, some of them in
+/// parentheses, in brackets, or with the number of nodes that must have them, such as `[rack1*2&rack2*2]`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Constraint(String);
+
+impl Constraint {
+    /// The text, as Slurm reads it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How many nodes it names in numbers; `None` without any.
+    pub fn nodes(&self) -> Option<u32> {
+        nodes_of(&self.0).flatten()
+    }
+}
+
+impl From<SlurmName> for Constraint {
+    fn from(feature: SlurmName) -> Self {
+        Self(feature.into())
+    }
+}
+
+impl TryFrom<String> for Constraint {
+    type Error = MalformedValue;
+
+    fn try_from(text: String) -> Result<Self, MalformedValue> {
+        match text.len() <= 256 && nodes_of(&text).is_some() {
+            true => Ok(Self(text)),
+            false => Err(MalformedValue(
+                "must be features of nodes with '&' or '|' between them, such as a100&ib, [rack1|rack2] or [a*2&b*2]",
+            )),
+        }
+    }
+}
+
+text_value!(Constraint);
+
+/// The nodes that an expression counts; the outer `None` is for what is no expression.
+fn nodes_of(text: &str) -> Option<Option<u32>> {
+    let mut rest = text;
+    let nodes = expression(&mut rest, &[('[', ']'), ('(', ')')])?;
+    rest.is_empty().then_some(nodes)
+}
+
+/// Reads terms with `&` and `|` between them. Inside of parentheses there are no others, and inside of brackets no brackets.
+fn expression(rest: &mut &str, groups: &[(char, char)]) -> Option<Option<u32>> {
+    let mut nodes: Option<u32> = None;
+    loop {
+        let inner = match groups.iter().position(|(open, _)| rest.starts_with(*open)) {
+            Some(at) => {
+                let (open, close) = groups.get(at)?;
+                *rest = rest.strip_prefix(*open)?;
+                let inner = expression(rest, groups.get(at + 1..)?)?;
+                *rest = rest.strip_prefix(*close)?;
+                inner
+            }
+            None => {
+                let end = rest.find(|letter: char| "&|*()[]".contains(letter)).unwrap_or(rest.len());
+                let (name, after) = rest.split_at_checked(end)?;
+                if !is_plain(name, b"-_.:", 64) || name.starts_with(['-', '.', ':']) {
+                    return None;
+                }
+                *rest = after;
+                None
+            }
+        };
+        let counted = match rest.strip_prefix('*') {
+            Some(after) => {
+                let end = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
+                let (digits, after) = after.split_at_checked(end)?;
+                *rest = after;
+                Some(count(digits)?)
+            }
+            None => inner,
+        };
+        if let Some(counted) = counted {
+            nodes = Some(nodes.unwrap_or(0).saturating_add(counted));
+        }
+        match rest.strip_prefix(['&', '|']) {
+            Some(after) => *rest = after,
+            None => return Some(nodes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constraint_is_a_whole_expression_and_its_nodes_are_counted() {
+        for (text, nodes) in [
+            ("a100", None),
+            ("gpu:a100&ib-edr|x.y_z", None),
+            ("[rack1|rack2|rack3]", None),
+            ("intel&[rack1*2&rack2*4]", Some(6)),
+            ("(knl&a2a)|haswell", None),
+            ("[(knl&snc4&flat)*4&haswell*1]", Some(5)),
+            ("graphics*4", Some(4)),
+            ("a*4000000000&b*4000000000", Some(u32::MAX)),
+        ] {
+            assert_eq!(text.parse::<Constraint>().unwrap().nodes(), nodes, "{text}");
+        }
+        for bad in [
+            "",
+            "&",
+            "a&",
+            "|a",
+            "a&&b",
+            "a||b",
+            "a b",
+            "a,b",
+            "-a",
+            "--uid=0",
+            "a&-b",
+            "!a",
+            "a*",
+            "a*0",
+            "a*x",
+            "a*-1",
+            "(a",
+            "a)",
+            "[a",
+            "a]",
+            "[]",
+            "()",
+            "[a)",
+            "[[a]]",
+            "((a))",
+            "([a])",
+            "[a]b",
+            "a[b]",
+            "a=b",
+            "a\nb",
+            "$(id)",
+            "a;b",
+            "a|`id`",
+            "\u{e4}",
+            &"x".repeat(65),
+            &"x&".repeat(200),
+        ] {
+            assert!(bad.parse::<Constraint>().is_err(), "{bad:?}");
+        }
+    }
+}
