@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::amounts::{Memory, TimeLimit};
 use crate::selection::Constraint;
-use crate::values::{Cpus, Gres, SlurmName};
+use crate::values::{Count, Cpus, Gres, SlurmName};
 
 /// A field of a request that is not the value it should be.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -56,7 +56,7 @@ macro_rules! resources {
             type Error = MalformedField;
 
             fn try_from(fields: &ResourceFields) -> Result<Self, MalformedField> {
-                Ok(Self {
+                let resources = Self {
                     $($name: field(stringify!($wire), fields.$wire.as_deref())?,)*
                     exclusive: match fields.exclusive.as_deref() {
                         None | Some("" | "false") => false,
@@ -66,7 +66,9 @@ macro_rules! resources {
                             return Err(MalformedField { field: "exclusive", problem });
                         }
                     },
-                })
+                };
+                resources.check()?;
+                Ok(resources)
             }
         }
     };
@@ -76,6 +78,12 @@ macro_rules! resources {
 resources! {
     /// Partition.
     partition: SlurmName, partition;
+    /// Nodes, exactly so many.
+    nodes: Count, nodes;
+    /// Tasks on all nodes together, that is how many `srun` starts where it is not told.
+    ntasks: Count, ntasks;
+    /// Tasks on each node.
+    ntasks_per_node: Count, ntasks_per_node;
     /// CPUs per task.
     cpus: Cpus, cpus;
     /// Memory per node.
@@ -94,10 +102,29 @@ resources! {
 
 /// What it comes to on all of its nodes, which is what a limit is compared with.
 impl Resources {
-    /// How many nodes it must get, if it says so. What says so in another way than by their number gets exactly as many:
-    /// Slurm is told the number, so that no other part of a request can add to it.
+    /// Whether its parts fit together.
+    pub fn check(&self) -> Result<(), MalformedField> {
+        let nodes = self.total_nodes();
+        let wrong = |field, problem| Err(MalformedField { field, problem });
+        if self.constraint.as_ref().and_then(Constraint::nodes).is_some_and(|counted| counted > nodes) {
+            return wrong("constraint", format!("counts more nodes than the {nodes} that are asked for"));
+        }
+        let Some(ntasks) = self.ntasks else { return Ok(()) };
+        if ntasks.get() < nodes {
+            return wrong("ntasks", format!("must be at least the number of nodes, {nodes}"));
+        }
+        if self.ntasks_per_node.is_some_and(|each| u64::from(ntasks.get()) > u64::from(nodes) * u64::from(each.get())) {
+            return wrong("ntasks", "is more than ntasks_per_node on each node".to_owned());
+        }
+        Ok(())
+    }
+
+    /// How many nodes Slurm is told to give it, exactly. Tasks alone are on one node. Where it could get several, Slurm is
+    /// always told, so that no part of a request adds nodes that no limit counts.
     pub fn told_nodes(&self) -> Option<u32> {
-        self.constraint.as_ref().and_then(Constraint::nodes)
+        let counted = self.constraint.as_ref().and_then(Constraint::nodes);
+        let tasks = self.ntasks.or(self.ntasks_per_node).map(|_| 1);
+        self.nodes.map(Count::get).or(counted).or(tasks)
     }
 
     /// How many nodes it gets.
@@ -105,9 +132,16 @@ impl Resources {
         self.told_nodes().unwrap_or(1)
     }
 
+    /// Tasks: each node has room for those that it says, also where all together are fewer.
+    pub fn total_tasks(&self) -> u64 {
+        let each = self.ntasks_per_node.map_or(1, Count::get);
+        let on_nodes = u64::from(self.total_nodes()).saturating_mul(each.into());
+        on_nodes.max(self.ntasks.map_or(1, Count::get).into())
+    }
+
     /// CPUs of all tasks; a task has at least one.
     pub fn total_cpus(&self) -> u64 {
-        u64::from(self.total_nodes()).saturating_mul(self.cpus.map_or(1, Cpus::get).into())
+        self.total_tasks().saturating_mul(self.cpus.map_or(1, Cpus::get).into())
     }
 
     /// MiB.
@@ -139,8 +173,11 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 9] = [
+    const FIELDS: [(&str, &str, &str); 12] = [
         ("cpus", "2", "70000"),
+        ("nodes", "2", "1-2"),
+        ("ntasks", "4", "0"),
+        ("ntasks_per_node", "2", "2(x2)"),
         ("memory", "16384M", "16P"),
         ("exclusive", "true", "yes"),
         ("duration", "120", "5m"),
@@ -194,6 +231,25 @@ mod tests {
         assert_eq!((six.told_nodes(), six.total_cpus()), (Some(6), 48));
         assert_eq!((six.total_memory(), six.total_gres(&["gpu"])), (Some(6 * 2048), 12));
         assert_eq!(read(json!({"cpus": "8"})).unwrap().total_memory(), None);
+        let tasks = read(json!({"nodes": "2", "ntasks_per_node": "4", "ntasks": "3", "cpus": "2"})).unwrap();
+        assert_eq!((tasks.told_nodes(), tasks.total_tasks(), tasks.total_cpus()), (Some(2), 8, 16));
+        let alone = read(json!({"ntasks": "6"})).unwrap();
+        assert_eq!((alone.told_nodes(), alone.total_cpus()), (Some(1), 6), "on one node");
+        let most = read(json!({"nodes": "65535", "ntasks_per_node": "65535", "cpus": "65535"})).unwrap();
+        assert_eq!(most.total_cpus(), 65_535_u64.pow(3));
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused_by_a_field() {
+        for (fields, field) in [
+            (json!({"nodes": "3", "constraint": "[a*2&b*2]"}), "constraint"),
+            (json!({"ntasks": "4", "constraint": "[a*2&b*3]"}), "ntasks"),
+            (json!({"nodes": "3", "ntasks": "2"}), "ntasks"),
+            (json!({"nodes": "2", "ntasks_per_node": "2", "ntasks": "5"}), "ntasks"),
+        ] {
+            assert_eq!(read(fields).unwrap_err().field, field);
+        }
+        read(json!({"nodes": "5", "constraint": "[a*2&b*2]"})).unwrap();
     }
 
     #[test]

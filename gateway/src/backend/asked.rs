@@ -46,6 +46,8 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
         ("partition", "partition", word(of.partition.clone().map(String::from))),
         ("account", "account", word(of.account.clone().map(String::from))),
         ("qos", "qos", word(of.qos.clone().map(String::from))),
+        ("ntasks", "tasks", of.ntasks.map(|tasks| Setting::Count(tasks.get()))),
+        ("ntasks-per-node", "tasks_per_node", of.ntasks_per_node.map(|tasks| Setting::Count(tasks.get()))),
         ("cpus-per-task", "cpus_per_task", of.cpus.map(|cpus| Setting::Count(cpus.get()))),
         ("mem", "memory_per_node", of.memory.map(|memory| limit(memory.to_string(), memory.mebibytes()))),
         // As a word every version of the REST API takes it: 22.05 ignores a list of numbers.
@@ -73,6 +75,9 @@ pub(super) mod tests {
             environment: vec![("A".into(), Secret::new("b=c"))],
             resources: Resources {
                 partition: "gha".parse().ok(),
+                nodes: "2".parse().ok(),
+                ntasks: "4".parse().ok(),
+                ntasks_per_node: "2".parse().ok(),
                 cpus: "2".parse().ok(),
                 memory: "512".parse().ok(),
                 gres: "gpu:2,disk:1".parse().ok(),
@@ -96,8 +101,11 @@ pub(super) mod tests {
             [
                 ("partition", "partition", "gha"),
                 ("account", "account", "physics"),
+                ("ntasks", "tasks", "4"),
+                ("ntasks-per-node", "tasks_per_node", "2"),
                 ("cpus-per-task", "cpus_per_task", "2"),
                 ("mem", "memory_per_node", "512M"),
+                ("nodes", "nodes", "2"),
                 ("constraint", "constraints", "a100&ib"),
                 ("time", "time_limit", "90"),
             ]

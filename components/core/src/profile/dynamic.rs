@@ -1,9 +1,11 @@
 //! Dynamic labels: `slurm-cpus=8` in a workflow's `runs-on`, within the limits of a profile.
 
+use std::str::FromStr;
+
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::identity::SlurmUser;
 use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, count};
+use gha_slurm_protocol::values::{Count, Cpus, Gres, SlurmName, count};
 use serde::{Deserialize, Serialize};
 
 use super::Profile;
@@ -15,6 +17,12 @@ use crate::policy::{allows, is_pattern};
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DynamicLimits {
+    /// For slurm-nodes=2.
+    pub nodes: Option<Count>,
+    /// For slurm-ntasks=8.
+    pub ntasks: Option<Count>,
+    /// For slurm-ntasks-per-node=4.
+    pub ntasks_per_node: Option<Count>,
     /// For slurm-cpus=8.
     pub cpus: Option<Cpus>,
     /// For slurm-memory=32G.
@@ -51,6 +59,9 @@ pub(super) struct Ask<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum Key {
+    Nodes(Count),
+    Tasks(Count),
+    TasksPerNode(Count),
     Cpus(Cpus),
     Memory(Memory),
     Gpus(u32),
@@ -86,6 +97,9 @@ impl DynamicLimits {
     pub(super) fn ask<'a>(&'a self, label: &'a str) -> Option<Ask<'a>> {
         let (name, value) = label.strip_prefix("slurm-")?.split_once('=')?;
         let key = match name {
+            "nodes" => Key::Nodes(self.nodes?),
+            "ntasks" => Key::Tasks(self.ntasks?),
+            "ntasks-per-node" => Key::TasksPerNode(self.ntasks_per_node?),
             "cpus" => Key::Cpus(self.cpus?),
             "memory" => Key::Memory(self.memory?),
             "gpus" => Key::Gpus(self.gpus?),
@@ -115,18 +129,15 @@ impl Ask<'_> {
     pub(super) fn apply(&self, asked_for: &mut Asked) -> Result<(), String> {
         let resources = &mut asked_for.resources;
         match self.key {
-            Key::Cpus(limit) => {
-                let asked = self.value.parse::<Cpus>().map_err(|error| error.to_string())?;
-                resources.cpus = Some(within(asked, limit)?);
-            }
+            Key::Nodes(limit) => resources.nodes = Some(self.at_most(limit)?),
+            Key::Tasks(limit) => resources.ntasks = Some(self.at_most(limit)?),
+            Key::TasksPerNode(limit) => resources.ntasks_per_node = Some(self.at_most(limit)?),
+            Key::Cpus(limit) => resources.cpus = Some(self.at_most(limit)?),
             Key::Gpus(limit) => {
                 let asked = count(self.value).ok_or("it must be a whole number of at least 1")?;
                 resources.gres = Some(Gres::gpus(within(asked, limit)?));
             }
-            Key::Memory(limit) => {
-                let asked = self.value.parse::<Memory>().map_err(|error| error.to_string())?;
-                resources.memory = Some(within(asked, limit)?);
-            }
+            Key::Memory(limit) => resources.memory = Some(self.at_most(limit)?),
             Key::Time(limit) => {
                 let asked = self.value.parse::<TimeLimit>().map_err(|error| error.to_string())?;
                 let asked = within(asked, limit).map_err(|problem| format!("{problem} minutes"))?;
@@ -148,6 +159,14 @@ impl Ask<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What the label asks for, within its limit.
+    fn at_most<T>(&self, limit: T) -> Result<T, String>
+    where
+        T: PartialOrd + std::fmt::Display + FromStr<Err: std::fmt::Display>,
+    {
+        within(self.value.parse().map_err(|error: T::Err| error.to_string())?, limit)
     }
 
     /// The name that the label means, as the profile spells it: labels have no case.
@@ -246,6 +265,29 @@ mod tests {
             assert!(matches!(find(labels), Err(NotOurs::Labels(_))), "{labels:?}");
         }
         assert_eq!(find(&["fixed", "slurm-cpus=8"]).unwrap().0, "fixed", "a profile may own such a label");
+    }
+
+    #[test]
+    fn several_nodes_are_asked_for_as_one_whole() {
+        let text = "[[profile]]\nname = 'p'\nlabels = ['slurm']\nntasks = 4\n\
+                    [profile.dynamic]\nnodes = 8\nntasks = 16\nntasks_per_node = 2";
+        let profiles = Profiles::parse(text).unwrap();
+        let repository = RepositoryName::try_from("a/b".to_owned()).unwrap();
+        let find = |labels: &[&str]| {
+            let labels = ["slurm"].iter().chain(labels).collect();
+            profiles.find(Wanted::of(&labels, &repository)).map(|found| found.resources)
+        };
+        let four = find(&["slurm-nodes=4", "slurm-ntasks-per-node=2", "slurm-ntasks=8"]).unwrap();
+        assert_eq!((four.total_nodes(), four.total_tasks()), (4, 8));
+        for (labels, problem) in [
+            (&["slurm-nodes=9", "slurm-ntasks=16"][..], "the limit is 8"),
+            (&["slurm-nodes=8"], "ntasks: must be at least the number of nodes, 8"),
+            (&["slurm-ntasks=3", "slurm-ntasks-per-node=2"], "ntasks: is more than"),
+            (&["slurm-nodes=1-2"], "must be a number"),
+        ] {
+            let told = find(labels).unwrap_err().to_string();
+            assert!(told.contains(problem), "{told}");
+        }
     }
 
     #[test]

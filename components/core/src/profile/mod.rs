@@ -28,7 +28,7 @@ use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
 use gha_slurm_protocol::selection::Constraint;
-use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
+use gha_slurm_protocol::values::{Count, Cpus, Gres, SlurmName, is_plain};
 
 /// So much of a label that is none is told.
 const MOST_TOLD: usize = 100;
@@ -57,6 +57,12 @@ pub struct Profile {
     pub weights: Vec<u32>,
     /// Slurm partition.
     pub partition: Option<SlurmName>,
+    /// Nodes, exactly so many; null means one.
+    pub nodes: Option<Count>,
+    /// Tasks on all nodes together; srun in a step starts as many.
+    pub ntasks: Option<Count>,
+    /// Tasks on each node.
+    pub ntasks_per_node: Option<Count>,
     /// CPUs per task.
     pub cpus: Option<Cpus>,
     /// Memory per node.
@@ -395,6 +401,7 @@ impl Profile {
             }
         }
         self.check_placement().or_else(invalid)?;
+        self.resources().check().map_err(|error| error.to_string()).or_else(invalid)?;
         if let Some(dynamic) = &self.dynamic {
             dynamic.check(self).or_else(invalid)?;
         }
@@ -421,6 +428,9 @@ impl Profile {
     pub fn resources(&self) -> Resources {
         Resources {
             partition: self.partition.clone(),
+            nodes: self.nodes,
+            ntasks: self.ntasks,
+            ntasks_per_node: self.ntasks_per_node,
             cpus: self.cpus,
             memory: self.memory,
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
@@ -449,6 +459,10 @@ impl Profile {
             }
         }
         let Asked { resources, slurm_user } = asked;
+        // The profile's own fit together.
+        if let (Err(error), Some(ask)) = (resources.check(), asks.asks.last()) {
+            return Err(dynamic(ask.label(), error.to_string()));
+        }
         let mut rules = self.rules();
         if let (Some(_), Starter::Told(Some((id, _)))) = (&slurm_user, starter) {
             rules.person = Some(id);
@@ -598,6 +612,8 @@ mod tests {
             "labels = ['a']\nmax_running = 0",
             "labels = ['a']\nmax_running_per_repository = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
+            "labels = ['a']\nnodes = 2\nntasks = 1",
+            "labels = ['a']\nnodes = 1\nconstraint = '[a*1&b*1]'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",
         ] {
