@@ -187,8 +187,13 @@ pub(crate) fn within(settings: &UserSettings, asked: &Resources) -> Result<Resou
         return Err(rejected("cpus", over("more", &limit)));
     }
     if let Some(limit) = limits.memory {
+        let field = if asked.mem_per_cpu.is_some() { "mem_per_cpu" } else { "memory" };
         match asked.total_memory() {
-            Some(total) if total > limit.mebibytes() => return Err(rejected("memory", over("more", &limit))),
+            // By itself Slurm may give a task more than one, as by DefCpuPerGPU.
+            _ if asked.mem_per_cpu.is_some() && asked.cpus.is_none() => {
+                return Err(rejected(field, "needs cpus, because this Slurm user has a limit on memory"));
+            }
+            Some(total) if total > limit.mebibytes() => return Err(rejected(field, over("more", &limit))),
             Some(_) => {}
             None => granted.memory = Some(limit.share(nodes).ok_or_else(|| rejected("memory", over("more", &limit)))?),
         }
@@ -329,6 +334,8 @@ mod tests {
         assert_eq!((named.account, named.qos), ("lab".parse().ok(), "high".parse().ok()));
         let four = within(&settings, &asked(json!({"constraint": "[a*2&b*2]", "cpus": "2"}))).unwrap();
         assert_eq!(four.memory.unwrap().mebibytes(), 4_096, "the limit is for all nodes together");
+        let each = within(&settings, &asked(json!({"cpus": "4", "mem_per_cpu": "4G"}))).unwrap();
+        assert_eq!((each.memory, each.mem_per_cpu), (None, "4G".parse().ok()), "no memory per node besides");
         let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
         within(&settings, &asked(most)).unwrap();
         for (changes, field) in [
@@ -349,6 +356,8 @@ mod tests {
             (json!({"nodes": "2", "ntasks_per_node": "5"}), "cpus"),
             (json!({"ntasks": "5", "cpus": "2"}), "cpus"),
             (json!({"nodes": "2", "memory": "9G"}), "memory"),
+            (json!({"nodes": "2", "cpus": "4", "mem_per_cpu": "3G"}), "mem_per_cpu"),
+            (json!({"mem_per_cpu": "1G"}), "mem_per_cpu"),
             (json!({"nodes": "3", "gres": "gpu:a100:1"}), "gres"),
             (json!({"constraint": "[a*2&b*2]", "cpus": "3"}), "cpus"),
             (json!({"constraint": "[a*2&b*2]", "memory": "5G"}), "memory"),

@@ -88,6 +88,8 @@ resources! {
     cpus: Cpus, cpus;
     /// Memory per node.
     memory: Memory, memory;
+    /// Memory per CPU, in place of that per node.
+    mem_per_cpu: Memory, mem_per_cpu;
     /// Generic resources per node, such as `gpu:2`.
     gres: Gres, gres;
     /// How long the Slurm job may run.
@@ -108,6 +110,9 @@ impl Resources {
         let wrong = |field, problem| Err(MalformedField { field, problem });
         if self.constraint.as_ref().and_then(Constraint::nodes).is_some_and(|counted| counted > nodes) {
             return wrong("constraint", format!("counts more nodes than the {nodes} that are asked for"));
+        }
+        if self.memory.is_some() && self.mem_per_cpu.is_some() {
+            return wrong("mem_per_cpu", "cannot be used together with memory".to_owned());
         }
         let Some(ntasks) = self.ntasks else { return Ok(()) };
         if ntasks.get() < nodes {
@@ -146,7 +151,10 @@ impl Resources {
 
     /// MiB.
     pub fn total_memory(&self) -> Option<u64> {
-        Some(self.memory?.mebibytes().saturating_mul(self.total_nodes().into()))
+        match (self.memory, self.mem_per_cpu) {
+            (Some(memory), _) => Some(memory.mebibytes().saturating_mul(self.total_nodes().into())),
+            (None, each) => Some(each?.mebibytes().saturating_mul(self.total_cpus())),
+        }
     }
 
     /// Generic resources of one of these names.
@@ -173,12 +181,13 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 12] = [
+    const FIELDS: [(&str, &str, &str); 13] = [
         ("cpus", "2", "70000"),
         ("nodes", "2", "1-2"),
         ("ntasks", "4", "0"),
         ("ntasks_per_node", "2", "2(x2)"),
         ("memory", "16384M", "16P"),
+        ("mem_per_cpu", "2048M", "2P"),
         ("exclusive", "true", "yes"),
         ("duration", "120", "5m"),
         ("partition", "gha", "-x"),
@@ -194,12 +203,16 @@ mod tests {
 
     #[test]
     fn every_resource_goes_over_the_wire_unchanged() {
-        let all: Value = FIELDS.iter().map(|(field, good, _)| (*field, *good)).collect();
-        let resources = read(all.clone()).unwrap();
-        assert_eq!(json!(ResourceFields::from(&resources)), all);
-        let written = json!(resources);
-        let unset = written.as_object().unwrap().values().filter(|value| value.is_null() || **value == false);
-        assert_eq!(unset.count(), 0, "a resource has no row above");
+        let mut without_row = json!(Resources::default());
+        for (field, good, _) in FIELDS {
+            let resources = read(json!({field: good})).unwrap();
+            assert_eq!(json!(ResourceFields::from(&resources)), json!({field: good}));
+            let set = json!(resources).as_object().unwrap().clone().into_iter();
+            for (name, _) in set.filter(|(_, value)| !value.is_null() && *value != false) {
+                without_row.as_object_mut().unwrap().remove(&name);
+            }
+        }
+        assert_eq!(without_row, json!({}));
     }
 
     #[test]
@@ -233,6 +246,8 @@ mod tests {
         assert_eq!(read(json!({"cpus": "8"})).unwrap().total_memory(), None);
         let tasks = read(json!({"nodes": "2", "ntasks_per_node": "4", "ntasks": "3", "cpus": "2"})).unwrap();
         assert_eq!((tasks.told_nodes(), tasks.total_tasks(), tasks.total_cpus()), (Some(2), 8, 16));
+        let each = read(json!({"nodes": "2", "cpus": "4", "mem_per_cpu": "1G"})).unwrap();
+        assert_eq!(each.total_memory(), Some(8 * 1024));
         let alone = read(json!({"ntasks": "6"})).unwrap();
         assert_eq!((alone.told_nodes(), alone.total_cpus()), (Some(1), 6), "on one node");
         let most = read(json!({"nodes": "65535", "ntasks_per_node": "65535", "cpus": "65535"})).unwrap();
@@ -244,6 +259,7 @@ mod tests {
         for (fields, field) in [
             (json!({"nodes": "3", "constraint": "[a*2&b*2]"}), "constraint"),
             (json!({"ntasks": "4", "constraint": "[a*2&b*3]"}), "ntasks"),
+            (json!({"memory": "2G", "mem_per_cpu": "1G"}), "mem_per_cpu"),
             (json!({"nodes": "3", "ntasks": "2"}), "ntasks"),
             (json!({"nodes": "2", "ntasks_per_node": "2", "ntasks": "5"}), "ntasks"),
         ] {

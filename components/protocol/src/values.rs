@@ -123,6 +123,11 @@ impl Gres {
         Self(format!("gpu:{count}"))
     }
 
+    /// `gpu:KIND:COUNT`.
+    pub fn gpus_of(kind: &SlurmName, count: u32) -> Self {
+        Self(format!("gpu:{kind}:{count}"))
+    }
+
     /// The text, as Slurm reads it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -51,6 +51,7 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
         ("cpus-per-task", "cpus_per_task", of.cpus.map(|cpus| Setting::Count(cpus.get()))),
         ("mem", "memory_per_node", of.memory.map(|memory| limit(memory.to_string(), memory.mebibytes()))),
         // As a word every version of the REST API takes it: 22.05 ignores a list of numbers.
+        ("mem-per-cpu", "memory_per_cpu", of.mem_per_cpu.map(|each| limit(each.to_string(), each.mebibytes()))),
         ("nodes", "nodes", word(of.told_nodes().map(|nodes| nodes.to_string()))),
         ("constraint", "constraints", word(of.constraint.clone().map(String::from))),
         ("time", "time_limit", of.time_limit.map(|time| limit(time.to_string(), time.minutes()))),
@@ -80,6 +81,7 @@ pub(super) mod tests {
                 ntasks_per_node: "2".parse().ok(),
                 cpus: "2".parse().ok(),
                 memory: "512".parse().ok(),
+                mem_per_cpu: None,
                 gres: "gpu:2,disk:1".parse().ok(),
                 time_limit: "90".parse().ok(),
                 constraint: "a100&ib".parse().ok(),
@@ -112,6 +114,10 @@ pub(super) mod tests {
         );
         let nothing = JobSpec { resources: Resources::default(), ..job() };
         assert_eq!(asked(&nothing).count(), 0);
+        let resources = Resources { mem_per_cpu: "2G".parse().ok(), ..Resources::default() };
+        let each: Vec<_> = asked(&JobSpec { resources, ..job() }).collect();
+        let value = Setting::Limit { text: "2048M".to_owned(), number: 2048 };
+        assert_eq!(each, [Asked { option: "mem-per-cpu", field: "memory_per_cpu", value }]);
         let resources = Resources { constraint: "[a*2&b*1]".parse().ok(), ..Resources::default() };
         let counted: Vec<_> = asked(&JobSpec { resources, ..job() }).map(|one| one.value.into_text()).collect();
         assert_eq!(counted, ["3", "[a*2&b*1]"], "as many nodes as are counted, so that it gets no more");

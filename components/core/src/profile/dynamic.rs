@@ -27,8 +27,13 @@ pub struct DynamicLimits {
     pub cpus: Option<Cpus>,
     /// For slurm-memory=32G.
     pub memory: Option<Memory>,
+    /// For slurm-mem-per-cpu=2G.
+    pub mem_per_cpu: Option<Memory>,
     /// For slurm-gpus=1.
     pub gpus: Option<u32>,
+    /// For slurm-gpus=a100:1: one of these types, within the same limit.
+    #[serde(default)]
+    pub gpu_types: Vec<SlurmName>,
     /// For slurm-time=02:00:00.
     pub time_limit: Option<TimeLimit>,
     /// For slurm-partition=long: one of these.
@@ -64,6 +69,7 @@ enum Key {
     TasksPerNode(Count),
     Cpus(Cpus),
     Memory(Memory),
+    MemoryPerCpu(Memory),
     Gpus(u32),
     Time(TimeLimit),
     Partition,
@@ -77,6 +83,8 @@ enum Key {
 pub(super) struct Asked {
     pub(super) resources: Resources,
     pub(super) slurm_user: Option<SlurmUser>,
+    /// Whether a label says how much memory.
+    pub(super) memory: bool,
 }
 
 impl DynamicLimits {
@@ -86,6 +94,9 @@ impl DynamicLimits {
         }
         if let Some(pattern) = self.slurm_users.iter().find(|pattern| !is_pattern(pattern)) {
             return Err(format!("dynamic slurm_users: {pattern:?} must be a Slurm user, with * at its end at most"));
+        }
+        if self.gpus.is_none() && !self.gpu_types.is_empty() {
+            return Err("dynamic gpu_types needs dynamic gpus, the most that a job may have".to_owned());
         }
         if self.gpus.is_some() && profile.gres.is_some() {
             return Err("dynamic gpus would replace gres: use gpus instead of gres".to_owned());
@@ -102,6 +113,7 @@ impl DynamicLimits {
             "ntasks-per-node" => Key::TasksPerNode(self.ntasks_per_node?),
             "cpus" => Key::Cpus(self.cpus?),
             "memory" => Key::Memory(self.memory?),
+            "mem-per-cpu" => Key::MemoryPerCpu(self.mem_per_cpu?),
             "gpus" => Key::Gpus(self.gpus?),
             "time" => Key::Time(self.time_limit?),
             "partition" if !self.partitions.is_empty() => Key::Partition,
@@ -134,10 +146,26 @@ impl Ask<'_> {
             Key::TasksPerNode(limit) => resources.ntasks_per_node = Some(self.at_most(limit)?),
             Key::Cpus(limit) => resources.cpus = Some(self.at_most(limit)?),
             Key::Gpus(limit) => {
-                let asked = count(self.value).ok_or("it must be a whole number of at least 1")?;
-                resources.gres = Some(Gres::gpus(within(asked, limit)?));
+                let (kind, number) = match self.value.rsplit_once(':') {
+                    Some((kind, number)) if !self.limits.gpu_types.is_empty() => (Some(kind), number),
+                    _ => (None, self.value),
+                };
+                let asked = count(number).ok_or("it must be a whole number of at least 1")?;
+                let asked = within(asked, limit)?;
+                let kind = kind.map(|kind| one_of(kind, &self.limits.gpu_types)).transpose()?;
+                resources.gres = Some(kind.map_or_else(|| Gres::gpus(asked), |kind| Gres::gpus_of(&kind, asked)));
             }
-            Key::Memory(limit) => resources.memory = Some(self.at_most(limit)?),
+            Key::Memory(_) | Key::MemoryPerCpu(_) if asked_for.memory => {
+                return Err("a job says once how much memory".to_owned());
+            }
+            Key::Memory(limit) => {
+                (resources.memory, resources.mem_per_cpu) = (Some(self.at_most(limit)?), None);
+                asked_for.memory = true;
+            }
+            Key::MemoryPerCpu(limit) => {
+                (resources.memory, resources.mem_per_cpu) = (None, Some(self.at_most(limit)?));
+                asked_for.memory = true;
+            }
             Key::Time(limit) => {
                 let asked = self.value.parse::<TimeLimit>().map_err(|error| error.to_string())?;
                 let asked = within(asked, limit).map_err(|problem| format!("{problem} minutes"))?;
@@ -169,14 +197,18 @@ impl Ask<'_> {
         within(self.value.parse().map_err(|error: T::Err| error.to_string())?, limit)
     }
 
-    /// The name that the label means, as the profile spells it: labels have no case.
     fn one_of(&self, names: &[SlurmName]) -> Result<SlurmName, String> {
-        let same = |name: &&SlurmName| name.as_str().eq_ignore_ascii_case(self.value);
-        names.iter().find(same).cloned().ok_or_else(|| {
-            let names: Vec<&str> = names.iter().map(SlurmName::as_str).collect();
-            format!("it must be one of {}", names.join(", "))
-        })
+        one_of(self.value, names)
     }
+}
+
+/// The name that a label means, as the profile spells it: labels have no case.
+fn one_of(value: &str, names: &[SlurmName]) -> Result<SlurmName, String> {
+    let same = |name: &&SlurmName| name.as_str().eq_ignore_ascii_case(value);
+    names.iter().find(same).cloned().ok_or_else(|| {
+        let names: Vec<&str> = names.iter().map(SlurmName::as_str).collect();
+        format!("it must be one of {}", names.join(", "))
+    })
 }
 
 fn within<T: PartialOrd + std::fmt::Display>(asked: T, limit: T) -> Result<T, String> {
@@ -196,10 +228,13 @@ mod tests {
         labels = ["slurm"]
         cpus = 2
         gpus = 1
+        memory = "1G"
         [profile.dynamic]
         cpus = 64
         memory = "256G"
+        mem_per_cpu = "8G"
         gpus = 4
+        gpu_types = ["A100", "h100"]
         time_limit = "1-0"
         partitions = ["Long", "short"]
         constraints = ["A100", "ib"]
@@ -229,6 +264,10 @@ mod tests {
         assert_eq!(resources, expected);
         assert_eq!(find(&["slurm", "slurm-partition=LONG"]).unwrap().1.partition, "Long".parse().ok());
         assert_eq!(find(&["slurm", "slurm-constraint=a100"]).unwrap().1.constraint, "A100".parse().ok());
+        assert_eq!(find(&["slurm", "slurm-gpus=a100:2"]).unwrap().1.gres, "gpu:A100:2".parse().ok());
+        let each = find(&["slurm", "slurm-mem-per-cpu=4G"]).unwrap().1;
+        assert_eq!((each.memory, each.mem_per_cpu), (None, "4G".parse().ok()), "in place of the profile's");
+        assert!(find(&["slurm", "slurm-mem-per-cpu=4G", "slurm-memory=4G"]).is_err());
         let plain = find(&["slurm"]).unwrap().1;
         assert_eq!((plain.cpus, plain.gres), ("2".parse().ok(), "gpu:1".parse().ok()));
     }
@@ -244,6 +283,11 @@ mod tests {
             "slurm-memory=257G",
             "slurm-memory=lots",
             "slurm-gpus=5",
+            "slurm-gpus=a100:5",
+            "slurm-gpus=v100:1",
+            "slurm-gpus=a100",
+            "slurm-gpus=a100:1:1",
+            "slurm-mem-per-cpu=9G",
             "slurm-time=1-1",
             "slurm-partition=secret",
             "slurm-constraint=debug",

@@ -67,6 +67,8 @@ pub struct Profile {
     pub cpus: Option<Cpus>,
     /// Memory per node.
     pub memory: Option<Memory>,
+    /// Memory per CPU, in place of memory.
+    pub mem_per_cpu: Option<Memory>,
     /// GPUs per node; short for gres = "gpu:N".
     pub gpus: Option<u32>,
     /// Generic resources in Slurm's syntax, such as gpu:a100:2.
@@ -433,6 +435,7 @@ impl Profile {
             ntasks_per_node: self.ntasks_per_node,
             cpus: self.cpus,
             memory: self.memory,
+            mem_per_cpu: self.mem_per_cpu,
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
             constraint: self.constraint.clone(),
@@ -450,7 +453,7 @@ impl Profile {
             [(label, asked)] => Some(self.one_cluster(asked).map_err(|problem| dynamic(label, problem))?),
             [_, (label, _), ..] => return Err(dynamic(label, "a job names one cluster at most".to_owned())),
         };
-        let mut asked = Asked { resources: self.resources(), slurm_user: None };
+        let mut asked = Asked { resources: self.resources(), slurm_user: None, memory: false };
         for ask in &asks.asks {
             let refused = |problem| dynamic(ask.label(), problem);
             ask.apply(&mut asked).map_err(refused)?;
@@ -458,7 +461,7 @@ impl Profile {
                 people.check_person(person, user).map_err(refused)?;
             }
         }
-        let Asked { resources, slurm_user } = asked;
+        let Asked { resources, slurm_user, .. } = asked;
         // The profile's own fit together.
         if let (Err(error), Some(ask)) = (resources.check(), asks.asks.last()) {
             return Err(dynamic(ask.label(), error.to_string()));
@@ -612,6 +615,8 @@ mod tests {
             "labels = ['a']\nmax_running = 0",
             "labels = ['a']\nmax_running_per_repository = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
+            "labels = ['a']\nmemory = '1G'\nmem_per_cpu = '1G'",
+            "labels = ['a']\n[profile.dynamic]\ngpu_types = ['a100']",
             "labels = ['a']\nnodes = 2\nntasks = 1",
             "labels = ['a']\nnodes = 1\nconstraint = '[a*1&b*1]'",
             "labels = ['a']\nrepositories = ['*']",
