@@ -175,6 +175,12 @@ pub(crate) fn within(settings: &UserSettings, asked: &Resources) -> Result<Resou
     }
     granted.account = one_of("account", asked.account.as_ref(), settings.account.as_ref(), &settings.accounts)?;
     granted.qos = one_of("qos", asked.qos.as_ref(), settings.qos.as_ref(), &settings.qoses)?;
+    granted.reservation = one_of("reservation", asked.reservation.as_ref(), None, &settings.reservations)?;
+    granted.wckey = one_of("wckey", asked.wckey.as_ref(), None, &settings.wckeys)?;
+    if let (Some(asked), Some(limit)) = (&asked.licenses, &limits.licenses) {
+        let problem = || format!("more than {limit}, which this Slurm user may have");
+        granted.licenses = Some(asked.within(limit).ok_or_else(|| rejected("licenses", problem()))?);
+    }
     // What is per node, or per task, counts as often as there are nodes or tasks.
     let nodes = asked.total_nodes();
     let over = |what: &str, limit: &dyn fmt::Display| {
@@ -322,7 +328,8 @@ mod tests {
     fn settings_fill_in_and_limit() {
         let settings: UserSettings = serde_json::from_value(json!({
             "partition": "gha", "partitions": ["big"], "account": "physics", "accounts": ["lab"], "qoses": ["high"],
-            "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false},
+            "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false, "licenses": "ansys:2"},
+            "reservations": ["course"],
         }))
         .unwrap();
         let asked = |changes: Value| launch(changes).unwrap().resources;
@@ -336,12 +343,16 @@ mod tests {
         assert_eq!(four.memory.unwrap().mebibytes(), 4_096, "the limit is for all nodes together");
         let each = within(&settings, &asked(json!({"cpus": "4", "mem_per_cpu": "4G"}))).unwrap();
         assert_eq!((each.memory, each.mem_per_cpu), (None, "4G".parse().ok()), "no memory per node besides");
-        let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
+        let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "licenses": "ansys:2", "reservation": "course", "duration": "120"});
         within(&settings, &asked(most)).unwrap();
         for (changes, field) in [
             (json!({"partition": "secret"}), "partition"),
             (json!({"account": "chemistry"}), "account"),
             (json!({"qos": "normal"}), "qos"),
+            (json!({"reservation": "other"}), "reservation"),
+            (json!({"wckey": "w"}), "wckey"),
+            (json!({"licenses": "ansys:3"}), "licenses"),
+            (json!({"licenses": "matlab"}), "licenses"),
             (json!({"cpus": "9"}), "cpus"),
             (json!({"memory": "17G"}), "memory"),
             (json!({"duration": "2:00:01"}), "duration"),

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::amounts::{Memory, TimeLimit};
-use crate::selection::Constraint;
-use crate::values::{Count, Cpus, Gres, SlurmName};
+use crate::selection::{Constraint, Licenses};
+use crate::values::{Count, Cpus, Gres, Nice, SlurmName};
 
 /// A field of a request that is not the value it should be.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -96,6 +96,18 @@ resources! {
     time_limit: TimeLimit, duration;
     /// Features that its nodes must have, such as `a100&ib`.
     constraint: Constraint, constraint;
+    /// Features that it gets rather than others, where there is a choice.
+    prefer: Constraint, prefer;
+    /// Reservation.
+    reservation: SlurmName, reservation;
+    /// Licenses, such as `ansys:2`.
+    licenses: Licenses, licenses;
+    /// Local disk that a node must have.
+    tmp: Memory, tmp;
+    /// By how much it steps back behind others.
+    nice: Nice, nice;
+    /// Workload characterization key.
+    wckey: SlurmName, wckey;
     /// Charged account.
     account: SlurmName, account;
     /// Quality of service.
@@ -110,6 +122,9 @@ impl Resources {
         let wrong = |field, problem| Err(MalformedField { field, problem });
         if self.constraint.as_ref().and_then(Constraint::nodes).is_some_and(|counted| counted > nodes) {
             return wrong("constraint", format!("counts more nodes than the {nodes} that are asked for"));
+        }
+        if self.prefer.as_ref().is_some_and(|prefer| prefer.nodes().is_some()) {
+            return wrong("prefer", "cannot count nodes".to_owned());
         }
         if self.memory.is_some() && self.mem_per_cpu.is_some() {
             return wrong("mem_per_cpu", "cannot be used together with memory".to_owned());
@@ -181,7 +196,7 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 13] = [
+    const FIELDS: [(&str, &str, &str); 19] = [
         ("cpus", "2", "70000"),
         ("nodes", "2", "1-2"),
         ("ntasks", "4", "0"),
@@ -193,6 +208,12 @@ mod tests {
         ("partition", "gha", "-x"),
         ("gres", "gpu:a100:2", "gpu=2"),
         ("constraint", "a100&ib", "a100&"),
+        ("prefer", "nvme|ssd", "nvme|"),
+        ("reservation", "maintenance_1", "a,b"),
+        ("licenses", "ansys:2,matlab:1", "ansys=2"),
+        ("tmp", "1024M", "1P"),
+        ("nice", "100", "-100"),
+        ("wckey", "project-1", "*x"),
         ("account", "physics", "-x"),
         ("qos", "high", ".x"),
     ];
@@ -260,6 +281,7 @@ mod tests {
             (json!({"nodes": "3", "constraint": "[a*2&b*2]"}), "constraint"),
             (json!({"ntasks": "4", "constraint": "[a*2&b*3]"}), "ntasks"),
             (json!({"memory": "2G", "mem_per_cpu": "1G"}), "mem_per_cpu"),
+            (json!({"prefer": "a*2"}), "prefer"),
             (json!({"nodes": "3", "ntasks": "2"}), "ntasks"),
             (json!({"nodes": "2", "ntasks_per_node": "2", "ntasks": "5"}), "ntasks"),
         ] {

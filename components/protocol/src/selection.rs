@@ -1,4 +1,4 @@
-//! Which nodes a Slurm job may get, in Slurm's own notation: features of nodes.
+//! Which nodes and licenses a Slurm job may get, in Slurm's own notation.
 //!
 //! Slurm's notation has characters that a shell would read, so a text is taken only where it is a whole expression. It is
 //! passed on without a shell, as everything is.
@@ -48,7 +48,54 @@ impl TryFrom<String> for Constraint {
     }
 }
 
-text_value!(Constraint);
+/// Licenses as Slurm's `--licenses` takes them: `name`, `name:count` or `name@server:count`, separated by commas, such as
+/// `ansys:2,matlab`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Licenses(String);
+
+impl Licenses {
+    /// Each license with its count; one without a count counts as 1.
+    pub fn each(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.0.split(',').filter_map(one_license)
+    }
+
+    /// The same in the limit's spelling, if the limit has as many of each. A label has no case.
+    pub fn within(&self, limit: &Self) -> Option<Self> {
+        let mut spelled = Vec::new();
+        for (name, count) in self.each() {
+            let same = |other: &str| other.eq_ignore_ascii_case(name);
+            let (own, most) = limit.each().find(|(own, _)| same(own))?;
+            let all = self.each().filter(|(other, _)| same(other)).map(|(_, count)| u64::from(count)).sum::<u64>();
+            if all > most.into() {
+                return None;
+            }
+            spelled.push(format!("{own}:{count}"));
+        }
+        Some(Self(spelled.join(",")))
+    }
+}
+
+impl TryFrom<String> for Licenses {
+    type Error = MalformedValue;
+
+    fn try_from(text: String) -> Result<Self, MalformedValue> {
+        match text.len() <= 256 && text.split(',').all(|one| one_license(one).is_some()) {
+            true => Ok(Self(text)),
+            false => Err(MalformedValue("must be name:count, separated by commas, such as ansys:2,matlab:1")),
+        }
+    }
+}
+
+fn one_license(text: &str) -> Option<(&str, u32)> {
+    let (name, number) = text.split_once(':').unwrap_or((text, "1"));
+    let (own, server) = name.split_once('@').unwrap_or((name, "any"));
+    let named = |part: &str| is_plain(part, b"-_.", 64) && !part.starts_with(['-', '.']);
+    (named(own) && named(server)).then_some((name, count(number)?))
+}
+
+text_value!(Constraint Licenses);
 
 /// The nodes that an expression counts; the outer `None` is for what is no expression.
 fn nodes_of(text: &str) -> Option<Option<u32>> {
@@ -101,6 +148,20 @@ fn expression(rest: &mut &str, groups: &[(char, char)]) -> Option<Option<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn licenses_are_counted_and_compared_by_name() {
+        let licenses = |text: &str| text.parse::<Licenses>().unwrap();
+        assert_eq!(licenses("ansys:2,x@db").each().collect::<Vec<_>>(), [("ansys", 2), ("x@db", 1)]);
+        let limit = licenses("Ansys:4,x@db:1");
+        assert_eq!(licenses("ansys:2,x@db").within(&limit), Some(licenses("Ansys:2,x@db:1")));
+        for beyond in ["ansys:5", "ansys:3,ansys:2", "x", "x@other", "x@db:2", "y"] {
+            assert_eq!(licenses(beyond).within(&limit), None, "{beyond}");
+        }
+        for bad in ["", ",", "a,", "a:", "a:0", "a:x", ":1", "a@", "@b", "a@b@c", "-a", "a|b", "a b", "a:1:2", "a=1"] {
+            assert!(bad.parse::<Licenses>().is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_constraint_is_a_whole_expression_and_its_nodes_are_counted() {

@@ -3,6 +3,8 @@
 //! They stand side by side, so that a new one is one line for both backends. What a version of the REST API writes in a
 //! form of its own, as generic resources and whole nodes, is not here but in each backend.
 
+use gha_slurm_protocol::amounts::Memory;
+
 use super::JobSpec;
 
 /// One thing that a Slurm job asks for.
@@ -23,6 +25,8 @@ pub(super) enum Setting {
     Word(String),
     /// A number, plain in every version of the REST API.
     Count(u32),
+    /// MiB, a plain number in every version of the REST API.
+    Size(Memory),
     /// What could be without limit in the REST API, and is a text to sbatch.
     Limit { text: String, number: u64 },
 }
@@ -33,6 +37,7 @@ impl Setting {
         match self {
             Self::Word(text) | Self::Limit { text, .. } => text,
             Self::Count(number) => number.to_string(),
+            Self::Size(size) => size.to_string(),
         }
     }
 }
@@ -54,6 +59,12 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
         ("mem-per-cpu", "memory_per_cpu", of.mem_per_cpu.map(|each| limit(each.to_string(), each.mebibytes()))),
         ("nodes", "nodes", word(of.told_nodes().map(|nodes| nodes.to_string()))),
         ("constraint", "constraints", word(of.constraint.clone().map(String::from))),
+        ("prefer", "prefer", word(of.prefer.clone().map(String::from))),
+        ("reservation", "reservation", word(of.reservation.clone().map(String::from))),
+        ("licenses", "licenses", word(of.licenses.clone().map(String::from))),
+        ("tmp", "temporary_disk_per_node", of.tmp.map(Setting::Size)),
+        ("nice", "nice", of.nice.map(|nice| Setting::Count(nice.get()))),
+        ("wckey", "wckey", word(of.wckey.clone().map(String::from))),
         ("time", "time_limit", of.time_limit.map(|time| limit(time.to_string(), time.minutes()))),
     ];
     each.into_iter().filter_map(|(option, field, value)| Some(Asked { option, field, value: value? }))
@@ -85,6 +96,12 @@ pub(super) mod tests {
                 gres: "gpu:2,disk:1".parse().ok(),
                 time_limit: "90".parse().ok(),
                 constraint: "a100&ib".parse().ok(),
+                prefer: "nvme|ssd".parse().ok(),
+                reservation: "course".parse().ok(),
+                licenses: "ansys:2".parse().ok(),
+                tmp: "10G".parse().ok(),
+                nice: "100".parse().ok(),
+                wckey: "w".parse().ok(),
                 exclusive: true,
                 account: "physics".parse().ok(),
                 qos: None,
@@ -109,6 +126,12 @@ pub(super) mod tests {
                 ("mem", "memory_per_node", "512M"),
                 ("nodes", "nodes", "2"),
                 ("constraint", "constraints", "a100&ib"),
+                ("prefer", "prefer", "nvme|ssd"),
+                ("reservation", "reservation", "course"),
+                ("licenses", "licenses", "ansys:2"),
+                ("tmp", "temporary_disk_per_node", "10240M"),
+                ("nice", "nice", "100"),
+                ("wckey", "wckey", "w"),
                 ("time", "time_limit", "90"),
             ]
         );

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::identity::SlurmUser;
 use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::values::{Count, Cpus, Gres, SlurmName, count};
+use gha_slurm_protocol::selection::Licenses;
+use gha_slurm_protocol::values::{Count, Cpus, Gres, Nice, SlurmName, count};
 use serde::{Deserialize, Serialize};
 
 use super::Profile;
@@ -42,6 +43,21 @@ pub struct DynamicLimits {
     /// For slurm-constraint=a100: one of these features, in place of the profile's constraint.
     #[serde(default)]
     pub constraints: Vec<SlurmName>,
+    /// For slurm-prefer=nvme: one of these features, in place of what the profile prefers.
+    #[serde(default)]
+    pub preferences: Vec<SlurmName>,
+    /// For slurm-reservation=course: one of these.
+    #[serde(default)]
+    pub reservations: Vec<SlurmName>,
+    /// For slurm-licenses=ansys:2: the most of each.
+    pub licenses: Option<Licenses>,
+    /// For slurm-tmp=100G.
+    pub tmp: Option<Memory>,
+    /// For slurm-nice=100: from the profile's own up to this.
+    pub nice: Option<Nice>,
+    /// For slurm-wckey=project: one of these.
+    #[serde(default)]
+    pub wckeys: Vec<SlurmName>,
     /// For slurm-user=ada: one of these, with * at the end of a word. The gateway decides who may be whom.
     #[serde(default)]
     pub slurm_users: Vec<String>,
@@ -74,6 +90,12 @@ enum Key {
     Time(TimeLimit),
     Partition,
     Constraint,
+    Prefer,
+    Reservation,
+    Licenses,
+    Tmp(Memory),
+    Nice(Nice),
+    Wckey,
     User,
     Account,
     Qos,
@@ -85,6 +107,8 @@ pub(super) struct Asked {
     pub(super) slurm_user: Option<SlurmUser>,
     /// Whether a label says how much memory.
     pub(super) memory: bool,
+    /// Whether a label names licenses.
+    pub(super) licenses: bool,
 }
 
 impl DynamicLimits {
@@ -118,6 +142,12 @@ impl DynamicLimits {
             "time" => Key::Time(self.time_limit?),
             "partition" if !self.partitions.is_empty() => Key::Partition,
             "constraint" if !self.constraints.is_empty() => Key::Constraint,
+            "prefer" if !self.preferences.is_empty() => Key::Prefer,
+            "reservation" if !self.reservations.is_empty() => Key::Reservation,
+            "licenses" if self.licenses.is_some() => Key::Licenses,
+            "tmp" => Key::Tmp(self.tmp?),
+            "nice" => Key::Nice(self.nice?),
+            "wckey" if !self.wckeys.is_empty() => Key::Wckey,
             "user" if !self.slurm_users.is_empty() => Key::User,
             "account" if !self.accounts.is_empty() => Key::Account,
             "qos" if !self.qoses.is_empty() => Key::Qos,
@@ -173,6 +203,26 @@ impl Ask<'_> {
             }
             Key::Partition => resources.partition = Some(self.one_of(&self.limits.partitions)?),
             Key::Constraint => resources.constraint = Some(self.one_of(&self.limits.constraints)?.into()),
+            Key::Prefer => resources.prefer = Some(self.one_of(&self.limits.preferences)?.into()),
+            Key::Reservation => resources.reservation = Some(self.one_of(&self.limits.reservations)?),
+            Key::Wckey => resources.wckey = Some(self.one_of(&self.limits.wckeys)?),
+            Key::Tmp(limit) => resources.tmp = Some(self.at_most(limit)?),
+            Key::Nice(limit) => {
+                let asked: Nice = self.at_most(limit)?;
+                // To step forward is not a workflow's choice.
+                if let Some(own) = resources.nice.filter(|own| asked < *own) {
+                    return Err(format!("the least is {own}, the profile's own"));
+                }
+                resources.nice = Some(asked);
+            }
+            Key::Licenses if asked_for.licenses => return Err("a job has one label for licenses at most".to_owned()),
+            Key::Licenses => {
+                let asked = self.value.parse::<Licenses>().map_err(|error| error.to_string())?;
+                let limit = self.limits.licenses.as_ref().ok_or("no license is allowed")?;
+                let granted = asked.within(limit).ok_or_else(|| format!("the limit is {limit}"))?;
+                resources.licenses = Some(granted);
+                asked_for.licenses = true;
+            }
             Key::Account => resources.account = Some(self.one_of(&self.limits.accounts)?),
             Key::Qos => resources.qos = Some(self.one_of(&self.limits.qoses)?),
             Key::User => {
@@ -331,6 +381,45 @@ mod tests {
         ] {
             let told = find(labels).unwrap_err().to_string();
             assert!(told.contains(problem), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_else_slurm_knows_is_named_from_a_list_or_within_a_limit() {
+        let text = "[[profile]]\nname = 'p'\nlabels = ['slurm']\nnice = 10\n[profile.dynamic]\nnice = 100\ntmp = '100G'\n\
+                    licenses = 'Ansys:4'\nreservations = ['Course']\nwckeys = ['w']\npreferences = ['nvme']";
+        let profiles = Profiles::parse(text).unwrap();
+        let repository = RepositoryName::try_from("a/b".to_owned()).unwrap();
+        let find = |labels: &[&str]| {
+            let labels = ["slurm"].iter().chain(labels).collect();
+            profiles.find(Wanted::of(&labels, &repository)).map(|found| found.resources)
+        };
+        let all = ["slurm-nice=50", "slurm-tmp=50G", "slurm-licenses=ansys:2", "slurm-reservation=course"];
+        let all = find(&[&all[..], &["slurm-wckey=w", "slurm-prefer=nvme"]].concat()).unwrap();
+        let expected = Resources {
+            nice: "50".parse().ok(),
+            tmp: "50G".parse().ok(),
+            licenses: "Ansys:2".parse().ok(),
+            reservation: "Course".parse().ok(),
+            wckey: "w".parse().ok(),
+            prefer: "nvme".parse().ok(),
+            ..Resources::default()
+        };
+        assert_eq!(all, expected);
+        for labels in [
+            &["slurm-nice=9"][..],
+            &["slurm-nice=101"],
+            &["slurm-nice=-1"],
+            &["slurm-nice=0"],
+            &["slurm-tmp=101G"],
+            &["slurm-licenses=ansys:5"],
+            &["slurm-licenses=matlab"],
+            &["slurm-licenses=ansys:3", "slurm-licenses=ansys:2"],
+            &["slurm-reservation=x"],
+            &["slurm-wckey=x"],
+            &["slurm-prefer=x"],
+        ] {
+            assert!(matches!(find(labels), Err(NotOurs::Dynamic { .. })), "{labels:?}");
         }
     }
 

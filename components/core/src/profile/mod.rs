@@ -27,8 +27,8 @@ use gha_slurm_protocol::identity::{ClusterName, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::selection::Constraint;
-use gha_slurm_protocol::values::{Count, Cpus, Gres, SlurmName, is_plain};
+use gha_slurm_protocol::selection::{Constraint, Licenses};
+use gha_slurm_protocol::values::{Count, Cpus, Gres, Nice, SlurmName, is_plain};
 
 /// So much of a label that is none is told.
 const MOST_TOLD: usize = 100;
@@ -77,6 +77,18 @@ pub struct Profile {
     pub time_limit: Option<TimeLimit>,
     /// Features that its nodes must have, in Slurm's syntax, such as a100&ib or [rack1|rack2].
     pub constraint: Option<Constraint>,
+    /// Features that its nodes get rather than others, in the same syntax; Slurm 22.05 or later.
+    pub prefer: Option<Constraint>,
+    /// Reservation.
+    pub reservation: Option<SlurmName>,
+    /// Licenses in Slurm's syntax, such as ansys:2,matlab.
+    pub licenses: Option<Licenses>,
+    /// Local disk that a node must have.
+    pub tmp: Option<Memory>,
+    /// By how much its Slurm jobs step back behind others.
+    pub nice: Option<Nice>,
+    /// Workload characterization key.
+    pub wckey: Option<SlurmName>,
     /// Whether the Slurm job gets the whole node.
     #[serde(default)]
     pub exclusive: bool,
@@ -439,6 +451,12 @@ impl Profile {
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
             constraint: self.constraint.clone(),
+            prefer: self.prefer.clone(),
+            reservation: self.reservation.clone(),
+            licenses: self.licenses.clone(),
+            tmp: self.tmp,
+            nice: self.nice,
+            wckey: self.wckey.clone(),
             exclusive: self.exclusive,
             ..Resources::default()
         }
@@ -453,7 +471,7 @@ impl Profile {
             [(label, asked)] => Some(self.one_cluster(asked).map_err(|problem| dynamic(label, problem))?),
             [_, (label, _), ..] => return Err(dynamic(label, "a job names one cluster at most".to_owned())),
         };
-        let mut asked = Asked { resources: self.resources(), slurm_user: None, memory: false };
+        let mut asked = Asked { resources: self.resources(), slurm_user: None, memory: false, licenses: false };
         for ask in &asks.asks {
             let refused = |problem| dynamic(ask.label(), problem);
             ask.apply(&mut asked).map_err(refused)?;
