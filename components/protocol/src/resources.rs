@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::amounts::{Memory, TimeLimit};
-use crate::selection::{Constraint, Licenses};
+use crate::selection::{Constraint, Licenses, Nodelist};
 use crate::values::{Count, Cpus, Gres, Nice, SlurmName};
 
 /// A field of a request that is not the value it should be.
@@ -98,6 +98,10 @@ resources! {
     constraint: Constraint, constraint;
     /// Features that it gets rather than others, where there is a choice.
     prefer: Constraint, prefer;
+    /// Nodes that it gets, all of them.
+    nodelist: Nodelist, nodelist;
+    /// Nodes that it does not get.
+    exclude: Nodelist, exclude;
     /// Reservation.
     reservation: SlurmName, reservation;
     /// Licenses, such as `ansys:2`.
@@ -123,6 +127,9 @@ impl Resources {
         if self.constraint.as_ref().and_then(Constraint::nodes).is_some_and(|counted| counted > nodes) {
             return wrong("constraint", format!("counts more nodes than the {nodes} that are asked for"));
         }
+        if self.nodelist.as_ref().is_some_and(|list| list.nodes() > nodes) {
+            return wrong("nodelist", format!("names more nodes than the {nodes} that are asked for"));
+        }
         if self.prefer.as_ref().is_some_and(|prefer| prefer.nodes().is_some()) {
             return wrong("prefer", "cannot count nodes".to_owned());
         }
@@ -143,8 +150,9 @@ impl Resources {
     /// always told, so that no part of a request adds nodes that no limit counts.
     pub fn told_nodes(&self) -> Option<u32> {
         let counted = self.constraint.as_ref().and_then(Constraint::nodes);
+        let named = self.nodelist.as_ref().map(Nodelist::nodes);
         let tasks = self.ntasks.or(self.ntasks_per_node).map(|_| 1);
-        self.nodes.map(Count::get).or(counted).or(tasks)
+        self.nodes.map(Count::get).or(counted.max(named)).or(tasks)
     }
 
     /// How many nodes it gets.
@@ -196,7 +204,7 @@ mod tests {
     use super::*;
 
     /// Each field with a value that it takes and one that it does not.
-    const FIELDS: [(&str, &str, &str); 19] = [
+    const FIELDS: [(&str, &str, &str); 21] = [
         ("cpus", "2", "70000"),
         ("nodes", "2", "1-2"),
         ("ntasks", "4", "0"),
@@ -209,6 +217,8 @@ mod tests {
         ("gres", "gpu:a100:2", "gpu=2"),
         ("constraint", "a100&ib", "a100&"),
         ("prefer", "nvme|ssd", "nvme|"),
+        ("nodelist", "node[01-04,7]", "node[4-1]"),
+        ("exclude", "n1,n2", "/etc/passwd"),
         ("reservation", "maintenance_1", "a,b"),
         ("licenses", "ansys:2,matlab:1", "ansys=2"),
         ("tmp", "1024M", "1P"),
@@ -269,6 +279,7 @@ mod tests {
         assert_eq!((tasks.told_nodes(), tasks.total_tasks(), tasks.total_cpus()), (Some(2), 8, 16));
         let each = read(json!({"nodes": "2", "cpus": "4", "mem_per_cpu": "1G"})).unwrap();
         assert_eq!(each.total_memory(), Some(8 * 1024));
+        assert_eq!(read(json!({"nodelist": "n[1-4]", "cpus": "2"})).unwrap().total_cpus(), 8);
         let alone = read(json!({"ntasks": "6"})).unwrap();
         assert_eq!((alone.told_nodes(), alone.total_cpus()), (Some(1), 6), "on one node");
         let most = read(json!({"nodes": "65535", "ntasks_per_node": "65535", "cpus": "65535"})).unwrap();
@@ -282,6 +293,8 @@ mod tests {
             (json!({"ntasks": "4", "constraint": "[a*2&b*3]"}), "ntasks"),
             (json!({"memory": "2G", "mem_per_cpu": "1G"}), "mem_per_cpu"),
             (json!({"prefer": "a*2"}), "prefer"),
+            (json!({"nodes": "1", "nodelist": "n[1-2]"}), "nodelist"),
+            (json!({"nodelist": "n[1-2]", "ntasks": "1"}), "ntasks"),
             (json!({"nodes": "3", "ntasks": "2"}), "ntasks"),
             (json!({"nodes": "2", "ntasks_per_node": "2", "ntasks": "5"}), "ntasks"),
         ] {

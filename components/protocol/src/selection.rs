@@ -95,7 +95,70 @@ fn one_license(text: &str) -> Option<(&str, u32)> {
     (named(own) && named(server)).then_some((name, count(number)?))
 }
 
-text_value!(Constraint Licenses);
+/// Names of nodes as Slurm's `--nodelist` takes them, such as `node[01-04,7],big1`. A path to a file, which sbatch would
+/// read, is none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Nodelist(String);
+
+impl Nodelist {
+    /// How many nodes it names.
+    pub fn nodes(&self) -> u32 {
+        named_nodes(&self.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl TryFrom<String> for Nodelist {
+    type Error = MalformedValue;
+
+    fn try_from(text: String) -> Result<Self, MalformedValue> {
+        match text.len() <= 1024 && named_nodes(&text).is_some() {
+            true => Ok(Self(text)),
+            false => Err(MalformedValue("must be names of nodes, such as node[01-04,7],big1")),
+        }
+    }
+}
+
+/// Names with commas between them, of which each may have ranges in brackets.
+fn named_nodes(text: &str) -> Option<u32> {
+    let (mut rest, mut nodes) = (text, 0_u32);
+    loop {
+        let mut those = 1_u32;
+        let mut begun = false;
+        loop {
+            let end = rest.find(|letter: char| "[],".contains(letter)).unwrap_or(rest.len());
+            let (name, after) = rest.split_at_checked(end)?;
+            // What begins with brackets has no name, and what begins with a dash is an option.
+            let named = is_plain(name, b"-_.", 64) && (begun || !name.starts_with(['-', '.']));
+            if !named && (!begun || !name.is_empty()) {
+                return None;
+            }
+            begun = true;
+            rest = after;
+            let Some(after) = rest.strip_prefix('[') else { break };
+            let (ranges, after) = after.split_once(']')?;
+            let in_brackets =
+                ranges.split(',').map(range).try_fold(0_u32, |all, one| Some(all.saturating_add(one?)))?;
+            those = those.saturating_mul(in_brackets);
+            rest = after;
+        }
+        nodes = nodes.saturating_add(those);
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return rest.is_empty().then_some(nodes),
+        }
+    }
+}
+
+/// How many numbers `7` or `01-04` are.
+fn range(text: &str) -> Option<u32> {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u32>().ok())?;
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    digits(last)?.checked_sub(digits(first)?)?.checked_add(1)
+}
+
+text_value!(Constraint Licenses Nodelist);
 
 /// The nodes that an expression counts; the outer `None` is for what is no expression.
 fn nodes_of(text: &str) -> Option<Option<u32>> {
@@ -160,6 +223,43 @@ mod tests {
         }
         for bad in ["", ",", "a,", "a:", "a:0", "a:x", ":1", "a@", "@b", "a@b@c", "-a", "a|b", "a b", "a:1:2", "a=1"] {
             assert!(bad.parse::<Licenses>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn nodes_of_a_list_are_counted() {
+        for (text, nodes) in
+            [("n1", 1), ("n1,n2", 2), ("n[1-4]", 4), ("n[01-04,7],big1", 6), ("r[1-2]n[1-3]-ib", 6), ("a-1.b_c", 1)]
+        {
+            assert_eq!(text.parse::<Nodelist>().unwrap().nodes(), nodes, "{text}");
+        }
+        for bad in [
+            "",
+            ",",
+            "n1,",
+            ",n1",
+            "-n1",
+            "n1,-n2",
+            "n1,--uid=0",
+            "/etc/passwd",
+            "./x",
+            "n[",
+            "n]",
+            "n[]",
+            "n[a]",
+            "n[2-1]",
+            "n[1-]",
+            "n[-1]",
+            "[1-2]",
+            "n[[1]]",
+            "n 1",
+            "n1;n2",
+            "n*",
+            "^n1",
+            "n[1-99999999999]",
+            "n\n1",
+        ] {
+            assert!(bad.parse::<Nodelist>().is_err(), "{bad:?}");
         }
     }
 

@@ -25,6 +25,8 @@ pub(super) enum Setting {
     Word(String),
     /// A number, plain in every version of the REST API.
     Count(u32),
+    /// Names of nodes.
+    Nodes(String),
     /// MiB, a plain number in every version of the REST API.
     Size(Memory),
     /// What could be without limit in the REST API, and is a text to sbatch.
@@ -35,7 +37,7 @@ impl Setting {
     /// As sbatch reads it.
     pub(super) fn into_text(self) -> String {
         match self {
-            Self::Word(text) | Self::Limit { text, .. } => text,
+            Self::Word(text) | Self::Nodes(text) | Self::Limit { text, .. } => text,
             Self::Count(number) => number.to_string(),
             Self::Size(size) => size.to_string(),
         }
@@ -60,6 +62,8 @@ pub(super) fn asked(job: &JobSpec) -> impl Iterator<Item = Asked> {
         ("nodes", "nodes", word(of.told_nodes().map(|nodes| nodes.to_string()))),
         ("constraint", "constraints", word(of.constraint.clone().map(String::from))),
         ("prefer", "prefer", word(of.prefer.clone().map(String::from))),
+        ("nodelist", "required_nodes", of.nodelist.clone().map(|list| Setting::Nodes(list.into()))),
+        ("exclude", "excluded_nodes", of.exclude.clone().map(|list| Setting::Nodes(list.into()))),
         ("reservation", "reservation", word(of.reservation.clone().map(String::from))),
         ("licenses", "licenses", word(of.licenses.clone().map(String::from))),
         ("tmp", "temporary_disk_per_node", of.tmp.map(Setting::Size)),
@@ -97,6 +101,8 @@ pub(super) mod tests {
                 time_limit: "90".parse().ok(),
                 constraint: "a100&ib".parse().ok(),
                 prefer: "nvme|ssd".parse().ok(),
+                nodelist: "n[1-2]".parse().ok(),
+                exclude: "n3".parse().ok(),
                 reservation: "course".parse().ok(),
                 licenses: "ansys:2".parse().ok(),
                 tmp: "10G".parse().ok(),
@@ -127,6 +133,8 @@ pub(super) mod tests {
                 ("nodes", "nodes", "2"),
                 ("constraint", "constraints", "a100&ib"),
                 ("prefer", "prefer", "nvme|ssd"),
+                ("nodelist", "required_nodes", "n[1-2]"),
+                ("exclude", "excluded_nodes", "n3"),
                 ("reservation", "reservation", "course"),
                 ("licenses", "licenses", "ansys:2"),
                 ("tmp", "temporary_disk_per_node", "10240M"),

@@ -27,7 +27,7 @@ use gha_slurm_protocol::identity::{ClusterName, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::selection::{Constraint, Licenses};
+use gha_slurm_protocol::selection::{Constraint, Licenses, Nodelist};
 use gha_slurm_protocol::values::{Count, Cpus, Gres, Nice, SlurmName, is_plain};
 
 /// So much of a label that is none is told.
@@ -79,6 +79,10 @@ pub struct Profile {
     pub constraint: Option<Constraint>,
     /// Features that its nodes get rather than others, in the same syntax; Slurm 22.05 or later.
     pub prefer: Option<Constraint>,
+    /// Nodes that its Slurm jobs get, all of them, in Slurm's syntax, such as node[01-04].
+    pub nodelist: Option<Nodelist>,
+    /// Nodes that they do not get.
+    pub exclude: Option<Nodelist>,
     /// Reservation.
     pub reservation: Option<SlurmName>,
     /// Licenses in Slurm's syntax, such as ansys:2,matlab.
@@ -452,6 +456,8 @@ impl Profile {
             time_limit: self.time_limit,
             constraint: self.constraint.clone(),
             prefer: self.prefer.clone(),
+            nodelist: self.nodelist.clone(),
+            exclude: self.exclude.clone(),
             reservation: self.reservation.clone(),
             licenses: self.licenses.clone(),
             tmp: self.tmp,

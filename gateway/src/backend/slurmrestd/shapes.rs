@@ -79,6 +79,13 @@ impl Version {
         let knows = |field: &str| field != "prefer" || self >= Self::FIRST_WITH_PREFER;
         for one in asked(job).filter(|one| knows(one.field)) {
             let value = match one.value {
+                // Measured on 22.05: up to v0.0.38 they have other names, and are words.
+                Setting::Nodes(text) if self < Self::FIRST_WITH_OBJECTS => {
+                    let name = if one.field == "required_nodes" { "nodelist" } else { "exclude_nodes" };
+                    set(name, Some(text.into()));
+                    continue;
+                }
+                Setting::Nodes(text) => json!([text]),
                 Setting::Word(text) => text.into(),
                 Setting::Count(number) => number.into(),
                 Setting::Size(size) => size.mebibytes().into(),
