@@ -133,6 +133,10 @@ impl Resources {
         if self.prefer.as_ref().is_some_and(|prefer| prefer.nodes().is_some()) {
             return wrong("prefer", "cannot count nodes".to_owned());
         }
+        // Measured on 22.05: where it can, Slurm takes what is preferred in place of what is required.
+        if self.prefer.is_some() && self.constraint.is_some() {
+            return wrong("prefer", "cannot be used together with constraint, which Slurm would pass over".to_owned());
+        }
         if self.memory.is_some() && self.mem_per_cpu.is_some() {
             return wrong("mem_per_cpu", "cannot be used together with memory".to_owned());
         }
@@ -293,6 +297,7 @@ mod tests {
             (json!({"ntasks": "4", "constraint": "[a*2&b*3]"}), "ntasks"),
             (json!({"memory": "2G", "mem_per_cpu": "1G"}), "mem_per_cpu"),
             (json!({"prefer": "a*2"}), "prefer"),
+            (json!({"prefer": "a", "constraint": "b"}), "prefer"),
             (json!({"nodes": "1", "nodelist": "n[1-2]"}), "nodelist"),
             (json!({"nodelist": "n[1-2]", "ntasks": "1"}), "ntasks"),
             (json!({"nodes": "3", "ntasks": "2"}), "ntasks"),
