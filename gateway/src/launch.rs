@@ -175,32 +175,47 @@ pub(crate) fn within(settings: &UserSettings, asked: &Resources) -> Result<Resou
     }
     granted.account = one_of("account", asked.account.as_ref(), settings.account.as_ref(), &settings.accounts)?;
     granted.qos = one_of("qos", asked.qos.as_ref(), settings.qos.as_ref(), &settings.qoses)?;
-    let over = |what: &str, limit: &dyn fmt::Display| format!("{what} than the {limit} that this Slurm user may have");
-    if let (Some(asked), Some(limit)) = (asked.cpus, limits.cpus)
-        && asked > limit
+    granted.reservation = one_of("reservation", asked.reservation.as_ref(), None, &settings.reservations)?;
+    granted.wckey = one_of("wckey", asked.wckey.as_ref(), None, &settings.wckeys)?;
+    if let (Some(asked), Some(limit)) = (&asked.licenses, &limits.licenses) {
+        let problem = || format!("more than {limit}, which this Slurm user may have");
+        granted.licenses = Some(asked.within(limit).ok_or_else(|| rejected("licenses", problem()))?);
+    }
+    // What is per node, or per task, counts as often as there are nodes or tasks.
+    let nodes = asked.total_nodes();
+    let over = |what: &str, limit: &dyn fmt::Display| {
+        let all = if nodes > 1 { format!(", on its {nodes} nodes together,") } else { String::new() };
+        format!("{what}{all} than the {limit} that this Slurm user may have")
+    };
+    if let Some(limit) = limits.cpus
+        && asked.total_cpus() > limit.get().into()
     {
         return Err(rejected("cpus", over("more", &limit)));
     }
-    granted.memory = match (asked.memory, limits.memory) {
-        (Some(asked), Some(limit)) if asked > limit => return Err(rejected("memory", over("more", &limit))),
-        (asked, limit) => asked.or(limit),
-    };
+    if let Some(limit) = limits.memory {
+        let field = if asked.mem_per_cpu.is_some() { "mem_per_cpu" } else { "memory" };
+        match asked.total_memory() {
+            // By itself Slurm may give a task more than one, as by DefCpuPerGPU.
+            _ if asked.mem_per_cpu.is_some() && asked.cpus.is_none() => {
+                return Err(rejected(field, "needs cpus, because this Slurm user has a limit on memory"));
+            }
+            Some(total) if total > limit.mebibytes() => return Err(rejected(field, over("more", &limit))),
+            Some(_) => {}
+            None => granted.memory = Some(limit.share(nodes).ok_or_else(|| rejected("memory", over("more", &limit)))?),
+        }
+    }
     granted.time_limit = match (asked.time_limit, limits.time) {
         (Some(asked), Some(limit)) if asked > limit => {
             return Err(rejected("duration", over("longer", &format!("{limit} minutes"))));
         }
         (asked, limit) => asked.or(limit),
     };
-    if let (Some(limit), Some(gres)) = (limits.gpus, &asked.gres) {
-        let count = |names: &[&str]| {
-            let those = gres.each().filter(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
-            those.map(|(_, count)| count).fold(0, u32::saturating_add)
-        };
-        if count(&["gpu"]) > limit {
+    if let Some(limit) = limits.gpus {
+        if asked.total_gres(&["gpu"]) > limit.into() {
             return Err(rejected("gres", over("more", &format!("{limit} GPUs"))));
         }
         // How many of them make a GPU is the site's to know.
-        if count(&["shard", "mps"]) > 0 {
+        if asked.total_gres(&["shard", "mps"]) > 0 {
             return Err(rejected("gres", "parts of GPUs are not for a Slurm user with a limit on GPUs".to_owned()));
         }
     }
@@ -313,7 +328,8 @@ mod tests {
     fn settings_fill_in_and_limit() {
         let settings: UserSettings = serde_json::from_value(json!({
             "partition": "gha", "partitions": ["big"], "account": "physics", "accounts": ["lab"], "qoses": ["high"],
-            "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false},
+            "limits": {"cpus": 8, "memory": "16G", "gpus": 2, "time": "120", "exclusive": false, "licenses": "ansys:2"},
+            "reservations": ["course"],
         }))
         .unwrap();
         let asked = |changes: Value| launch(changes).unwrap().resources;
@@ -323,12 +339,20 @@ mod tests {
         assert_eq!((granted.account, granted.qos), ("physics".parse().ok(), None));
         let named = within(&settings, &asked(json!({"account": "lab", "qos": "high"}))).unwrap();
         assert_eq!((named.account, named.qos), ("lab".parse().ok(), "high".parse().ok()));
-        let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "duration": "120"});
+        let four = within(&settings, &asked(json!({"constraint": "[a*2&b*2]", "cpus": "2"}))).unwrap();
+        assert_eq!(four.memory.unwrap().mebibytes(), 4_096, "the limit is for all nodes together");
+        let each = within(&settings, &asked(json!({"cpus": "4", "mem_per_cpu": "4G"}))).unwrap();
+        assert_eq!((each.memory, each.mem_per_cpu), (None, "4G".parse().ok()), "no memory per node besides");
+        let most = json!({"partition": "big", "account": "physics", "cpus": "8", "memory": "16G", "gres": "gpu:a100:2,disk:9", "licenses": "ansys:2", "reservation": "course", "duration": "120"});
         within(&settings, &asked(most)).unwrap();
         for (changes, field) in [
             (json!({"partition": "secret"}), "partition"),
             (json!({"account": "chemistry"}), "account"),
             (json!({"qos": "normal"}), "qos"),
+            (json!({"reservation": "other"}), "reservation"),
+            (json!({"wckey": "w"}), "wckey"),
+            (json!({"licenses": "ansys:3"}), "licenses"),
+            (json!({"licenses": "matlab"}), "licenses"),
             (json!({"cpus": "9"}), "cpus"),
             (json!({"memory": "17G"}), "memory"),
             (json!({"duration": "2:00:01"}), "duration"),
@@ -338,6 +362,17 @@ mod tests {
             (json!({"gres": "shard:1"}), "gres"),
             (json!({"gres": "mps:100"}), "gres"),
             (json!({"exclusive": "true"}), "exclusive"),
+            (json!({"nodes": "9"}), "cpus"),
+            (json!({"nodes": "4", "cpus": "3"}), "cpus"),
+            (json!({"nodes": "2", "ntasks_per_node": "5"}), "cpus"),
+            (json!({"ntasks": "5", "cpus": "2"}), "cpus"),
+            (json!({"nodes": "2", "memory": "9G"}), "memory"),
+            (json!({"nodes": "2", "cpus": "4", "mem_per_cpu": "3G"}), "mem_per_cpu"),
+            (json!({"mem_per_cpu": "1G"}), "mem_per_cpu"),
+            (json!({"nodes": "3", "gres": "gpu:a100:1"}), "gres"),
+            (json!({"constraint": "[a*2&b*2]", "cpus": "3"}), "cpus"),
+            (json!({"constraint": "[a*2&b*2]", "memory": "5G"}), "memory"),
+            (json!({"constraint": "[a*2&b*2]", "gres": "gpu:1"}), "gres"),
         ] {
             assert_eq!(within(&settings, &asked(changes)).unwrap_err().field, field);
         }

@@ -157,6 +157,8 @@ async fn on_a_real_slurm() {
     outages_lose_nothing_and_double_nothing(&site).await;
     stage("sbatch");
     the_same_by_sbatch(&site).await;
+    stage("several nodes");
+    several_nodes_with_one_runner(&site).await;
     stage("burst");
     a_burst_runs_once_each(&site).await;
     stage("expired token");
@@ -387,7 +389,7 @@ async fn two_users_see_nothing_of_each_other(site: &Site) {
             site.cluster.run(other, &script),
             site.cluster.run(
                 other,
-                &["bash", "-c", "cat /tmp/gha-slurm-cluster-*/spool/*/* /tmp/gha-slurm-cluster-*/ctld/*/*/*"],
+                &["bash", "-c", "cat /tmp/gha-slurm-cluster-*/spool/*/*/* /tmp/gha-slurm-cluster-*/ctld/*/*/*"],
             ),
             site.cluster.run(other, &["cat", &log]),
             site.cluster.run(other, &["bash", "-c", &format!("ls {}/scratch/*/", site.folder.path().display())]),
@@ -464,6 +466,41 @@ async fn the_same_by_sbatch(site: &Site) {
     let (status, answer) = post_json(&gateway.url, "/runner/start", &refused).await;
     assert!(status == 422 && answer["message"].as_str().unwrap().contains("invalid partition"), "{status} {answer}");
     assert_eq!(post_json(&gateway.url, "/runner/cancel", &json!({"launch": format!("{job}-1")})).await.0, 200);
+}
+
+async fn several_nodes_with_one_runner(site: &Site) {
+    let asked = json!({
+        "partition": "big", "nodes": "2", "ntasks": "4", "ntasks_per_node": "2", "constraint": "[first*1&second*1]",
+        "mem_per_cpu": "100M", "cpus": "1", "licenses": "ansys:2", "nice": "100",
+    });
+    for changes in ["", "sbatch"] {
+        let _gateway = site.gateway(changes, asked.clone());
+        let (job, id) = site.queue(ONE).await;
+        site.ends(30, &id, "COMPLETED").await;
+        assert!(site.done(job), "{:?}", site.app.github.job(job));
+        let shown = site.cluster.job(&id);
+        for fact in [
+            "NumNodes=2",
+            "NumTasks=4",
+            "Features=[first*1&second*1]",
+            "MinMemoryCPU=100M",
+            "Licenses=ansys:2",
+            "Nice=100",
+        ] {
+            assert!(shown.contains(fact), "{changes}: {fact}: {shown}");
+        }
+        let log = std::fs::read_to_string(format!("/home/ghaslurm1/gha-slurm-{id}.out")).unwrap();
+        assert_eq!(log.matches("Running job: build").count(), 1, "one runner: {log}");
+    }
+    let _gateway = site.gateway("sbatch", json!({"partition": "big", "constraint": "second&ib"}));
+    let (_, id) = site.queue(ONE).await;
+    site.ends(30, &id, "COMPLETED").await;
+    let shown = site.cluster.job(&id);
+    assert!(shown.contains("NodeList=second\n") && shown.contains("NumNodes=1"), "{shown}");
+    let _gateway = site.gateway("", json!({"partition": "big", "nodelist": "second", "prefer": "ib"}));
+    let (_, id) = site.queue(ONE).await;
+    site.ends(30, &id, "COMPLETED").await;
+    assert!(site.cluster.job(&id).contains("NodeList=second\n"), "{}", site.cluster.job(&id));
 }
 
 async fn slurms_expected_start_is_passed_on(site: &Site) {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use crate::optional::Need;
 
-/// A Slurm of one node, started for one test by `cluster.sh` and gone with it.
+/// A Slurm of two nodes, started for one test by `cluster.sh` and gone with it.
 pub(crate) struct Cluster {
     pub(crate) folder: PathBuf,
     /// slurmrestd's URL.

@@ -1,5 +1,6 @@
 #!/bin/bash
-# A private Slurm of one node for tests: munge, slurmctld, slurmd and slurmrestd on loopback, and two users.
+# A private Slurm for tests: munge, slurmctld, slurmrestd and two slurmds on loopback, and two users. The second node is in
+# the partition `big` only.
 #
 #   cluster.sh up FOLDER     starts it, as root, and prints what to export
 #   cluster.sh down FOLDER   stops it and removes the folder
@@ -39,7 +40,7 @@ start() {
                 --pid-file="$B/munge/munged.pid" --log-file="$B/munge/munged.log" --seed-file="$B/munge/munged.seed"
             ;;
         slurmctld) slurmctld -i ;;
-        slurmd) slurmd ;;
+        slurmd-*) slurmd -N "${1#slurmd-}" ;;
         slurmrestd)
             SLURM_JWT=daemon SLURMRESTD_SECURITY=disable_unshare_files,disable_unshare_sysv \
                 setsid runuser -u slurmrestd -- slurmrestd -a rest_auth/jwt \
@@ -63,7 +64,7 @@ stop() {
 pid_file() { if [[ $1 == munged ]]; then echo "$B/munge/munged.pid"; else echo "$B/pid/$1.pid"; fi; }
 
 up() {
-    local user ctld slurmd
+    local user ctld slurmd second
     getent hosts "$H" >/dev/null || echo "127.0.0.1 $H" >>/etc/hosts
     for user in slurm munge slurmrestd; do id "$user" &>/dev/null || useradd --system "$user"; done
     for user in ghaslurm1 ghaslurm2; do id "$user" &>/dev/null || useradd --create-home --shell /bin/bash "$user"; done
@@ -76,7 +77,7 @@ up() {
     head -c 32 /dev/urandom >"$B/jwt_hs256.key"
     chown slurm "$B/jwt_hs256.key" && chmod 0600 "$B/jwt_hs256.key"
     free_port >"$B/rest.port"
-    ctld=$(free_port) slurmd=$(free_port)
+    ctld=$(free_port) slurmd=$(free_port) second=$(free_port)
     cat >"$B/slurm.conf" <<CONF
 ClusterName=ghaslurm
 SlurmctldHost=$H(127.0.0.1)
@@ -90,11 +91,11 @@ CredType=cred/munge
 AuthAltTypes=auth/jwt
 AuthAltParameters=jwt_key=$B/jwt_hs256.key
 StateSaveLocation=$B/ctld
-SlurmdSpoolDir=$B/spool
+SlurmdSpoolDir=$B/spool/%n
 SlurmctldPidFile=$B/pid/slurmctld.pid
-SlurmdPidFile=$B/pid/slurmd.pid
+SlurmdPidFile=$B/pid/slurmd-%n.pid
 SlurmctldLogFile=$B/log/slurmctld.log
-SlurmdLogFile=$B/log/slurmd.log
+SlurmdLogFile=$B/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -115,18 +116,21 @@ MessageTimeout=5
 Waittime=0
 RebootProgram=/bin/false
 GresTypes=fpga
-NodeName=$H NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 Gres=fpga:2 State=UNKNOWN
+NodeName=$H NodeAddr=127.0.0.1 CPUs=16 RealMemory=4000 Gres=fpga:2 Feature=first,ib State=UNKNOWN
+NodeName=second NodeHostname=$H NodeAddr=127.0.0.1 Port=$second CPUs=16 RealMemory=4000 Feature=second,ib State=UNKNOWN
+Licenses=ansys:4
 PartitionName=gha Nodes=$H Default=YES MaxTime=INFINITE State=UP
-PartitionName=big Nodes=$H MaxTime=INFINITE State=UP
+PartitionName=big Nodes=$H,second MaxTime=INFINITE State=UP
 PartitionName=short Nodes=$H MaxTime=1 State=UP
 CONF
     echo "NodeName=$H Name=fpga Count=2" >"$B/gres.conf"
     case $(slurmctld -V) in *' 2'[012].*) ;; *) echo CgroupPlugin=disabled >"$B/cgroup.conf" ;; esac
     start munged
     start slurmctld
-    start slurmd
+    start "slurmd-$H"
+    start slurmd-second
     wait_for scontrol ping
-    wait_for bash -c "sinfo -h -o %T | grep -q idle"
+    wait_for bash -c '[[ $(sinfo -h -N -o %T | sort -u) == idle ]]'
     start slurmrestd
     echo "SLURM_CONF=$B/slurm.conf"
     echo "SLURMRESTD_URL=http://127.0.0.1:$(cat "$B/rest.port")"
@@ -137,7 +141,7 @@ case $command in
     down)
         scancel --user ghaslurm1 2>/dev/null || true
         scancel --user ghaslurm2 2>/dev/null || true
-        for daemon in slurmrestd slurmd slurmctld munged; do stop "$daemon" "$(pid_file "$daemon")"; done
+        for daemon in slurmrestd "slurmd-$H" slurmd-second slurmctld munged; do stop "$daemon" "$(pid_file "$daemon")"; done
         rm -rf -- "$B"
         ;;
     stop) stop "$3" "$(pid_file "$3")" ;;

@@ -30,6 +30,11 @@ impl Memory {
     pub fn mebibytes(self) -> u64 {
         self.0
     }
+
+    /// A share of it, of so many; `None` for less than 1 MiB.
+    pub fn share(self, of: u32) -> Option<Self> {
+        self.0.checked_div(of.into()).filter(|share| *share > 0).map(Self)
+    }
 }
 
 impl fmt::Display for Memory {

@@ -16,5 +16,6 @@ pub mod labels;
 pub mod messages;
 pub mod resources;
 pub mod secret;
+pub mod selection;
 pub mod slurm_job;
 pub mod values;

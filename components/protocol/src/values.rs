@@ -47,44 +47,67 @@ impl TryFrom<String> for SlurmName {
     }
 }
 
-/// How many CPUs a task gets: 1 to 65,535, the range of Slurm's `cpus_per_task`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Cpus(u16);
+macro_rules! number_value {
+    ($(#[$doc:meta])* $name:ident to $most:literal, $problem:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "u32", into = "u32")]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        pub struct $name(u32);
 
-impl Cpus {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0.into()
-    }
-}
-
-impl TryFrom<u32> for Cpus {
-    type Error = MalformedValue;
-
-    fn try_from(number: u32) -> Result<Self, MalformedValue> {
-        match u16::try_from(number) {
-            Ok(number) if number > 0 => Ok(Self(number)),
-            _ => Err(MalformedValue("must be a number of CPUs from 1 to 65535")),
+        impl $name {
+            /// The number.
+            pub fn get(self) -> u32 {
+                self.0
+            }
         }
-    }
+
+        impl TryFrom<u32> for $name {
+            type Error = MalformedValue;
+
+            fn try_from(number: u32) -> Result<Self, MalformedValue> {
+                match number {
+                    1..=$most => Ok(Self(number)),
+                    _ => Err(MalformedValue($problem)),
+                }
+            }
+        }
+
+        impl From<$name> for u32 {
+            fn from(value: $name) -> Self {
+                value.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = MalformedValue;
+
+            fn from_str(text: &str) -> Result<Self, MalformedValue> {
+                count(text).ok_or(MalformedValue($problem))?.try_into()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
 }
 
-impl From<Cpus> for u32 {
-    fn from(cpus: Cpus) -> Self {
-        cpus.get()
-    }
+number_value! {
+    /// How many CPUs a task gets: 1 to 65,535, the range of Slurm's `cpus_per_task`.
+    Cpus to 65_535, "must be a number of CPUs from 1 to 65535"
 }
 
-impl FromStr for Cpus {
-    type Err = MalformedValue;
+number_value! {
+    /// How many nodes or tasks a Slurm job gets: 1 to 65,535, the range of Slurm's `tasks_per_node`.
+    Count to 65_535, "must be a number from 1 to 65535"
+}
 
-    fn from_str(text: &str) -> Result<Self, MalformedValue> {
-        count(text)
-            .and_then(|number| number.try_into().ok())
-            .ok_or(MalformedValue("must be a number of CPUs from 1 to 65535"))
-    }
+number_value! {
+    /// By how much a Slurm job steps back behind others: what Slurm calls nice. Whoever asks cannot step forward.
+    Nice to 2_147_483_645, "must be a number from 1 to 2147483645"
 }
 
 /// Generic resources as Slurm's `--gres` takes them: `name`, `name:count` or `name:type[:count]`, separated by commas,
@@ -98,6 +121,11 @@ impl Gres {
     /// `gpu:COUNT`.
     pub fn gpus(count: u32) -> Self {
         Self(format!("gpu:{count}"))
+    }
+
+    /// `gpu:KIND:COUNT`.
+    pub fn gpus_of(kind: &SlurmName, count: u32) -> Self {
+        Self(format!("gpu:{kind}:{count}"))
     }
 
     /// The text, as Slurm reads it.
@@ -148,6 +176,7 @@ pub fn count(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| digits && *number > 0)
 }
 
+/// What a value of a text has: its text, and how it is read from one.
 macro_rules! text_value {
     ($($name:ident)*) => {$(
         impl fmt::Display for $name {
@@ -172,13 +201,9 @@ macro_rules! text_value {
     )*};
 }
 
-text_value!(SlurmName Gres);
+pub(crate) use text_value;
 
-impl fmt::Display for Cpus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+text_value!(SlurmName Gres);
 
 #[cfg(test)]
 mod tests {

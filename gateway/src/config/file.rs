@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use gha_slurm_protocol::amounts::{Memory, TimeLimit};
 use gha_slurm_protocol::secret::Secret;
+use gha_slurm_protocol::selection::Licenses;
 use gha_slurm_protocol::values::{Cpus, SlurmName};
 use serde::Deserialize;
 
@@ -124,6 +125,12 @@ pub struct UserSettings {
     /// Qualities of service that a request may name besides.
     #[serde(default)]
     pub qoses: Vec<SlurmName>,
+    /// Reservations that a request may name.
+    #[serde(default)]
+    pub reservations: Vec<SlurmName>,
+    /// Workload characterization keys that a request may name.
+    #[serde(default)]
+    pub wckeys: Vec<SlurmName>,
     /// Partition of a request that names none.
     pub partition: Option<SlurmName>,
     /// Partitions that a request may name; the default one is always among them. Empty: only the default one, or any
@@ -147,6 +154,8 @@ pub struct Limits {
     pub memory: Option<Memory>,
     /// GPUs.
     pub gpus: Option<u32>,
+    /// Licenses, the most of each; no others.
+    pub licenses: Option<Licenses>,
     /// Run time. A request that names none gets this much.
     #[serde(default, deserialize_with = "text_or_minutes")]
     pub time: Option<TimeLimit>,

@@ -131,7 +131,10 @@ pub(crate) fn exports(environment: &[(String, Secret)]) -> String {
 pub(crate) fn with_import(script: &str) -> String {
     let comments = script.split_inclusive('\n').take_while(|line| line.starts_with('#'));
     let (before, after) = script.split_at(comments.map(str::len).sum());
-    format!("{before}if [[ -n ${{{EXPORTS}:-}} ]]; then eval \"${EXPORTS}\" && unset {EXPORTS}; fi\n{after}")
+    // By SLURM_EXPORT_ENV, which is sbatch's --export, srun in a step would give its tasks that variable alone.
+    format!(
+        "{before}if [[ -n ${{{EXPORTS}:-}} ]]; then eval \"${EXPORTS}\" && unset {EXPORTS} SLURM_EXPORT_ENV; fi\n{after}"
+    )
 }
 
 #[cfg(test)]
@@ -188,9 +191,17 @@ mod tests {
     fn an_environment_survives_a_shell() {
         let environment = [("A", "it's"), ("B", "two\nlines"), ("PATH", "/usr/bin:/bin")];
         let environment = environment.map(|(name, value)| (name.to_owned(), Secret::new(value)));
-        let script = with_import("#!/bin/bash\nprintf '%s,%s,%s' \"$A\" \"$B\" \"${GHA_SLURM_EXPORTS-gone}\"\n");
+        let script = with_import(
+            "#!/bin/bash\nprintf '%s,%s,%s' \"$A\" \"$B\" \"${GHA_SLURM_EXPORTS-${SLURM_EXPORT_ENV-gone}}\"\n",
+        );
         let mut bash = std::process::Command::new("/bin/bash");
-        let output = bash.env_clear().env(EXPORTS, exports(&environment)).args(["-c", &script]).output().unwrap();
+        let output = bash
+            .env_clear()
+            .env(EXPORTS, exports(&environment))
+            .env("SLURM_EXPORT_ENV", EXPORTS)
+            .args(["-c", &script])
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "it's,two\nlines,gone");
     }
 

@@ -62,17 +62,11 @@ pub struct ClusterLimits {
 impl ClusterLimits {
     /// Whether a launch that asks for this may go there. What it does not ask for, the cluster's own defaults give.
     pub fn allow(&self, asked: &Resources) -> bool {
-        fn within<T: PartialOrd>(asked: Option<T>, limit: Option<T>) -> bool {
-            !matches!((asked, limit), (Some(asked), Some(limit)) if asked > limit)
-        }
-        let gpus = asked.gres.as_ref().map(|gres| {
-            let those = gres.each().filter(|(name, _)| name.eq_ignore_ascii_case("gpu"));
-            those.map(|(_, count)| count).fold(0, u32::saturating_add)
-        });
-        within(asked.cpus, self.cpus)
-            && within(asked.memory, self.memory)
-            && within(asked.time_limit, self.time_limit)
-            && within(gpus, self.gpus)
+        let within = |asked: u64, limit: Option<u64>| limit.is_none_or(|limit| asked <= limit);
+        within(asked.total_cpus(), self.cpus.map(|cpus| cpus.get().into()))
+            && within(asked.total_memory().unwrap_or(0), self.memory.map(Memory::mebibytes))
+            && within(asked.time_limit.map_or(0, TimeLimit::minutes), self.time_limit.map(TimeLimit::minutes))
+            && within(asked.total_gres(&["gpu"]), self.gpus.map(u64::from))
     }
 }
 
@@ -296,5 +290,12 @@ mod tests {
         assert!(!asks(|asked| asked.time_limit = "61".parse().ok()));
         assert!(!asks(|asked| asked.gres = "gpu:a100:2".parse().ok()));
         assert!(asks(|asked| asked.gres = "gpu:1,disk:9".parse().ok()));
+        let gpu_each = |constraint: &str| Resources {
+            gres: "gpu:1".parse().ok(),
+            constraint: constraint.parse().ok(),
+            ..Resources::default()
+        };
+        assert!(limits.allow(&gpu_each("rack1&rack2")));
+        assert!(!limits.allow(&gpu_each("[rack1*1&rack2*1]")), "on two nodes it is two");
     }
 }

@@ -27,7 +27,8 @@ use gha_slurm_protocol::identity::{ClusterName, RepositoryName, SlurmUser};
 use gha_slurm_protocol::labels::{LabelSet, is_label};
 use gha_slurm_protocol::messages::RunnerLevel;
 use gha_slurm_protocol::resources::Resources;
-use gha_slurm_protocol::values::{Cpus, Gres, SlurmName, is_plain};
+use gha_slurm_protocol::selection::{Constraint, Licenses, Nodelist};
+use gha_slurm_protocol::values::{Count, Cpus, Gres, Nice, SlurmName, is_plain};
 
 /// So much of a label that is none is told.
 const MOST_TOLD: usize = 100;
@@ -56,16 +57,42 @@ pub struct Profile {
     pub weights: Vec<u32>,
     /// Slurm partition.
     pub partition: Option<SlurmName>,
+    /// Nodes, exactly so many; null means one.
+    pub nodes: Option<Count>,
+    /// Tasks on all nodes together; srun in a step starts as many.
+    pub ntasks: Option<Count>,
+    /// Tasks on each node.
+    pub ntasks_per_node: Option<Count>,
     /// CPUs per task.
     pub cpus: Option<Cpus>,
     /// Memory per node.
     pub memory: Option<Memory>,
+    /// Memory per CPU, in place of memory.
+    pub mem_per_cpu: Option<Memory>,
     /// GPUs per node; short for gres = "gpu:N".
     pub gpus: Option<u32>,
     /// Generic resources in Slurm's syntax, such as gpu:a100:2.
     pub gres: Option<Gres>,
     /// How long the Slurm job may run.
     pub time_limit: Option<TimeLimit>,
+    /// Features that its nodes must have, in Slurm's syntax, such as a100&ib or [rack1|rack2].
+    pub constraint: Option<Constraint>,
+    /// Features that its nodes get rather than others, in the same syntax; Slurm 22.05 or later.
+    pub prefer: Option<Constraint>,
+    /// Nodes that its Slurm jobs get, all of them, in Slurm's syntax, such as node[01-04].
+    pub nodelist: Option<Nodelist>,
+    /// Nodes that they do not get.
+    pub exclude: Option<Nodelist>,
+    /// Reservation.
+    pub reservation: Option<SlurmName>,
+    /// Licenses in Slurm's syntax, such as ansys:2,matlab.
+    pub licenses: Option<Licenses>,
+    /// Local disk that a node must have.
+    pub tmp: Option<Memory>,
+    /// By how much its Slurm jobs step back behind others.
+    pub nice: Option<Nice>,
+    /// Workload characterization key.
+    pub wckey: Option<SlurmName>,
     /// Whether the Slurm job gets the whole node.
     #[serde(default)]
     pub exclusive: bool,
@@ -392,6 +419,7 @@ impl Profile {
             }
         }
         self.check_placement().or_else(invalid)?;
+        self.resources().check().map_err(|error| error.to_string()).or_else(invalid)?;
         if let Some(dynamic) = &self.dynamic {
             dynamic.check(self).or_else(invalid)?;
         }
@@ -418,10 +446,23 @@ impl Profile {
     pub fn resources(&self) -> Resources {
         Resources {
             partition: self.partition.clone(),
+            nodes: self.nodes,
+            ntasks: self.ntasks,
+            ntasks_per_node: self.ntasks_per_node,
             cpus: self.cpus,
             memory: self.memory,
+            mem_per_cpu: self.mem_per_cpu,
             gres: self.gres.clone().or_else(|| self.gpus.map(Gres::gpus)),
             time_limit: self.time_limit,
+            constraint: self.constraint.clone(),
+            prefer: self.prefer.clone(),
+            nodelist: self.nodelist.clone(),
+            exclude: self.exclude.clone(),
+            reservation: self.reservation.clone(),
+            licenses: self.licenses.clone(),
+            tmp: self.tmp,
+            nice: self.nice,
+            wckey: self.wckey.clone(),
             exclusive: self.exclusive,
             ..Resources::default()
         }
@@ -436,7 +477,7 @@ impl Profile {
             [(label, asked)] => Some(self.one_cluster(asked).map_err(|problem| dynamic(label, problem))?),
             [_, (label, _), ..] => return Err(dynamic(label, "a job names one cluster at most".to_owned())),
         };
-        let mut asked = Asked { resources: self.resources(), slurm_user: None };
+        let mut asked = Asked { resources: self.resources(), slurm_user: None, memory: false, licenses: false };
         for ask in &asks.asks {
             let refused = |problem| dynamic(ask.label(), problem);
             ask.apply(&mut asked).map_err(refused)?;
@@ -444,7 +485,11 @@ impl Profile {
                 people.check_person(person, user).map_err(refused)?;
             }
         }
-        let Asked { resources, slurm_user } = asked;
+        let Asked { resources, slurm_user, .. } = asked;
+        // The profile's own fit together.
+        if let (Err(error), Some(ask)) = (resources.check(), asks.asks.last()) {
+            return Err(dynamic(ask.label(), error.to_string()));
+        }
         let mut rules = self.rules();
         if let (Some(_), Starter::Told(Some((id, _)))) = (&slurm_user, starter) {
             rules.person = Some(id);
@@ -594,6 +639,10 @@ mod tests {
             "labels = ['a']\nmax_running = 0",
             "labels = ['a']\nmax_running_per_repository = 0",
             "labels = ['a']\ngpus = 1\ngres = 'gpu:1'",
+            "labels = ['a']\nmemory = '1G'\nmem_per_cpu = '1G'",
+            "labels = ['a']\n[profile.dynamic]\ngpu_types = ['a100']",
+            "labels = ['a']\nnodes = 2\nntasks = 1",
+            "labels = ['a']\nnodes = 1\nconstraint = '[a*1&b*1]'",
             "labels = ['a']\nrepositories = ['*']",
             "labels = ['a']\nrepositories = ['a/b*']",
         ] {
@@ -616,6 +665,7 @@ mod tests {
             ("[[profile]]\nname = 'p'\nlabels = ['a']\npartition = '-x'", "partition"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\n[profile.dynamic]\npartitions = ['a b']", "partitions"),
             ("[[profile]]\nname = 'p'\nlabels = ['a']\ngres = 'gpu=2'", "gres"),
+            ("[[profile]]\nname = 'p'\nlabels = ['a']\nconstraint = 'a100 --uid=0'", "constraint"),
             ("[[profile]]\nlabels = ['a']", "name"),
         ] {
             let error = Profiles::parse(bad).unwrap_err();

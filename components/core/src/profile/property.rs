@@ -23,6 +23,7 @@ fn value() -> impl Strategy<Value = String> {
         "(gres:|none|)(gpu|shard)(:[a-z]{1,4})?(:[0-9]{1,11})?(,[a-z:=/-]{1,8})?",
         "[0-9]{1,9}[KMGTkb]{0,2}",
         "[0-9]{0,2}-?[0-9]{1,3}(:[0-9]{1,2}){0,3}",
+        "[ab&|*()2-]{1,9}|\\[[ab&|*()2]{1,9}\\]",
         "[ -~]{0,12}",
     ]
 }
@@ -39,7 +40,7 @@ proptest! {
         dynamic in value(),
     ) {
         let (text, label) = (text.replace('\'', ""), label.replace('\'', ""));
-        let limits = "cpus = 65535\nmemory = '1T'\ngpus = 8\ntime_limit = '7-0'\npartitions = ['long', 'short']";
+        let limits = "nodes = 9\nntasks = 9\nntasks_per_node = 9\ncpus = 65535\nmemory = '1T'\nmem_per_cpu = '1T'\nnice = 9\ntmp = '1T'\nlicenses = 'a:9,b'\ngpus = 8\ntime_limit = '7-0'\npartitions = ['long', 'short']\nconstraints = ['a', 'b']";
         let limits = if key == "gres" { limits.replace("gpus = 8\n", "") } else { limits.to_owned() };
         let repository = "octo/repo".to_owned().try_into().unwrap();
         // A key takes one of them at most.
@@ -47,7 +48,7 @@ proptest! {
             let profile =
                 format!("[[profile]]\nname = 'p'\nlabels = ['{label}']\n{key} = {value}\n[profile.dynamic]\n{limits}");
             let Ok(profiles) = Profiles::parse(&profile) else { continue };
-            for asked in ["cpus", "memory", "gpus", "time", "partition"] {
+            for asked in ["nodes", "ntasks", "ntasks-per-node", "cpus", "memory", "mem-per-cpu", "nice", "tmp", "licenses", "gpus", "time", "partition", "constraint"] {
                 let labels = [label.clone(), format!("slurm-{asked}={dynamic}")].into_iter().collect();
                 for labels in [labels, [label.clone()].into_iter().collect()] {
                     let Ok(found) = profiles.find(Wanted::of(&labels, &repository)) else { continue };

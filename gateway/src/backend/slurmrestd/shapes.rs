@@ -21,6 +21,7 @@ impl Version {
     pub(super) const OLDEST: Self = Self(36);
     /// Of the release after Slurm 26.05, which has v0.0.45.
     const NEWEST: Self = Self(46);
+    const FIRST_WITH_PREFER: Self = Self(38);
     const FIRST_WITH_OBJECTS: Self = Self(39);
     const FIRST_WITH_SHARED: Self = Self(40);
 
@@ -74,10 +75,20 @@ impl Version {
             true => set("no_requeue", Some(true.into())),
             false => set("requeue", Some(false.into())),
         }
-        for one in asked(job) {
+        // A preference, so it may be missing where 22.05's newest version is not spoken: others refuse what they do not know.
+        let knows = |field: &str| field != "prefer" || self >= Self::FIRST_WITH_PREFER;
+        for one in asked(job).filter(|one| knows(one.field)) {
             let value = match one.value {
+                // Measured on 22.05: up to v0.0.38 they have other names, and are words.
+                Setting::Nodes(text) if self < Self::FIRST_WITH_OBJECTS => {
+                    let name = if one.field == "required_nodes" { "nodelist" } else { "exclude_nodes" };
+                    set(name, Some(text.into()));
+                    continue;
+                }
+                Setting::Nodes(text) => json!([text]),
                 Setting::Word(text) => text.into(),
                 Setting::Count(number) => number.into(),
+                Setting::Size(size) => size.mebibytes().into(),
                 Setting::Limit { number, .. } => self.limit(number),
             };
             set(one.field, Some(value));

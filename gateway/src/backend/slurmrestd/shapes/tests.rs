@@ -12,6 +12,11 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["memory_per_node"], json!(512));
         assert_eq!(body["job"]["gres"], json!("gpu:2,disk:1"));
         assert_eq!(body["job"]["exclusive"], json!("exclusive"), "22.05 refuses true");
+        assert_eq!((&body["job"]["nodes"], &body["job"]["constraints"]), (&json!("2"), &json!("a100&ib")));
+        assert_eq!((&body["job"]["tmp"], &body["job"]["nice"]), (&Value::Null, &json!(100)));
+        assert_eq!((&body["job"]["nodelist"], &body["job"]["exclude_nodes"]), (&json!("n[1-2]"), &json!("n3")));
+        assert!(body["job"].get("required_nodes").is_none(), "22.05 refuses it");
+        assert_eq!(body["job"].get("prefer").is_some(), version == 38, "older ones refuse it");
         let requeue = (body["job"].get("no_requeue"), body["job"].get("requeue"));
         assert_eq!(requeue, (Some(&json!(true)), None), "22.05 ignores requeue");
     }
@@ -20,6 +25,12 @@ fn numbers_and_environment_are_as_each_version_wants_them() {
         assert_eq!(body["job"]["environment"], json!(["A=b=c"]));
         assert_eq!((body["job"].get("requeue"), body["job"].get("no_requeue")), (Some(&json!(false)), None));
         assert_eq!(body["job"]["memory_per_node"], json!({"set": true, "infinite": false, "number": 512}));
+        assert_eq!((&body["job"]["nodes"], &body["job"]["prefer"]), (&json!("2"), &json!("nvme|ssd")));
+        assert_eq!(
+            (&body["job"]["required_nodes"], &body["job"]["excluded_nodes"]),
+            (&json!(["n[1-2]"]), &json!(["n3"]))
+        );
+        assert_eq!(body["job"]["temporary_disk_per_node"], json!(10_240), "no object");
         assert_eq!(body["job"]["time_limit"]["number"], json!(90));
         assert_eq!(body["job"]["tres_per_node"], json!("gres/gpu:2,gres/disk:1"));
         let exclusive = (body["job"].get("exclusive").cloned(), body["job"].get("shared").cloned());
