@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::backend::Backend;
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
-use crate::config::{BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
+use crate::config::{AppUrls, BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
 use crate::fetching::{Client, own_name};
 use crate::tls::acceptor;
 
@@ -50,7 +50,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     findings.extend(config.weaknesses().into_iter().map(|(key, line)| finding(key, Verdict::Warning, line)));
     findings.extend(sudo(config));
     if let Some(fetching) = &config.fetching {
-        findings.push(exchange(fetching).await?);
+        findings.push(exchange(fetching, config.app.as_ref()).await?);
     }
     let mut slurm_user = usual_slurm_user();
     if backend.changes_user() {
@@ -76,12 +76,15 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
 }
 
 /// Whether the app knows the cluster. With no room, nothing is handed out; what is to be cancelled is told again.
-async fn exchange(fetching: &Fetching) -> Result<Finding, ConfigError> {
+async fn exchange(fetching: &Fetching, urls: Option<&AppUrls>) -> Result<Finding, ConfigError> {
     let subject = format!("app.cluster {}", fetching.cluster);
     let said = Exchange { gateway: own_name(), ..Exchange::default() };
     let asked = Client::new(fetching)?.exchange(&said, &fetching.secret).await;
     Ok(match asked {
-        Ok(_) => finding(subject, Verdict::Ok, format!("{} knows it", fetching.url)),
+        Ok(answer) => match urls.zip(answer.public_url).and_then(|(urls, public)| urls.differ_from(&public)) {
+            Some(line) => finding(subject, Verdict::Wrong, line),
+            None => finding(subject, Verdict::Ok, format!("{} knows it", fetching.url)),
+        },
         Err(error) => finding(subject, Verdict::Wrong, error.to_string()),
     })
 }

@@ -54,6 +54,14 @@ impl AppUrls {
         })
     }
 
+    /// What is wrong with these if the app's `public_url` is that one.
+    pub(crate) fn differ_from(&self, public_url: &Url) -> Option<String> {
+        let line = format!(
+            "the app's public_url is {public_url}, so app.url must be {public_url}: every launch is refused otherwise"
+        );
+        (!self.contain(public_url)).then_some(line)
+    }
+
     /// Those that carry launch tokens in clear over a network.
     pub(super) fn in_clear(&self) -> impl Iterator<Item = &Url> {
         self.0.iter().filter(|url| url.scheme() == "http" && !is_local(url))
@@ -237,6 +245,9 @@ mod tests {
         ] {
             assert!(!app.contain(&Url::parse(bad).unwrap()), "{bad}");
         }
+        let differ = |url: &str| app.differ_from(&Url::parse(url).unwrap());
+        assert_eq!(differ("https://app.example/slurm/"), None);
+        assert!(differ("https://app.example/").unwrap().contains("app.url must be https://app.example/"));
     }
 
     #[test]
