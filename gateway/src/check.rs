@@ -11,7 +11,7 @@ use nix::unistd::{AccessFlags, access};
 use crate::backend::Backend;
 use crate::backend::controller::SlurmConf;
 use crate::backend::user::{FIRST_ORDINARY, Forbidden, is_system_user, usual_slurm_user};
-use crate::config::{BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
+use crate::config::{AppUrls, BackendKind, Config, ConfigError, Fetching, RepositoryUrl};
 use crate::fetching::{Client, own_name};
 use crate::runner::age_of;
 use crate::tls::acceptor;
@@ -53,7 +53,7 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
     findings.extend(sudo(config));
     findings.extend(runner(config));
     if let Some(fetching) = &config.fetching {
-        findings.push(exchange(fetching).await?);
+        findings.push(exchange(fetching, config.app.as_ref()).await?);
     }
     let mut slurm_user = usual_slurm_user();
     if backend.changes_user() {
@@ -79,12 +79,15 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, ConfigError> {
 }
 
 /// Whether the app knows the cluster. With no room, nothing is handed out; what is to be cancelled is told again.
-async fn exchange(fetching: &Fetching) -> Result<Finding, ConfigError> {
+async fn exchange(fetching: &Fetching, urls: Option<&AppUrls>) -> Result<Finding, ConfigError> {
     let subject = format!("app.cluster {}", fetching.cluster);
     let said = Exchange { gateway: own_name(), ..Exchange::default() };
     let asked = Client::new(fetching)?.exchange(&said, &fetching.secret).await;
     Ok(match asked {
-        Ok(_) => finding(subject, Verdict::Ok, format!("{} knows it", fetching.url)),
+        Ok(answer) => match urls.zip(answer.public_url).and_then(|(urls, public)| urls.differ_from(&public)) {
+            Some(line) => finding(subject, Verdict::Wrong, line),
+            None => finding(subject, Verdict::Ok, format!("{} knows it", fetching.url)),
+        },
         Err(error) => finding(subject, Verdict::Wrong, error.to_string()),
     })
 }

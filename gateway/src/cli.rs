@@ -58,8 +58,9 @@ enum Command {
     },
     /// Make the secret of a cluster whose gateway fetches its launches, and print what the app is told of it.
     ///
-    /// The secret goes into FILE, which must not exist, for its owner alone to read. Run it as the user that the gateway
-    /// runs as, or do what it says when root runs it. What is printed belongs into the app's variable `clusters` and is no secret.
+    /// The secret goes into FILE, for its owner alone to read. A FILE that exists is kept, and its lines are printed again.
+    /// Run it as the user that the gateway runs as, or do what it says when root runs it. What is printed belongs into the app's
+    /// variable `clusters` and is no secret; it has the names that the configuration has, if there is one.
     Secret {
         /// The file to write, named as app.secretFile in the configuration.
         file: PathBuf,
@@ -88,7 +89,7 @@ pub async fn run(arguments: Arguments) -> ExitCode {
     let command = arguments.command.unwrap_or(Command::Serve);
     match &command {
         Command::Script => return print(script::BUILT_IN),
-        Command::Secret { file } => return secret(file),
+        Command::Secret { file } => return secret(file, &arguments.config),
         Command::Runner { command: RunnerCommand::Update(arguments) } => return update_runner(arguments).await,
         Command::Serve | Command::Check { .. } => {}
     }
@@ -146,9 +147,14 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-fn secret(file: &Path) -> ExitCode {
-    match secret_file::make(file) {
-        Ok(made) => print(&made.to_string()),
+fn secret(file: &Path, config: &Path) -> ExitCode {
+    match secret_file::make(file, config::names(config)) {
+        Ok(made) => {
+            if made.kept {
+                eprintln!("{} was there, and is kept", file.display());
+            }
+            print(&made.to_string())
+        }
         Err(error) => {
             eprintln!("{}: {error}", file.display());
             ExitCode::FAILURE

@@ -208,8 +208,20 @@ impl Service {
         turn
     }
 
-    /// Submits a launch, or finds the Slurm job that it has already.
+    /// Submits a launch, or finds the Slurm job that it has already. Why it is not submitted is told to the log.
     pub async fn start(&self, launch: &Launch) -> Result<Started, ServiceError> {
+        self.submit(launch).await.inspect_err(|error| self.tell(launch, error))
+    }
+
+    fn tell(&self, launch: &Launch, error: &ServiceError) {
+        // What was cancelled is as it should be.
+        if !matches!(error, ServiceError::Cancelled) {
+            let user = self.user_of(launch);
+            tracing::warn!(launch = %launch.key, repository = %launch.repository, user, %error, "not submitted");
+        }
+    }
+
+    async fn submit(&self, launch: &Launch) -> Result<Started, ServiceError> {
         let config = self.config();
         let runs_as = runs_as::decide(&config, launch).await?;
         let user = runs_as.user.as_str();
@@ -273,7 +285,6 @@ impl Service {
                 Ok(Started { job: id, known: false })
             }
             Err(error) => {
-                tracing::warn!(launch = %key, user, %error, "not submitted");
                 if matches!(error, BackendError::Refused(_) | BackendError::Later(_) | BackendError::NoUser(_)) {
                     self.index.abandon(&key).await?;
                 }
@@ -285,7 +296,7 @@ impl Service {
     /// The Slurm job of a launch that another gateway of the cluster may have submitted: looked for by its name. Without
     /// one it is known that there is none.
     pub(crate) async fn look_first(&self, launch: &Launch) -> Result<Option<SlurmJobId>, ServiceError> {
-        let runs_as = runs_as::decide(&self.config(), launch).await?;
+        let runs_as = runs_as::decide(&self.config(), launch).await.inspect_err(|error| self.tell(launch, error))?;
         let turn = self.turn(&launch.key);
         let _turn = turn.lock().await;
         let key = launch.key.to_string();

@@ -104,6 +104,8 @@ fn answer<P: Platform>(platform: &P, request: &Request) -> Result<Answer, Failed
         fault.get_or_insert(error.into());
     }
     (orders.unknown, orders.not_taken) = (unknown, not_taken);
+    // So that a gateway with another `app.url` knows before it has a launch.
+    orders.public_url = Settings(platform).public_url().ok().map(String::from);
 
     let launches: Vec<_> = orders.launches.iter().filter_map(|leased| leased.start.launch).collect();
     let idle = launches.is_empty() && orders.cancel.is_empty() && said.reports.is_empty();

@@ -89,6 +89,9 @@ pub struct Orders {
     /// Launches of which not all reports could be written down, or not in time: they are to be repeated.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_taken: Vec<LaunchId>,
+    /// The app's `public_url`, below which launch tokens are exchanged; absent in an older app's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
 }
 
 /// A launch, the gateway's until its lease ends.
@@ -128,7 +131,10 @@ mod tests {
         assert_eq!(serde_json::from_value::<Exchange>(json!({})).unwrap(), Exchange::default());
         let orders: Orders = serde_json::from_value(json!({"cancel": ["1-1"], "later": true})).unwrap();
         assert_eq!((orders.launches.len(), orders.cancel.len(), orders.not_taken.len()), (0, 1, 0));
+        assert_eq!(orders.public_url, None);
         let orders: Orders = serde_json::from_value(json!({"not_taken": ["1-1"]})).unwrap();
         assert_eq!(json!(orders), json!({"launches": [], "cancel": [], "unknown": [], "not_taken": ["1-1"]}));
+        let orders = Orders { public_url: Some("https://app.example/".to_owned()), ..Orders::default() };
+        assert_eq!(json!(orders)["public_url"], "https://app.example/");
     }
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::file::{App, OneOrMany};
 use super::weakness::weak;
-use super::{ConfigError, invalid, read};
+use super::{ConfigError, invalid, read_secret};
 
 /// The environment variable that may hold the cluster's secret.
 pub const APP_SECRET_VARIABLE: &str = "GHA_SLURM_APP_SECRET";
@@ -52,6 +52,14 @@ impl AppUrls {
             let rest = url.path().strip_prefix(prefix);
             own.origin() == url.origin() && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
+    }
+
+    /// What is wrong with these if the app's `public_url` is that one.
+    pub(crate) fn differ_from(&self, public_url: &Url) -> Option<String> {
+        let line = format!(
+            "the app's public_url is {public_url}, so app.url must be {public_url}: every launch is refused otherwise"
+        );
+        (!self.contain(public_url)).then_some(line)
     }
 
     /// Those that carry launch tokens in clear over a network.
@@ -181,7 +189,10 @@ fn secret(
 ) -> Result<(Secret, Option<PathBuf>), ConfigError> {
     let (text, key, file) = match (environment(APP_SECRET_VARIABLE), file) {
         (Some(text), _) => (text, APP_SECRET_VARIABLE, None),
-        (None, Some(path)) => (read(&path)?, "app.secretFile", Some(path)),
+        (None, Some(path)) => {
+            let maker = format!("gha-slurm-gateway secret {} makes it", path.display());
+            (read_secret(&path, &maker)?, "app.secretFile", Some(path))
+        }
         (None, None) => {
             return Err(invalid(
                 "app.secretFile",
@@ -192,19 +203,24 @@ fn secret(
             ));
         }
     };
-    let text = text.trim();
     let advice = "gha-slurm-gateway secret FILE makes a good one";
-    let wrong = |problem: String| Err(invalid(key, format!("{problem}: {advice}")));
+    let secret = cluster_secret(&text).map_err(|problem| invalid(key, format!("{problem}: {advice}")))?;
+    Ok((secret, file))
+}
+
+/// The secret in the text of its file, or what is wrong with it.
+pub(crate) fn cluster_secret(text: &str) -> Result<Secret, String> {
+    let text = text.trim();
     if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return wrong("the secret is one line of ASCII characters without blanks".to_owned());
+        return Err("the secret is one line of ASCII characters without blanks".to_owned());
     }
     if !(SHORTEST_SECRET..=LONGEST_SECRET).contains(&text.len()) {
-        return wrong(format!("the secret has {SHORTEST_SECRET} to {LONGEST_SECRET} characters"));
+        return Err(format!("the secret has {SHORTEST_SECRET} to {LONGEST_SECRET} characters"));
     }
     if let Some(why) = weak(text) {
-        return wrong(format!("the secret is {why}"));
+        return Err(format!("the secret is {why}"));
     }
-    Ok((Secret::new(text), file))
+    Ok(Secret::new(text))
 }
 
 #[cfg(test)]
@@ -237,6 +253,9 @@ mod tests {
         ] {
             assert!(!app.contain(&Url::parse(bad).unwrap()), "{bad}");
         }
+        let differ = |url: &str| app.differ_from(&Url::parse(url).unwrap());
+        assert_eq!(differ("https://app.example/slurm/"), None);
+        assert!(differ("https://app.example/").unwrap().contains("app.url must be https://app.example/"));
     }
 
     #[test]

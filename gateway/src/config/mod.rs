@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use gha_slurm_protocol::secret::Secret;
 use thiserror::Error;
 
+pub(crate) use self::app::cluster_secret;
 pub use self::app::{APP_SECRET_VARIABLE, AppUrls, ClusterName, Fetching};
 // Whatever may be set: a new backend is named in one file.
 pub use self::file::*;
@@ -262,6 +263,30 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
 }
 
+/// The text of a secret's file; `maker` says how one that is not there is made.
+fn read_secret(path: &Path, maker: &str) -> Result<String, ConfigError> {
+    read(path).map_err(|error| match error {
+        ConfigError::Unreadable { path, error } if error.kind() == std::io::ErrorKind::NotFound => {
+            ConfigError::Unreadable { path, error: std::io::Error::new(error.kind(), format!("{error}; {maker}")) }
+        }
+        error => error,
+    })
+}
+
+/// The cluster and the app that the file at `path` names, as far as it can be read and whether or not the rest of it is
+/// right: it may name a secret that is about to be made.
+pub(crate) fn names(path: &Path) -> (Option<ClusterName>, Option<url::Url>) {
+    let Ok(text) = std::fs::read_to_string(path) else { return (None, None) };
+    let options = serde_saphyr::options! { with_snippet: false };
+    let file = serde_saphyr::from_str_with_options::<file::File>(&text, options);
+    let Some(app) = file.ok().and_then(|file| file.app) else { return (None, None) };
+    let url = match &app.url {
+        file::OneOrMany::One(url) => url::Url::parse(url).ok(),
+        file::OneOrMany::Many(_) => None,
+    };
+    (app.cluster, url)
+}
+
 /// The secrets that the app may send. Two, one on each line, while one replaces the other.
 #[derive(Debug, Clone)]
 pub struct SharedSecrets(Vec<Secret>);
@@ -297,11 +322,20 @@ fn secrets(
         (None, Some(name)) => {
             // As systemd's credentials and a file beside the configuration are named.
             let name = path.parent().map_or_else(|| name.clone(), |folder| folder.join(name));
-            (SharedSecrets::parse(&read(&name)?), Some(name))
+            let maker = format!("(umask 027; openssl rand -hex 32 > {}) makes one", name.display());
+            (SharedSecrets::parse(&read_secret(&name, &maker)?), Some(name))
         }
         (None, None) => {
-            let secret = file.gha_shared_secret.as_ref();
-            (secret.and_then(|secret| SharedSecrets::parse(secret.expose())), Some(path.to_owned()))
+            let Some(secret) = &file.gha_shared_secret else {
+                return Err(invalid(
+                    "ghaSharedSecret",
+                    format!(
+                        "no secret is set: set ghaSharedSecretFile, {SECRET_VARIABLE} or ghaSharedSecret; or, for a \
+                         gateway that fetches its launches, set app.cluster and no listen"
+                    ),
+                ));
+            };
+            (SharedSecrets::parse(secret.expose()), Some(path.to_owned()))
         }
     };
     let Some(secrets) = secrets else {

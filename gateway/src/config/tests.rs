@@ -308,7 +308,13 @@ fn a_gateway_that_fetches_listens_only_where_it_is_told_to() {
     assert!(limited.ca_file.unwrap().is_absolute(), "seen from the configuration");
 
     let error = fetching(ALPS, "listen: 127.0.0.1:0").unwrap_err().to_string();
-    assert!(error.starts_with("ghaSharedSecret: "), "{error}");
+    assert!(error.starts_with("ghaSharedSecret: no secret is set") && error.contains("app.cluster"), "{error}");
+    let error = fetching(ALPS, "listen: 127.0.0.1:0\nghaSharedSecret: ''").unwrap_err().to_string();
+    assert!(error.starts_with("ghaSharedSecret: one secret on a line"), "{error}");
+    let missing = fetching(ALPS, "listen: 127.0.0.1:0\nghaSharedSecretFile: nowhere").unwrap_err().to_string();
+    assert!(missing.contains("/nowhere: ") && missing.contains("; (umask 027; openssl rand -hex 32 > "), "{missing}");
+    let missing = fetching(&ALPS.replace("app-secret", "nowhere"), "").unwrap_err().to_string();
+    assert!(missing.contains("; gha-slurm-gateway secret ") && missing.ends_with("/nowhere makes it"), "{missing}");
     let both = fetching(ALPS, "listen: 127.0.0.1:0\nghaSharedSecret: s").unwrap();
     assert!(both.listen.is_some() && both.fetching.is_some() && both.secrets.admit("s"));
     let pushed = fetching("url: 'https://app.example'", "ghaSharedSecret: s").unwrap();

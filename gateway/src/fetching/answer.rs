@@ -4,6 +4,7 @@ use gha_slurm_protocol::exchange::Leased;
 use gha_slurm_protocol::identity::LaunchId;
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 /// The app's orders.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(crate) struct Answer {
     pub(crate) cancel: Vec<LaunchId>,
     /// Reports of these are to be repeated.
     pub(crate) not_taken: Vec<LaunchId>,
+    /// Where launch tokens are exchanged, if the app tells.
+    pub(crate) public_url: Option<Url>,
 }
 
 /// A launch to submit.
@@ -30,6 +33,7 @@ struct Raw {
     launches: Vec<Value>,
     cancel: Vec<Value>,
     not_taken: Vec<Value>,
+    public_url: Value,
 }
 
 impl Answer {
@@ -46,6 +50,7 @@ impl Answer {
             launches: raw.launches.into_iter().filter_map(Order::read).collect(),
             cancel: named(raw.cancel),
             not_taken: named(raw.not_taken),
+            public_url: raw.public_url.as_str().and_then(|text| Url::parse(text).ok()),
         })
     }
 }
@@ -103,7 +108,11 @@ mod tests {
         assert!(told[1].starts_with("2-1 start") && told[2].starts_with("3-1 start") && told.len() == 3, "{told:?}");
         assert!(told.iter().all(|line| !line.contains("galaxy") && !line.contains("secret")), "{told:?}");
         assert_eq!(answer.cancel.len(), 1);
-        assert!(read(&json!({})).unwrap().launches.is_empty());
+        let nothing = read(&json!({})).unwrap();
+        assert!(nothing.launches.is_empty() && nothing.public_url.is_none());
+        for (said, url) in [(json!("https://app.example/"), Some("https://app.example/")), (json!(7), None)] {
+            assert_eq!(read(&json!({"public_url": said})).unwrap().public_url.as_ref().map(Url::as_str), url);
+        }
     }
 
     #[test]

@@ -219,6 +219,7 @@ impl Shared {
         let subject =
             Subject { launch: Some(launch.to_string()), cluster: Some(self.cluster.clone()), ..Subject::default() };
         let message = words(why);
+        tracing::warn!(%launch, error = message, "not submitted");
         self.service.audit().write(&Record {
             event: Event::Launch,
             outcome: audit::Outcome::Refused,

@@ -30,6 +30,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, watch as flag};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use url::Url;
 
 use self::answer::{Answer, Order};
 use self::batch::{Batch, fitting};
@@ -165,6 +166,8 @@ pub struct Fetcher {
     queue_told: Option<Instant>,
     /// What the log was told last, while it lasts.
     trouble: Option<&'static str>,
+    /// The public URL that the app told last.
+    public_url: Option<Url>,
     tasks: JoinSet<()>,
 }
 
@@ -193,6 +196,7 @@ impl Fetcher {
             batch: Batch::default(),
             queue_told: None,
             trouble: None,
+            public_url: None,
             tasks: JoinSet::new(),
         }))
     }
@@ -275,6 +279,7 @@ impl Fetcher {
                 return Err(error.into());
             }
         };
+        self.compare(answer.public_url.as_ref());
         self.batch.taken();
         let (again, taken): (Vec<_>, Vec<_>) =
             outstanding.into_iter().partition(|one| answer.not_taken.contains(&one.report.launch));
@@ -286,6 +291,18 @@ impl Fetcher {
         let room = usize::try_from(room).unwrap_or_default();
         self.carry_out(answer, room, asked).await?;
         Ok(())
+    }
+
+    /// Tells the log once if launch tokens are exchanged elsewhere than `app.url` allows.
+    fn compare(&mut self, public_url: Option<&Url>) {
+        if self.public_url.as_ref() == public_url {
+            return;
+        }
+        self.public_url = public_url.cloned();
+        let config = self.shared.service.config();
+        if let Some(problem) = config.app.as_ref().zip(public_url).and_then(|(urls, url)| urls.differ_from(url)) {
+            tracing::warn!("{problem}");
+        }
     }
 
     async fn carry_out(&mut self, answer: Answer, room: usize, asked: Instant) -> rusqlite::Result<()> {

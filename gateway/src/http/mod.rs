@@ -151,7 +151,11 @@ fn about(subject: Subject, answer: Result<(Outcome, Response), Response>) -> Res
 
 async fn start(State(edge): State<Arc<Edge>>, headers: HeaderMap, body: Body) -> Result<Response, Response> {
     let asked: StartRunner = read(&headers, body).await?;
-    let launch = Launch::try_from(asked).map_err(|rejected| Response::from(ServiceError::from(rejected)))?;
+    let (id, repository) = (asked.launch, asked.github_url.chars().take(300).collect::<String>());
+    let launch = Launch::try_from(asked).map_err(|rejected| {
+        tracing::warn!(launch = id.map(|id| id.to_string()), ?repository, error = %rejected, "not submitted");
+        Response::from(ServiceError::from(rejected))
+    })?;
     let service = Arc::clone(&edge.service);
     let mut subject = Subject::of(&launch, service.user_of(&launch));
     let started = to_its_end(async move { service.start(&launch).await }).await;
@@ -275,6 +279,46 @@ mod tests {
         }
     }
 
+    impl Log {
+        fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_launch_that_is_refused_is_told_to_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.yaml");
+        let text = format!(
+            "ghaSharedSecret: x\nstateDirectory: {}\njob: {{runner: /opt/runner}}\napp: {{url: 'https://app.example'}}\n\
+             slurmUsers: {{ci: {{repositories: ['https://github.com/octo/*']}}}}\n",
+            folder.path().display()
+        );
+        let service = Service::open(Config::parse(&text, &path, &|_| None).unwrap(), path).unwrap();
+        let edge = Arc::new(Edge { service: Arc::new(service), metrics: Metrics::default() });
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        for (repository, field, value, told) in [
+            ("octo/repo", "tokenURL", "https://evil.example/gha/runner", "only below app.url"),
+            ("other/repo", "profile", "gpu", "no Slurm user is mapped"),
+            ("octo/repo", "runnerName", "-x", "runnerName: "),
+        ] {
+            let mut asked = json!({
+                "gitHubURL": format!("https://github.com/{repository}"), "launcherToken": "a.b.c",
+                "tokenURL": "https://app.example/gha/runner", "runnerName": "r", "launch": "1-1",
+            });
+            asked[field] = value.into();
+            let headers = [(header::CONTENT_TYPE, "application/json".parse().unwrap())].into_iter().collect();
+            let answer = start(State(Arc::clone(&edge)), headers, Body::from(asked.to_string())).await;
+            assert!(answer.unwrap_or_else(|refused| refused).status().is_client_error());
+            let lines = log.take();
+            assert!(lines.contains(told) && lines.contains("1-1") && lines.contains(repository), "{lines}");
+            assert_eq!((lines.matches("WARN").count(), lines.lines().count()), (1, 1), "{lines}");
+        }
+    }
+
     #[tokio::test]
     async fn a_reload_tells_the_log_what_came_of_it() {
         let folder = tempfile::tempdir().unwrap();
@@ -297,8 +341,7 @@ mod tests {
         let told = async |text: &str| {
             std::fs::write(&path, text).unwrap();
             let status = reload(State(Arc::clone(&edge))).await.status();
-            let bytes = std::mem::take(&mut *log.0.lock().unwrap_or_else(PoisonError::into_inner));
-            (status.as_u16(), String::from_utf8(bytes).unwrap())
+            (status.as_u16(), log.take())
         };
         let (status, weak) = told(&text("short")).await;
         assert!(status == 200 && weak.contains("ghaSharedSecret") && weak.contains("reloaded"), "{status} {weak}");

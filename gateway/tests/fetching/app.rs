@@ -73,6 +73,7 @@ impl Offer {
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     pub(crate) secret: String,
+    pub(crate) public_url: Option<String>,
     pub(crate) mood: Mood,
     pub(crate) lease_seconds: u64,
     pub(crate) offers: BTreeMap<String, Offer>,
@@ -265,5 +266,9 @@ fn answer(book: &mut Book, method: &Method, uri: &Uri, headers: &HeaderMap, body
             json!({"start": offer.start, "lease_seconds": lease_seconds, "again": offer.again})
         })
         .collect();
-    Json(json!({"launches": launches, "cancel": book.cancel, "unknown": [], "not_taken": not_taken})).into_response()
+    let mut answer = json!({"launches": launches, "cancel": book.cancel, "unknown": [], "not_taken": not_taken});
+    if let Some(url) = &book.public_url {
+        answer["public_url"] = url.as_str().into();
+    }
+    Json(answer).into_response()
 }

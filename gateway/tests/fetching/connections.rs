@@ -221,11 +221,18 @@ async fn a_gateway_that_fetches_and_listens_counts_its_exchanges() {
 async fn check_says_what_is_wrong_with_an_exchange_and_how_to_fix_it() {
     let site = Site::new().await;
     let config = site.yaml("one", &format!("url: '{}'", site.app.url()), "");
-    site.app.with(|book| book.secret = "another".to_owned());
     let run = async || {
         let (code, said) = check(command(&config)).await;
         (code, said.lines().find(|line| line.starts_with("app.cluster alps: ")).unwrap_or_default().to_owned())
     };
+    // The rest of what it looks at is not as it should be here.
+    site.app.with(|book| book.public_url = Some(format!("{}/", site.app.url())));
+    let (_, line) = run().await;
+    assert!(line.ends_with(" knows it"), "{line}");
+    site.app.with(|book| book.public_url = Some("https://app.example/".to_owned()));
+    let (code, line) = run().await;
+    assert!(code == Some(1) && line.contains("so app.url must be https://app.example/"), "{line}");
+    site.app.with(|book| book.secret = "another".to_owned());
     let (code, line) = run().await;
     assert!(code == Some(1) && line.contains("(401)") && line.contains("secret_sha256"), "{line}");
     site.app.goes();

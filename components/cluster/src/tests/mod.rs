@@ -101,6 +101,11 @@ fn report(platform: &Memory, gateway: &str, reports: &Value) -> Value {
     ask(platform, "alps", &json!({"gateway": gateway, "reports": reports}))
 }
 
+/// The answer to a gateway that has nothing to do.
+fn nothing_to_do() -> Value {
+    json!({"launches": [], "cancel": [], "unknown": [], "public_url": "https://app.example/"})
+}
+
 fn submitted(launch: &str) -> Value {
     json!({"launch": launch, "news": "submitted", "job_id": "17"})
 }
@@ -169,7 +174,7 @@ fn a_launch_is_fetched_submitted_and_comes_to_its_end() {
     assert_eq!(fetch(&platform, "alps", "login1", 8), [("1-1".to_owned(), false)]);
     assert!(fetch(&platform, "alps", "login1", 8).is_empty(), "it has it");
     let answer = report(&platform, "login1", &json!([submitted("1-1"), state("1-1", "PENDING")]));
-    assert_eq!(answer, json!({"launches": [], "cancel": [], "unknown": []}));
+    assert_eq!(answer, nothing_to_do());
     let launched = facts(&platform, "1-1").launched().unwrap().unwrap();
     assert_eq!(launched.slurm_job.as_deref(), Some("17"));
     assert!(orders_left(&platform).is_empty());

@@ -5,8 +5,8 @@ use gha_slurm_core::lifecycle::withdraw_unneeded;
 use serde_json::{Value, json};
 
 use super::{
-    LEASE, SKEW, ask, destination, facts, fetch, finish, of_clusters, orders_left, pass, platform, queue, queue_as,
-    report, retry, state, submit_and_withdraw, submitted,
+    LEASE, SKEW, ask, destination, facts, fetch, finish, nothing_to_do, of_clusters, orders_left, pass, platform,
+    queue, queue_as, report, retry, state, submit_and_withdraw, submitted,
 };
 
 fn cancelled(launch: &str) -> Value {
@@ -148,7 +148,7 @@ fn the_report_of_a_gateway_that_was_away_while_another_submitted_its_launch_is_t
     fetch(&platform, "alps", "login2", 8);
     report(&platform, "login1", &json!([submitted("1-1")]));
     let answer = report(&platform, "login2", &json!([submitted("1-1")]));
-    assert_eq!(answer, json!({"launches": [], "cancel": [], "unknown": []}));
+    assert_eq!(answer, nothing_to_do());
     assert!(facts(&platform, "1-1").launched().unwrap().is_some());
 }
 
@@ -197,7 +197,7 @@ fn a_report_that_could_not_be_written_down_is_to_be_told_again() {
     assert_eq!((&answer["not_taken"], &answer["unknown"]), (&json!(["1-1"]), &json!([])));
     gha_slurm_core::ports::Store::delete(&platform, "gha-slurm/1/launch/1-1/cancelled").unwrap();
     let answer = report(&platform, "login1", &json!([submitted("1-1"), state("1-1", "FAILED")]));
-    assert_eq!(answer, json!({"launches": [], "cancel": [], "unknown": []}));
+    assert_eq!(answer, nothing_to_do());
     for launch in ["1-1", "2-1"] {
         assert!(facts(&platform, launch).launched().unwrap().is_some(), "{launch}");
         assert!(facts(&platform, launch).ended().unwrap().is_some(), "{launch}");
