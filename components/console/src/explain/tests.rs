@@ -111,6 +111,10 @@ fn a_job_before_the_gateway() {
     scene.queue(6);
     scene.pass(90);
     of_ours(&scene, "gateway_refuses", Cause::GatewayRefuses, 6);
+    let elsewhere = "tokenURL: launch tokens may be exchanged only below app.url of the gateway's configuration";
+    scene.gateway(Gateway::Says(422, elsewhere));
+    scene.queue(8);
+    of_ours(&scene, "gateway_of_another_app", Cause::GatewayRefuses, 8);
     scene.gateway(Gateway::Says(401, "auth-token missing"));
     scene.queue(7);
     of_ours(&scene, "gateway_secret", Cause::GatewayRefuses, 7);

@@ -420,12 +420,18 @@ fn not_submitted(tries: &Tries, kind: Option<FailureKind>, retry_in: Option<u64>
         }
         Some(FailureKind::Refused) => {
             let headline = format!("The gateway has refused the launch for {age}.");
-            let advice = [
-                "Fix what the answer says: map the repository to a Slurm user in the gateway's configuration, or change \
-                 a profile that asks for something that Slurm or the gateway refuses.",
-                RETRIED,
-            ];
-            return told(Cause::GatewayRefuses, headline, details, &advice);
+            // As the gateway answers to a launch token of an app that is not its own.
+            let advice = match tries.answer.contains("below app.url") {
+                true => {
+                    "Write the app's public_url as app.url in the gateway's configuration, and restart the gateway. \
+                     `gha-slurm-gateway check` there compares them if the gateway fetches its launches."
+                }
+                false => {
+                    "Fix what the answer says: map the repository to a Slurm user in the gateway's configuration, or \
+                     change a profile that asks for something that Slurm or the gateway refuses."
+                }
+            };
+            return told(Cause::GatewayRefuses, headline, details, &[advice, RETRIED]);
         }
         _ => {}
     }
