@@ -65,6 +65,10 @@ async fn variables_and_profiles() {
     let overlap = profile("cpu", "['self-hosted', 'x64']") + profile("gpu", "['self-hosted', 'gpu']").as_str();
     for (name, changes) in [
         ("public-url-missing", &[("public_url", "")][..]),
+        ("gateway-url-missing", &[("gateway_url", "")]),
+        ("poll-without-a-token", &[("webhooks", "poll"), ("admin_token", "")]),
+        ("webhooks-unknown", &[("webhooks", "pol"), ("poll_seconds", "0")]),
+        ("clusters-file-without-at", &[("clusters", "clusters.toml")]),
         ("gateway-url-malformed", &[("gateway_url", "gateway")]),
         ("gateway-secret-missing", &[("gateway_secret", "")]),
         ("github-api-url-with-a-path", &[("github_api_url", "https://ghe.example/api/v3")]),

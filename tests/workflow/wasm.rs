@@ -21,7 +21,7 @@ const IMPORTS: &[&str] = &[
 ];
 
 /// docs/performance.md tells what is in it.
-const LARGEST: usize = 780_000;
+const LARGEST: usize = 800_000;
 /// 4 MiB in pages of 64 KiB, as .cargo/config.toml has it.
 const INITIAL_PAGES: u64 = 64;
 
@@ -33,8 +33,8 @@ fn imports_exports_and_size() {
         let wasm = std::fs::read(&path).unwrap();
         // The tick has the flow of a delivery as well, and the read model.
         let largest = match name {
-            "tick" => 1_400_000,
-            "webhook" => 900_000,
+            "tick" => 1_440_000,
+            "webhook" => 940_000,
             _ => LARGEST,
         };
         assert!(wasm.len() < largest, "{name} has {} bytes", wasm.len());

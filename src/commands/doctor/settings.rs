@@ -50,7 +50,9 @@ pub(super) fn variables(native: &Native) -> Vec<Finding> {
     ];
     let mut findings: Vec<Finding> = before.into_iter().flatten().map(|error| of_setting(CHECK, &error)).collect();
     findings.extend(gateways.iter().map(|error| {
-        let instead = if named { "" } else { "; or set clusters, if the gateway fetches its launches" };
+        let missing =
+            matches!(error, SettingError::Variable { name: "gateway_url", problem } if problem == "is not set");
+        let instead = if missing && !named { "; or set clusters, if the gateway fetches its launches" } else { "" };
         Finding::wrong(CHECK, error.problem(), format!("{}{instead}", error.fix()))
     }));
     findings.extend(after.into_iter().flatten().map(|error| of_setting(CHECK, &error)));
