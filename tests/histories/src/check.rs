@@ -50,6 +50,8 @@ impl History {
         }
         {
             let mut world = self.world.borrow_mut();
+            (0..gateways).for_each(|index| world.note_absence(index));
+            world.calm = true;
             (world.lose_exchange, world.slurm_away) = (false, false);
             world.away = false;
             world.lose_answer = false;

@@ -13,6 +13,8 @@ use crate::world::World;
 
 /// After that nothing is begun under a lease any more.
 const BEGIN_SECONDS: u64 = 60;
+/// A replica whose clock is ahead takes a gateway for absent after so long.
+const LONG_SECONDS: u64 = 60;
 /// So long an attempt to submit lasts at the most.
 const ATTEMPT_SECONDS: u64 = 55;
 /// That a launch was not submitted is told no later.
@@ -33,6 +35,8 @@ pub(crate) struct Gateway {
     rows: Rows,
     untold: Vec<(u64, Report)>,
     numbers: u64,
+    /// When it last asked.
+    asked_at: u64,
 }
 
 #[derive(Debug)]
@@ -121,8 +125,18 @@ impl World {
                 rows: Rows::default(),
                 untold: Vec::new(),
                 numbers: 0,
+                asked_at: self.now,
             }));
         }
+    }
+
+    /// Whether one that has another beside it was not heard of for so long that a cancel of its launch may have gone to that
+    /// other, which knows nothing of it.
+    pub(crate) fn note_absence(&mut self, index: usize) {
+        let (of, now) = (self.gateways[index].cluster, self.now);
+        let others = self.gateways.iter().filter(|other| other.cluster == of).count() > 1;
+        self.gateway_deaths += usize::from(others && now > self.gateways[index].asked_at + LONG_SECONDS);
+        self.gateways[index].asked_at = now;
     }
 
     /// What a gateway says next.

@@ -2,7 +2,7 @@
 
 use crate::act::Act;
 use crate::random::{holds, wastes_nothing};
-use crate::setup::Setup;
+use crate::setup::{Reach, Setup};
 
 /// A Slurm job that starts at once meets a replica whose clock is two minutes behind that of the one that launched it; the
 /// gateway is an original one, which tells nobody that it ended.
@@ -106,4 +106,31 @@ fn a_launch_that_waits_to_be_fetched_keeps_its_place_for_the_job_whose_it_is_by_
     use Act::{Assign, Deliver, Queue, QueueGated, Run, Work};
     let acts = [Queue(0), Deliver(0), QueueGated(0), Deliver(0), Work(0), Queue(0), Run(0), Queue(0), Assign(4, 0)];
     wastes_nothing(Setup::FETCHED, &acts, Some(2), false).unwrap();
+}
+
+/// The gateway that has a launch is not heard of for minutes, and the other one, which knows nothing of it, is handed the order
+/// to cancel it: the Slurm job gets nothing when it starts.
+#[test]
+fn a_slurm_job_of_a_gateway_that_was_away_when_it_was_to_be_cancelled_ends_by_itself() {
+    use Act::{Cancel, Deliver, Queue, QueueFork, Wait, Work};
+    let setup = Setup { first: Reach::Fetch(2), second: Some(Reach::Fetch(2)), shortest: true, ..Setup::PUSHED };
+    let acts = [
+        QueueFork(0),
+        Deliver(0),
+        Work(0),
+        Queue(0),
+        Work(2),
+        QueueFork(0),
+        Deliver(0),
+        Queue(0),
+        Deliver(0),
+        Queue(0),
+        Cancel(0),
+        Queue(0),
+        Work(2),
+        Deliver(2),
+        Wait(301),
+        Work(1),
+    ];
+    holds(setup, &acts, None, false, false).unwrap();
 }

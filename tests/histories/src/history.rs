@@ -232,6 +232,9 @@ impl History {
     fn exchange(&self, index: usize, room: u32) {
         let (said, carried) = {
             let mut world = self.world.borrow_mut();
+            if !world.calm {
+                world.note_absence(index);
+            }
             let carried = world.gateways[index].carried();
             (world.says(index, room), carried)
         };

@@ -130,6 +130,8 @@ pub(crate) struct World {
     /// Those that fetch.
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) gateway_deaths: usize,
+    /// Everything works from now on.
+    pub(crate) calm: bool,
     /// The answer to the next exchange is lost.
     pub(crate) lose_exchange: bool,
     /// Slurm takes nothing from gateways that fetch.
