@@ -56,7 +56,9 @@ if [[ ! -d $root ]]; then
     [[ -n $from ]] || skip "this machine has no mirror of Debian"
     rm -rf -- "$root.new"
     mkdir -p "$root.new"
-    make_root "$root.new" "$from" || skip "its root file system could not be made"
+    # A mirror may be in the middle of an update.
+    make_root "$root.new" "$from" || { rm -rf -- "$root.new" && mkdir -p "$root.new" && make_root "$root.new" "$from"; } ||
+        skip "its root file system could not be made"
     # In one step, so that half of one is none.
     mv -- "$root.new" "$root"
 fi
