@@ -44,8 +44,9 @@ make_root() {
 
 build() {
     local executable='s/.*"executable":"\([^"]*\)".*/\1/p'
-    cargo test --release --manifest-path "$checkout/Cargo.toml" -p gha-slurm-gateway --test slurm --no-run \
-        --message-format=json | sed -n "/\"kind\":\[\"test\"\]/$executable"
+    # With the features of the whole, as it was built for the other tests.
+    cargo test --release --manifest-path "$checkout/Cargo.toml" --workspace --test slurm --no-run \
+        --message-format=json | sed -n "/gateway\/Cargo.toml.*\"kind\":\[\"test\"\]/$executable"
 }
 
 ((EUID == 0)) || skip "needs root"
