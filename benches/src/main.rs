@@ -7,6 +7,7 @@ mod fill;
 mod instant;
 mod load;
 mod payload;
+mod program;
 mod report;
 mod scenario;
 mod server;

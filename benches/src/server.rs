@@ -1,16 +1,16 @@
 //! The server that is measured: started here, and looked at through `/proc`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use gha_slurm_simulator::github::{APP_ID, GitHub};
 use url::Url;
 
 use crate::instant::{self, Gateway};
+use crate::program::{Program, free_port, set_variables};
 
 /// What a server needs to start.
 pub(crate) struct Setup<'a> {
@@ -25,18 +25,10 @@ pub(crate) struct Setup<'a> {
 /// A server's process.
 pub(crate) struct Process {
     id: u32,
-    child: Option<Child>,
+    /// Absent when it was not started here.
+    _program: Option<Program>,
     /// How long its start took, when it was started here.
     pub(crate) started: Option<Duration>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }
 
 /// In `/proc/PID/stat`, a hundredth of a second on every Linux.
@@ -44,7 +36,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 impl Process {
     pub(crate) fn of(id: u32) -> Self {
-        Self { id, child: None, started: None }
+        Self { id, _program: None, started: None }
     }
 
     /// CPU time that it has used.
@@ -72,12 +64,12 @@ pub(crate) fn start(setup: &Setup<'_>) -> anyhow::Result<(Url, Process)> {
     };
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let manifest = manifest(root, setup.state)?;
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     let url = Url::parse(&format!("http://127.0.0.1:{port}"))?;
     let mut command = Command::new(&program);
     command.arg("up").arg("--from").arg(manifest).arg("--listen").arg(format!("127.0.0.1:{port}"));
-    command.arg("--state-dir").arg(setup.state).args(["--quiet"]).args(setup.flags).stdout(Stdio::piped());
-    for (name, value) in [
+    command.arg("--state-dir").arg(setup.state).args(["--quiet"]).args(setup.flags);
+    let variables = [
         ("GITHUB_APP_ID", APP_ID),
         ("GITHUB_PRIVATE_KEY", &setup.github.private_key().unwrap_or_default()),
         ("GITHUB_WEBHOOK_SECRET", setup.webhook_secret),
@@ -87,19 +79,11 @@ pub(crate) fn start(setup: &Setup<'_>) -> anyhow::Result<(Url, Process)> {
         ("GATEWAY_URL", &setup.gateway.url()),
         ("GATEWAY_SECRET", instant::SECRET),
         ("PUBLIC_URL", url.as_str()),
-    ] {
-        command.env(format!("SPIN_VARIABLE_{name}"), value);
-    }
+    ];
+    set_variables(&mut command, &variables);
     let begun = std::time::Instant::now();
-    let mut child = command.spawn().with_context(|| format!("{} does not start", program.display()))?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line)?;
-    }
-    if !line.starts_with("listening on") {
-        bail!("{} did not start", program.display());
-    }
-    Ok((url, Process { id: child.id(), child: Some(child), started: Some(begun.elapsed()) }))
+    let (program, _) = Program::listening(&mut command)?;
+    Ok((url, Process { id: program.0.id(), _program: Some(program), started: Some(begun.elapsed()) }))
 }
 
 /// The application's manifest and one more route; sources by their whole paths, because it stands elsewhere.

@@ -2,18 +2,21 @@
 //! or read, launches that are pushed or fetched. App and gateway are the shipped programs; Slurm is a script that notes the
 //! time. The first way, received and pushed, is the baseline of the others.
 
+mod program;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use gha_slurm_simulator::event::Events;
 use gha_slurm_simulator::github::{APP_ID, Caller, GitHub};
+
+use crate::program::{Program, free_port, set_variables};
 
 /// Measures how long jobs take to Slurm, and what that costs in calls to GitHub.
 #[derive(Parser)]
@@ -173,34 +176,13 @@ impl Slurm {
     }
 }
 
-/// Killed when it is dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Its first line, which says where it listens.
-fn first_line(child: &mut Child) -> anyhow::Result<String> {
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-    line.trim().strip_prefix("listening on ").map(str::to_owned).context("it did not start")
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 fn start_gateway(
     way: Way,
     programs: &Path,
     folder: &Path,
     app_url: &str,
     slurm: &Slurm,
-) -> anyhow::Result<(Process, Option<String>)> {
+) -> anyhow::Result<(Program, Option<String>)> {
     let (here, at) = (folder.display(), slurm.0.display());
     let mut yaml = format!(
         "stateDirectory: {here}/gateway\nbackend: sbatch\n\
@@ -220,9 +202,12 @@ fn start_gateway(
     fs::write(&config, yaml)?;
     let mut command = Command::new(programs.join("gha-slurm-gateway"));
     let log = fs::File::create(folder.join("gateway.log"))?;
-    let mut child = command.arg("--config").arg(config).stdout(Stdio::piped()).stderr(log).spawn()?;
-    let url = if way.fetched { None } else { Some(format!("http://{}", first_line(&mut child)?)) };
-    Ok((Process(child), url))
+    command.arg("--config").arg(config).stderr(log);
+    if way.fetched {
+        return Ok((Program::start(&mut command)?, None));
+    }
+    let (program, address) = Program::listening(&mut command)?;
+    Ok((program, Some(format!("http://{address}"))))
 }
 
 fn start_app(
@@ -233,16 +218,16 @@ fn start_app(
     app_url: &str,
     gateway_url: Option<&str>,
     github: &GitHub,
-) -> anyhow::Result<Process> {
+) -> anyhow::Result<Program> {
     let manifest = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../spin.toml"));
     let mut command = Command::new(programs.join("gha-slurm"));
     command.arg("up").arg("--from").arg(manifest).arg("--listen").arg(app_url.trim_start_matches("http://"));
-    command.arg("--state-dir").arg(folder.join("app")).arg("--quiet").stdout(Stdio::piped());
+    command.arg("--state-dir").arg(folder.join("app")).arg("--quiet");
     command.stderr(fs::File::create(folder.join("app.log"))?);
     let clusters =
         format!("[[cluster]]\nname = \"bench\"\nreach = \"fetch\"\nsecret_sha256 = \"{CLUSTER_SECRET_SHA256}\"\n");
     let poll_seconds = arguments.poll_seconds.map(|seconds| seconds.to_string());
-    for (name, value) in [
+    let variables = [
         ("GITHUB_APP_ID", APP_ID),
         ("GITHUB_PRIVATE_KEY", &github.private_key().unwrap_or_default()),
         ("GITHUB_WEBHOOK_SECRET", WEBHOOK_SECRET),
@@ -254,10 +239,7 @@ fn start_app(
         ("POLL_SECONDS", poll_seconds.as_deref().unwrap_or_default()),
         ("ADMIN_TOKEN", "an-admin-token-for-benchmarks-1"),
         ("PUBLIC_URL", app_url),
-    ] {
-        command.env(format!("SPIN_VARIABLE_{name}"), value);
-    }
-    let mut child = command.spawn().with_context(|| "gha-slurm does not start")?;
-    first_line(&mut child)?;
-    Ok(Process(child))
+    ];
+    set_variables(&mut command, &variables);
+    Ok(Program::listening(&mut command)?.0)
 }
