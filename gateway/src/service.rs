@@ -381,8 +381,12 @@ impl Service {
         Ok(job)
     }
 
-    /// The Slurm jobs of those launches that have one.
-    pub(crate) async fn states<'a>(&self, launches: &'a [Living]) -> Vec<(&'a Living, Result<SlurmJob, BackendError>)> {
+    /// The Slurm jobs of those launches that have one, seen at that time.
+    pub(crate) async fn states<'a>(
+        &self,
+        launches: &'a [Living],
+        now: Instant,
+    ) -> Vec<(&'a Living, Result<SlurmJob, BackendError>)> {
         let named: Vec<_> = launches
             .iter()
             .filter_map(|living| Some((living, living.job?, LaunchKey::parse(&living.key)?.slurm_name())))
@@ -392,7 +396,6 @@ impl Service {
             .map(|(living, id, name)| OwnJob { id: *id, user: &living.user, name, begun: living.begun })
             .collect();
         let states = self.backend.states(&jobs).await;
-        let now = Instant::now();
         let told = named.iter().zip(states).map(|((living, id, _), state)| {
             let job = state.map(|state| slurm_job(*id, state));
             if let Ok(job) = &job {
@@ -440,27 +443,22 @@ impl Service {
 
     /// Those of these launches that Slurm told of.
     async fn look_at(&self, launches: Vec<String>, now: Instant) -> rusqlite::Result<Vec<String>> {
-        let mut asked = Vec::new();
-        for launch in launches {
-            let name = LaunchKey::parse(&launch).map(|key| key.slurm_name());
-            match (name, self.index.get(&launch).await?) {
-                (Some(name), Some(Entry { user, job: Some(id), cancelled: false, begun, .. })) => {
-                    asked.push((launch, id, user, name, begun));
+        let mut waiting = Vec::new();
+        for key in launches {
+            match self.index.get(&key).await? {
+                Some(Entry { user, job: Some(job), cancelled: false, begun, .. }) => {
+                    waiting.push(Living { key, user, job: Some(job), told: None, begun });
                 }
-                _ => self.impossible.forget(&launch),
+                _ => self.impossible.forget(&key),
             }
         }
-        let jobs: Vec<_> =
-            asked.iter().map(|(_, id, user, name, begun)| OwnJob { id: *id, user, name, begun: *begun }).collect();
-        let states = self.backend.states(&jobs).await;
         let mut seen = Vec::new();
-        for ((launch, id, ..), state) in asked.into_iter().zip(states) {
+        for (Living { key, .. }, state) in self.states(&waiting, now).await {
             match state {
-                Ok(state) => {
-                    self.impossible.saw(&launch, &slurm_job(id, state), now);
-                    seen.push(launch);
+                Ok(_) => seen.push(key.clone()),
+                Err(error) => {
+                    tracing::debug!(launch = key, %error, "a Slurm job that waits could not be looked at");
                 }
-                Err(error) => tracing::debug!(launch, %error, "a Slurm job that waits could not be looked at"),
             }
         }
         Ok(seen)

@@ -33,7 +33,7 @@ impl Shared {
     async fn look(&self) -> rusqlite::Result<()> {
         let living = self.service.index().living().await?;
         let mut trouble = None;
-        for (living, state) in self.service.states(&living).await {
+        for (living, state) in self.service.states(&living, std::time::Instant::now()).await {
             match state {
                 Ok(job) => self.compare(living, job).await?,
                 Err(error) => trouble = Some(error),
