@@ -27,6 +27,16 @@ use support::{App, Gateway, ONE, SECRET, TWO, get_json, post_json, runner_folder
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+/// A gateway that submitted one launch, to a slurmrestd of new versions or of old ones.
+async fn submitted(new: bool) -> (tempfile::TempDir, Arc<App>, Gateway, Shared) {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, slurm) = slurmrestd(new).await;
+    let app = App::start().await;
+    let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
+    assert_eq!(post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await.0, 200);
+    (folder, app, gateway, slurm)
+}
+
 fn address(gateway: &Gateway) -> std::net::SocketAddr {
     gateway.url.trim_start_matches("http://").parse().unwrap()
 }
@@ -198,11 +208,7 @@ async fn another_name_of_root_is_refused_by_its_number() {
 #[tokio::test]
 async fn a_slurm_job_that_has_the_id_of_ours_by_now_is_left_alone() {
     for new in [false, true] {
-        let folder = tempfile::tempdir().unwrap();
-        let (url, slurm) = slurmrestd(new).await;
-        let app = App::start().await;
-        let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
-        assert_eq!(post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await.0, 200);
+        let (_folder, _app, gateway, slurm) = submitted(new).await;
         let states = if new { json!(["NODE_FAIL", "REQUEUED"]) } else { json!("node_fail,requeued") };
         slurm.lock().unwrap().jobs[0]["job_state"] = states;
         assert_eq!(get_json(&gateway.url, "/runner/1-1").await.1["state"], "REQUEUED", "it will run again");
@@ -220,11 +226,7 @@ async fn a_slurm_job_that_has_the_id_of_ours_by_now_is_left_alone() {
 #[tokio::test]
 async fn a_slurm_job_that_its_own_steps_renamed_is_watched_and_cancelled() {
     for new in [false, true] {
-        let folder = tempfile::tempdir().unwrap();
-        let (url, slurm) = slurmrestd(new).await;
-        let app = App::start().await;
-        let gateway = Gateway::start(folder.path(), &yaml(folder.path(), &rest(&url, folder.path())));
-        assert_eq!(post_json(&gateway.url, "/runner/start", &app.request(1, ONE, "a")).await.0, 200);
+        let (_folder, _app, gateway, slurm) = submitted(new).await;
         let set = |field: &str, value: Value| slurm.lock().unwrap().jobs[0][field] = value;
         let state = async || get_json(&gateway.url, "/runner/1-1").await.1["state"].clone();
         let cancel = async || post_json(&gateway.url, "/runner/cancel", &json!({"launch": "1-1"})).await;

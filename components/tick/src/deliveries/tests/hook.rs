@@ -192,6 +192,13 @@ impl Hook {
         self.world.borrow().submitted.iter().map(of).collect()
     }
 
+    /// The same by number: what is put aside comes later.
+    pub(super) fn launched_sorted(&self) -> Vec<u64> {
+        let mut launched = self.launched();
+        launched.sort_unstable();
+        launched
+    }
+
     pub(super) fn read(&self) -> Vec<u64> {
         self.world.borrow().read.iter().map(|id| id - FIRST).collect()
     }

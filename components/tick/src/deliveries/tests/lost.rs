@@ -152,9 +152,7 @@ fn a_github_that_shows_nothing_for_hours_loses_nothing() {
     hook.show_all();
     hook.pass(600);
     hook.tick();
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..=20).collect::<Vec<_>>());
+    assert_eq!(hook.launched_sorted(), (1..=20).collect::<Vec<_>>());
 }
 
 #[test]
@@ -191,9 +189,7 @@ fn where_no_more_can_be_put_aside_the_search_waits_and_goes_on() {
         hook.pass(60);
         hook.tick();
     }
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..=450).collect::<Vec<_>>());
+    assert_eq!(hook.launched_sorted(), (1..=450).collect::<Vec<_>>());
 }
 
 #[test]
@@ -242,9 +238,7 @@ fn what_polling_had_on_its_way_is_read_from_where_it_stopped() {
     let read = hook.read().len();
     hook.pass(60);
     hook.tick();
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..=350).collect::<Vec<_>>());
+    assert_eq!(hook.launched_sorted(), (1..=350).collect::<Vec<_>>());
     assert!(hook.read().len() - read <= 350 - polled, "nothing that was handled is read again");
 }
 
@@ -276,7 +270,5 @@ fn what_is_lost_during_a_long_search_is_found_within_a_minute() {
         hook.pass(60);
         hook.tick();
     }
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..2005).collect::<Vec<_>>(), "each once");
+    assert_eq!(hook.launched_sorted(), (1..2005).collect::<Vec<_>>(), "each once");
 }

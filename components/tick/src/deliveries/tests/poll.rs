@@ -261,9 +261,7 @@ fn a_github_that_shows_nothing_for_hours_loses_nothing() {
     hook.show_all();
     hook.pass(600);
     hook.poll_until_done();
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..=20).collect::<Vec<_>>());
+    assert_eq!(hook.launched_sorted(), (1..=20).collect::<Vec<_>>());
 }
 
 #[test]
@@ -309,9 +307,7 @@ fn where_no_more_can_be_put_aside_the_list_waits_and_what_is_aside_is_tried() {
     hook.show_all();
     hook.pass(3600);
     hook.poll_until_done();
-    let mut launched = hook.launched();
-    launched.sort_unstable();
-    assert_eq!(launched, (1..=420).collect::<Vec<_>>());
+    assert_eq!(hook.launched_sorted(), (1..=420).collect::<Vec<_>>());
 }
 
 #[test]
