@@ -106,7 +106,7 @@ async fn measure(way: Way, arguments: &Arguments) -> anyhow::Result<Measured> {
     };
     let app_url = format!("http://127.0.0.1:{}", free_port()?);
     let slurm = Slurm::new(folder.path())?;
-    // Whoever is called has to be there first.
+    // The side that is called starts first.
     let (_gateway, gateway_url) = start_gateway(way, &programs, folder.path(), &app_url, &slurm)?;
     let _app = start_app(way, arguments, &programs, folder.path(), &app_url, gateway_url.as_deref(), &github)?;
     let hook =

@@ -423,7 +423,7 @@ impl Service {
             return;
         }
         let patience = Duration::from_secs(60 * minutes);
-        // Whatever is to be ended is looked at once more: it may have started.
+        // What is about to be ended is checked once more: it may have started.
         let mut launches = self.impossible.due(now);
         launches.extend(self.impossible.hopeless(patience, now).into_keys());
         launches.sort();

@@ -284,7 +284,7 @@ fn what_is_not_as_published_changes_nothing() {
     ] {
         hub.publish("2.302.0", &archive_with(&script));
         let (success, said) = run(hub.update(&to, &[]));
-        // Whatever tar makes of it, nothing leaves the folder.
+        // However tar treats it, nothing leaves the folder.
         assert!(!success && (said.contains(words) || said.contains("cannot be unpacked")), "{script}: {said}");
         assert_eq!((current(&to).as_path(), names(&outside)), (Path::new("2.301.0"), vec![]), "{script}");
         assert!(!to.join("2.302.0").exists() && !to.join("evil").exists(), "{script}");

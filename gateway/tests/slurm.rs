@@ -276,7 +276,7 @@ async fn what_slurm_will_never_start_says_so(site: &Site) {
         .await;
         let id = json!({"launch": format!("{number}-1")});
         assert_eq!(post_json(&gateway.url, "/runner/cancel", &id).await.0, 200);
-        // The reason outlives its end, for whoever asks why it ended.
+        // The reason is kept after its end, to explain it.
         let told = get_json(&gateway.url, &launch).await.1;
         assert_eq!((&told["state"], &told["reason"]), (&json!("CANCELLED"), &json!("PartitionTimeLimit")), "{told}");
     }

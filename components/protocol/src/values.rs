@@ -106,7 +106,7 @@ number_value! {
 }
 
 number_value! {
-    /// By how much a Slurm job steps back behind others: what Slurm calls nice. Whoever asks cannot step forward.
+    /// How far a Slurm job's priority is lowered: Slurm's nice value. It cannot be raised.
     Nice to 2_147_483_645, "must be a number from 1 to 2147483645"
 }
 

@@ -93,7 +93,7 @@ impl Unended {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a command from its start on: whoever waits for it may cease to.
+    /// Notes a command from its start on: its caller may stop waiting for it.
     pub(super) fn begin(&self, what: &str, running: &Running) {
         let Some(group) = running.group.0 else { return };
         let mut groups = self.groups();

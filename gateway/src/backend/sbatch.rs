@@ -231,7 +231,7 @@ impl Commands {
             Some((found, _)) if found.may_be_cancelled(job)? => {}
             _ => return Ok(()),
         }
-        // By whatever name it has by now.
+        // Under whichever name it has now.
         let words = [format!("--user={}", job.user), job.id.to_string()];
         let output = self.run(&self.commands.scancel, job.user, &words, ("", None)).await?;
         match output.status.success() {

@@ -13,7 +13,7 @@ use crate::commands::native::Native;
 
 const CHECK: &str = "public URL";
 
-/// What an application says that reads webhooks, to whoever sends it one.
+/// What an application that reads webhooks answers when it is sent one.
 const READS: &[u8] = b"webhooks = poll";
 const UNENCRYPTED: &str =
     "launch tokens and credentials cross the network unencrypted: put a proxy with TLS in front of it";

@@ -157,7 +157,7 @@ impl<P: Platform> Handing<'_, P> {
                     handed.cancel.push(launch);
                 }
             }
-            // The same holds for what else fails.
+            // Nor does a failure keep another from its turn.
             Err(error) => self.fault = Some(error),
         }
         false

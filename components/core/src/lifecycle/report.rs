@@ -64,7 +64,7 @@ pub fn take_reports<P: Platform>(
     let mut taken = Taken::default();
     let mut lines: BTreeMap<String, Requested> = BTreeMap::new();
     for (index, report) in reports.iter().enumerate() {
-        // The first one is taken in any case, so that each exchange gets on.
+        // The first one is taken in any case, so that every exchange makes progress.
         if index > 0 && platform.now() >= until {
             reports.iter().skip(index).for_each(|report| taken.leave(report.launch));
             break;
@@ -202,7 +202,7 @@ fn state<P: Platform>(
     slurm_job: &SlurmJob,
 ) -> Result<(), Fault> {
     let facts = Ledger(platform).launch(launch);
-    // What is over stays over, in whatever order that is told. It comes first: a Slurm job that is over needs no other cancel.
+    // An end is final, in whatever order reports arrive. It is recorded first: a Slurm job that has ended needs no cancel.
     let ended = facts.ended()?.is_some();
     if slurm_job.is_over() && !ended {
         facts.record_ended(End::Slurm(slurm_job.state.clone()))?;

@@ -33,7 +33,7 @@ use super::{AT_ONCE, Reader, shown, worth};
 
 /// How often one delivery is repeated.
 const MAX_REDELIVERIES: i64 = 3;
-/// How often one delivery is tried that can be blamed: it cannot be read, or whoever tries it dies.
+/// How often a delivery is tried that is itself the problem: it cannot be read, or the process dies handling it.
 const MAX_TRIES: i64 = 10;
 /// Well past the deadline of a run: an attempt that is older died.
 const LEASE: Duration = Duration::from_secs(60);

@@ -129,7 +129,7 @@ impl Hook {
         Attempt { id, guid, at, event: "workflow_job", action, status: "failed to connect to host", payload, shows }
     }
 
-    /// One whose job is for a profile that names a cluster that is not there, until [`Self::mend`].
+    /// One whose job is for a profile that names a cluster that is not there, until [`Self::correct_profiles`].
     pub(super) fn misplaced(&self, job: u64) -> Attempt {
         self.platform.set_variable("profiles", Some(PROFILES));
         let mut attempt = self.job(FIRST + job, job, "queued");
@@ -137,7 +137,7 @@ impl Hook {
         attempt
     }
 
-    pub(super) fn mend(&self) {
+    pub(super) fn correct_profiles(&self) {
         self.platform.set_variable("profiles", Some(&PROFILES.replace("clusters = ['gone']", "")));
     }
 

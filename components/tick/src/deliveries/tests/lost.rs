@@ -168,7 +168,7 @@ fn a_profile_that_names_no_cluster_that_is_there_stops_its_own_jobs_alone() {
         hook.pass(60);
         hook.tick();
     }
-    hook.mend();
+    hook.correct_profiles();
     hook.pass(600);
     hook.tick();
     assert!(hook.launched().contains(&2));
@@ -200,7 +200,7 @@ fn what_was_polled_is_not_read_again_and_what_was_not_is() {
     hook.poll();
     hook.poll();
     assert_eq!(hook.read().len(), 300);
-    // Polling goes on for a while, and ends; GitHub goes on.
+    // Polling continues for a while, then stops; GitHub continues.
     hook.pass(30);
     hook.queue(301..=302);
     hook.platform.set_variable("webhooks", Some("receive"));
@@ -259,7 +259,7 @@ fn what_is_lost_during_a_long_search_is_found_within_a_minute() {
         }
     }
     assert!((200..1000).contains(&hook.launched().len()), "{}", hook.launched().len());
-    // Where runs are a minute apart, the search gets on as well.
+    // Where runs are a minute apart, the search makes progress as well.
     for _ in 0..50 {
         hook.pass(60);
         hook.tick();

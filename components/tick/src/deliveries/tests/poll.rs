@@ -325,7 +325,7 @@ fn a_profile_that_names_no_cluster_that_is_there_stops_its_own_jobs_alone() {
         told += u32::from(hook.poll().body["problems"].to_string().contains("no cluster gone"));
     }
     assert!((10..30).contains(&told), "{told}");
-    hook.mend();
+    hook.correct_profiles();
     hook.pass(600);
     hook.poll();
     assert!(hook.launched().contains(&2));
